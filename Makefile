@@ -1,0 +1,40 @@
+# make demo: set up and run the main job on the ECA model
+# make test: set up and run the whole suite
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT ?= out/demo
+
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/tripoint run examples/eca.py:model --input x:1x3x5x5 --target 7.1 -o $(OUT) --force
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m venv --clear $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --requirement bench/requirements.txt
+	$(BIN)/python bench/peers.py --peers $(VENV)-bench $(MODELS)
+
+clean:
+	rm -rf $(VENV) $(VENV)-bench build dist out
