@@ -1,0 +1,45 @@
+"""tripoint: where a PyTorch model, its ONNX export and its TensorRT engine meet.
+
+The functions below take a path or a :class:`~tripoint.model.Model` and return dataclasses; they
+never print. Importing this package imports neither torch nor onnxruntime nor TensorRT.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tripoint.api import build, export, fix, inspect, load, run, shapes, verify, why
+    from tripoint.doctor import doctor
+    from tripoint.errors import TripointError
+
+__all__ = [
+    "TripointError",
+    "__version__",
+    "build",
+    "doctor",
+    "export",
+    "fix",
+    "inspect",
+    "load",
+    "run",
+    "shapes",
+    "verify",
+    "why",
+]
+
+_HOMES = {"TripointError": "tripoint.errors", "doctor": "tripoint.doctor"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'tripoint' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES.get(name, "tripoint.api")), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,126 @@
+"""Writing files so that nothing is half-written and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tripoint.errors import OutputError
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+def reason(error: OSError) -> str:
+    """Say in words why the operating system refused.
+
+    Args:
+        error: The error as Python raised it.
+    """
+    known = _REASONS.get(error.errno or 0)
+    return known or (error.strerror or str(error))
+
+
+def refuse_overwrite(path: Path, *, force: bool) -> None:
+    """Raise if ``path`` exists and may not be replaced.
+
+    Raises:
+        OutputError: If the path is a folder, or exists and ``force`` is false.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, not a file")
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists", hint="give --force to replace it")
+
+
+@contextlib.contextmanager
+def result_folder(path: Path) -> Iterator[Path]:
+    """Create a folder for results and make sure that it can be written to.
+
+    Args:
+        path: The folder; it may exist.
+
+    Yields:
+        The same path. If the block fails before it wrote anything, a folder that was created
+        for it is removed again.
+
+    Raises:
+        OutputError: If it is a file, cannot be created or cannot be written to.
+    """
+    existed = path.exists()
+    _make_folder(path)
+    try:
+        yield path
+    except BaseException:
+        if not existed:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except FileExistsError as error:
+        raise OutputError(f"{path} is a file, not a folder") from error
+    except OSError as error:
+        raise OutputError(f"cannot write to {path}: {reason(error)}") from error
+
+
+@contextlib.contextmanager
+def atomic(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place when the block ends well.
+
+    Args:
+        path: Where the result belongs.
+        force: Whether an existing file may be replaced.
+
+    Yields:
+        The temporary path. The block writes it; on any error it is removed and ``path`` is
+        as it was.
+
+    Raises:
+        OutputError: If ``path`` exists without ``force``, or cannot be written.
+    """
+    refuse_overwrite(path, force=force)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {reason(error)}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {reason(error)}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, *, force: bool = False) -> None:
+    """Write ``text`` as UTF-8, atomically.
+
+    Raises:
+        OutputError: As :func:`atomic`.
+    """
+    with atomic(path, force=force) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,241 @@
+"""A model in memory: the graph, the file it came from, and how to write it again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx_ir as ir
+
+from tripoint import files
+from tripoint.errors import InputError, OutputError
+
+TEXT_SUFFIXES = frozenset({".onnxtxt", ".onnxtext"})
+_INLINE_LIMIT = 1 << 30
+_ONNX_DOMAINS = ("", "ai.onnx")
+
+
+@dataclass
+class Model:
+    """An ONNX model and where it came from.
+
+    Args:
+        ir: The graph. Large weights stay in their file until they are used.
+        path: The file that holds exactly this graph, None for one that was made or changed in
+            memory: other programs are given the file where there is one.
+    """
+
+    ir: ir.Model
+    path: Path | None = None
+
+    @cached_property
+    def sha256(self) -> str | None:
+        """Hash of the ONNX file (not of its external data), None without a file."""
+        return sha256(self.path) if self.path else None
+
+    @property
+    def opset(self) -> int:
+        """Version of the default operator set; 0 if the model does not import it."""
+        imports = self.ir.opset_imports
+        return next((imports[domain] for domain in _ONNX_DOMAINS if domain in imports), 0)
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes, those of nested graphs included."""
+        return sum(1 for _ in self.ir.graph.all_nodes())
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, read in chunks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read an ONNX file, binary or (``.onnxtxt``) in ONNX textual form.
+
+    External data is checked, not read: each file must lie in the model's folder, exist and be
+    long enough.
+
+    Raises:
+        InputError: If the file is missing, empty, truncated or not ONNX, or if its external
+            data is missing, too short or outside the folder.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError("no such file").within(subject=str(path)) from error
+    if path.is_dir():
+        raise InputError("this is a folder, not a model").within(subject=str(path))
+    if size == 0:
+        raise InputError("the file is empty").within(subject=str(path))
+    try:
+        loaded = _parse(path)
+        _check_structure(loaded)
+        _check_external_data(loaded, path.parent)
+    except InputError as error:
+        raise error.within(subject=str(path)) from error
+    return Model(loaded, path)
+
+
+def _parse(path: Path) -> ir.Model:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        if path.suffix in TEXT_SUFFIXES:
+            proto = onnx.parser.parse_model(path.read_text(encoding="utf-8"))
+            return ir.from_proto(proto)
+        return ir.load(path)
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise InputError("not an ONNX file, or a truncated one") from error
+    except onnx.parser.ParseError as error:
+        raise InputError(f"not ONNX text: {error}") from error
+    except OSError as error:
+        raise InputError(f"cannot be read: {files.reason(error)}") from error
+    except Exception as error:
+        raise InputError(f"not a usable ONNX model: {error}") from error
+
+
+def _check_structure(model: ir.Model) -> None:
+    if not model.graph.outputs:
+        raise InputError("not an ONNX file, or a truncated one: its graph has no outputs")
+    if not model.opset_imports:
+        raise InputError("the model imports no operator set, so its operators have no meaning")
+
+
+def external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    """All tensors of a model that live in another file."""
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                yield value.const_value
+        for node in graph:
+            for attribute in node.attributes.values():
+                if attribute.type == ir.AttributeType.TENSOR and isinstance(
+                    attribute.value, ir.ExternalTensor
+                ):
+                    yield attribute.value
+
+
+def _check_external_data(model: ir.Model, folder: Path) -> None:
+    root = folder.resolve()
+    sizes: dict[str, int] = {}
+    for tensor in external_tensors(model):
+        location = os.fspath(tensor.location)
+        if location not in sizes:
+            target = (root / location).resolve()
+            if not target.is_relative_to(root):
+                raise InputError(
+                    f"tensor {tensor.name!r} points at {location!r}, outside the model's folder",
+                    hint="external data must lie beside the model; this file is refused",
+                )
+            if not target.is_file():
+                raise InputError(
+                    f"external data {location!r} is missing",
+                    hint="copy the data file into the folder of the model",
+                )
+            sizes[location] = target.stat().st_size
+        end = (tensor.offset or 0) + (tensor.length or tensor.nbytes)
+        if end > sizes[location]:
+            raise InputError(
+                f"external data {location!r} has {sizes[location]} bytes, "
+                f"tensor {tensor.name!r} ends at {end}",
+                hint="the data file is truncated or belongs to another model",
+            )
+
+
+def save(model: Model, path: Path, *, force: bool = False) -> Model:
+    """Write a model atomically; external data is linked beside it, never written again.
+
+    Args:
+        model: What to write. Its graph is not changed.
+        path: Where; ``.onnxtxt`` writes ONNX textual form.
+        force: Whether existing files may be replaced.
+
+    Returns:
+        The model as it now lies at ``path``.
+
+    Raises:
+        OutputError: If a file exists without ``force``, or cannot be written.
+    """
+    files.refuse_overwrite(path, force=force)
+    _place_external_data(model, path.parent, force=force)
+    with files.atomic(path, force=force) as temporary:
+        if path.suffix in TEXT_SUFFIXES:
+            import onnx
+
+            text = onnx.printer.to_text(ir.to_proto(model.ir))
+            temporary.write_text(text, encoding="utf-8")
+        elif _inline_bytes(model.ir) > _INLINE_LIMIT:
+            _save_large(model.ir, path, temporary, force=force)
+        else:
+            ir.save(model.ir, temporary)
+    return Model(model.ir, path)
+
+
+def _inline_bytes(model: ir.Model) -> int:
+    return sum(
+        value.const_value.nbytes
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None and not isinstance(value.const_value, ir.ExternalTensor)
+    )
+
+
+def _save_large(model: ir.Model, path: Path, temporary: Path, *, force: bool) -> None:
+    data = path.with_name(path.name + ".data")
+    files.refuse_overwrite(data, force=force)
+    ir.save(model, temporary, external_data=data.name)
+
+
+def _place_external_data(model: Model, folder: Path, *, force: bool) -> None:
+    placed: set[Path] = set()
+    for tensor in external_tensors(model.ir):
+        source = Path(tensor.base_dir) / tensor.location
+        target = folder / tensor.location
+        if target in placed or _same_file(source, target):
+            continue
+        files.refuse_overwrite(target, force=force)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            try:
+                os.link(source, target)
+            except OSError:
+                shutil.copy2(source, target)
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {files.reason(error)}") from error
+        placed.add(target)
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    return b.exists() and a.samefile(b)
+
+
+@contextlib.contextmanager
+def as_file(model: Model) -> Iterator[Path]:
+    """A path at which other programs can read the model as binary ONNX.
+
+    Yields:
+        The model's own path if it has not changed since it was read, otherwise a temporary
+        file whose external data is linked beside it; it is gone after the block.
+    """
+    if model.path and model.path.suffix not in TEXT_SUFFIXES:
+        yield model.path
+        return
+    with tempfile.TemporaryDirectory(prefix="tripoint-") as folder:
+        path = Path(folder) / "model.onnx"
+        save(Model(model.ir), path)
+        yield path
