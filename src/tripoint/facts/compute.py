@@ -1,0 +1,118 @@
+"""Computes the tensor table of a model for a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from tripoint.facts import roles, truth, views
+from tripoint.facts.origins import Explainer, node_name, source
+from tripoint.facts.table import Chain, Source, TensorFacts, TensorTable, View
+from tripoint.facts.truth import Truth
+from tripoint.model import Model
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A table together with what it was computed from, so that one tensor can be explained."""
+
+    model: Model
+    truth: Truth
+    view: View
+
+    @cached_property
+    def table(self) -> TensorTable:
+        """The table; computed on first use."""
+        graph = self.model.ir.graph
+        return TensorTable(
+            target=self.view.target,
+            inputs=tuple(value.name or "" for value in graph.inputs),
+            outputs=tuple(value.name or "" for value in graph.outputs),
+            tensors=tuple(self._facts.values()),
+            symbols=self.truth.symbols,
+            data_dependent=self.truth.data_dependent,
+            chains=self._explainer.chains(),
+            refusals=self.view.refusals,
+            layers=self.view.layers,
+        )
+
+    def chain(self, tensor: str) -> Chain:
+        """Why one tensor lost dimensions.
+
+        Raises:
+            KeyError: If the model has no tensor of that name.
+        """
+        return self._explainer.chain(tensor)
+
+    @cached_property
+    def _facts(self) -> dict[str, TensorFacts]:
+        computed = roles.infer(self.model.ir)
+        facts: dict[str, TensorFacts] = {}
+
+        def add(name: str, op: str | None, node: str | None, line: Source | None) -> None:
+            facts[name] = TensorFacts(
+                name=name,
+                op=op,
+                node=node,
+                dtype=self.truth.dtypes.get(name),
+                shape=self.truth.shapes.get(name),
+                tensorrt=self.view.shapes.get(name),
+                role=self.view.roles.get(name) or computed.get(name),
+                source=line,
+            )
+
+        for value in self.model.ir.graph.inputs:
+            add(value.name or "", None, None, None)
+        for node in self.model.ir.graph.all_nodes():
+            line = source(node)
+            for value in node.outputs:
+                if value.name:
+                    add(value.name, node.op_type, node_name(node), line)
+        return facts
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        return Explainer(self.model.ir, self._facts, self.view.reasons, str(self.view.target))
+
+
+def compute(model: Model, target: str | None = None, *, tensorrt: str | None = None) -> Facts:
+    """Compute true shapes and a TensorRT's view of a model.
+
+    Args:
+        model: The model; it is not changed.
+        target: ``"installed"`` or a version such as ``"7.1"``; None takes the installed
+            TensorRT where there is one, else the newest model of an importer.
+        tensorrt: Which importable TensorRT ``"installed"`` means, None for the first found.
+
+    Raises:
+        UsageError: If the target is unknown.
+        MissingDependencyError: If the target is ``"installed"`` and no TensorRT is.
+        InputError: If shapes cannot be inferred.
+    """
+    known = truth.infer(model.ir)
+    return Facts(model, known, views.view(model, known.shapes, target, tensorrt=tensorrt))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLine:
+    """One node for a listing: what it computes from what, and where it came from."""
+
+    node: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    source: Source | None
+
+
+def listing(model: Model) -> tuple[NodeLine, ...]:
+    """The nodes of a model in graph order."""
+    return tuple(
+        NodeLine(
+            node_name(node),
+            node.op_type,
+            tuple(value.name or "" if value is not None else "" for value in node.inputs),
+            tuple(value.name or "" for value in node.outputs),
+            source(node),
+        )
+        for node in model.ir.graph.all_nodes()
+    )

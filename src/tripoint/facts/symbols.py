@@ -1,0 +1,91 @@
+"""Arithmetic on symbolic dims. The expressions are parsed, never evaluated as Python."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tripoint.facts.table import Dim, Shape
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9.]*")
+_FUNCTIONS = frozenset({"floor", "ceiling", "max", "min", "mod", "Max", "Min", "Mod", "sqrt"})
+
+
+@functools.lru_cache(maxsize=4096)
+def symbols_of(dim: Dim) -> frozenset[str]:
+    """Names of the symbols in a dim; empty for an integer."""
+    if isinstance(dim, int):
+        return frozenset()
+    return frozenset(_NAME.findall(dim)) - _FUNCTIONS
+
+
+@functools.lru_cache(maxsize=4096)
+def expression(dim: Dim) -> Any:
+    """The dim as a sympy expression over positive integer symbols.
+
+    Raises:
+        ValueError: If the text is not an expression.
+    """
+    import sympy
+    from onnx_shape_inference import _symbolic_shapes
+
+    if isinstance(dim, int):
+        return sympy.Integer(dim)
+    parsed = _symbolic_shapes.parse_symbolic_expression(dim)
+    return parsed.xreplace(
+        {s: sympy.Symbol(s.name, integer=True, positive=True) for s in parsed.free_symbols}
+    )
+
+
+def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int | None:
+    """The size of a dim when the symbols have these values.
+
+    Args:
+        dim: Integer or expression.
+        bindings: Size by symbol.
+
+    Returns:
+        The size, or None if a symbol is not bound.
+    """
+    if isinstance(dim, int):
+        return dim
+    if dim in bindings:
+        return bindings[dim]
+    if not symbols_of(dim) <= bindings.keys():
+        return None
+    value = expression(dim).subs({_symbol(name): size for name, size in bindings.items()})
+    return int(value) if value.is_Integer else None
+
+
+def evaluate_shape(shape: Shape, bindings: Mapping[str, int]) -> tuple[int, ...] | None:
+    """The sizes of a whole shape, or None if one of them is not decided."""
+    sizes = [evaluate(dim, bindings) for dim in shape]
+    return None if None in sizes else tuple(size for size in sizes if size is not None)
+
+
+def equal(a: Dim, b: Dim) -> bool | None:
+    """Whether two dims are the same for all positive sizes.
+
+    Returns:
+        True or False where that is decided, None where it is not.
+    """
+    if a == b:
+        return True
+    if isinstance(a, int) and isinstance(b, int):
+        return False
+    import sympy
+
+    difference = sympy.simplify(expression(a) - expression(b))
+    if difference.is_zero:
+        return True
+    if difference.is_nonzero:
+        return False
+    return None
+
+
+def _symbol(name: str) -> Any:
+    import sympy
+
+    return sympy.Symbol(name, integer=True, positive=True)

@@ -1,0 +1,251 @@
+"""The one data model: what is known of each tensor, and what a TensorRT makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+Dim = int | str
+"""A true dim: an integer, or an expression in symbols such as ``"2*N"`` or ``"floor(H/2)"``."""
+
+Shape = tuple[Dim, ...]
+ViewShape = tuple[int, ...]
+"""A shape as TensorRT prints it: per axis an integer, or -1."""
+
+Role = Literal["execution", "shape", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A line of the PyTorch program that a node came from."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whose view a table shows.
+
+    Args:
+        name: As it was asked for: ``"installed"``, ``"7.1"``.
+        kind: ``"installed"`` (a real parser) or ``"importer"`` (a model of one).
+        version: Full version, for instance ``"tensorrt_rtx 1.6.1.120"``.
+    """
+
+    name: str
+    kind: Literal["installed", "importer"]
+    version: str
+
+    def __str__(self) -> str:
+        return self.version if self.kind == "installed" else f"TensorRT {self.version} (modelled)"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A node that this TensorRT would not import, or would import with another meaning.
+
+    Args:
+        node: Node name, or the name of its first output where it has none.
+        op: Operator type.
+        reason: One sentence, with the version it is about.
+    """
+
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an importer gave a tensor a -1.
+
+    Args:
+        text: One sentence.
+        via: The input tensors that caused it: a size operand, or an input with a -1.
+    """
+
+    text: str
+    via: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one TensorRT knows of each tensor while the network is built.
+
+    Args:
+        target: Whose view it is.
+        shapes: Shape by tensor name; tensors that it never reached are absent.
+        roles: Role by tensor name, where the target can tell.
+        reasons: Why a tensor has a -1 that its inputs do not explain, where the target can tell.
+        refusals: Nodes that it would refuse or read differently.
+        layers: Number of layers of the parsed network, None for a modelled target.
+    """
+
+    target: Target
+    shapes: Mapping[str, ViewShape]
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    reasons: Mapping[str, Reason] = field(default_factory=dict)
+    refusals: tuple[Refusal, ...] = ()
+    layers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFacts:
+    """All that is known of one tensor.
+
+    Args:
+        name: ONNX tensor name.
+        op: Operator that makes it, None for a graph input.
+        node: Name of the node that makes it, None for a graph input.
+        dtype: ONNX element type in lower case, for instance ``"float"``, or None if unknown.
+        shape: True shape, None if not even the rank is known.
+        tensorrt: TensorRT's view, None where it never reached this tensor.
+        role: Execution tensor, shape tensor, or both; None if undecided.
+        source: PyTorch file and line, if the export recorded them.
+    """
+
+    name: str
+    op: str | None
+    node: str | None
+    dtype: str | None
+    shape: Shape | None
+    tensorrt: ViewShape | None
+    role: Role | None
+    source: Source | None
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """Axes on which TensorRT prints -1 although the true size is an integer."""
+        if self.shape is None or self.tensorrt is None or len(self.shape) != len(self.tensorrt):
+            return ()
+        pairs = enumerate(zip(self.shape, self.tensorrt, strict=True))
+        return tuple(axis for axis, (dim, seen) in pairs if isinstance(dim, int) and seen == -1)
+
+    @property
+    def differs(self) -> bool:
+        """Whether TensorRT prints a size or rank that is not the true one."""
+        if self.shape is None or self.tensorrt is None:
+            return False
+        if len(self.shape) != len(self.tensorrt):
+            return True
+        return any(
+            isinstance(dim, int) and seen not in (-1, dim)
+            for dim, seen in zip(self.shape, self.tensorrt, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One link of a chain: a tensor, the node that makes it, and what happened there."""
+
+    tensor: str
+    node: str | None
+    op: str | None
+    reason: str
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Why one tensor lost dimensions, and how far that reaches.
+
+    Args:
+        tensor: The tensor that was asked about.
+        origin: The origin that its loss goes back to; None if it lost nothing.
+        back: From the tensor back over its origin to what made the size operand opaque.
+        reaches: Graph outputs downstream of the origin that lost dimensions through it.
+    """
+
+    tensor: str
+    origin: str | None
+    back: tuple[Step, ...]
+    reaches: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts over a table; the names are the keys of the JSON output."""
+
+    tensors: int
+    lost_tensors: int
+    lost_dims: int
+    dynamic_dims: int
+    data_dependent_dims: int
+    unresolved_dims: int
+    not_seen: int
+    origins: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TensorTable:
+    """The facts of a whole model for one target.
+
+    Args:
+        target: Whose view it is.
+        inputs: Names of the graph inputs, in order.
+        outputs: Names of the graph outputs, in order.
+        tensors: Every input and every node output, in graph order.
+        symbols: The symbols that the graph inputs declare.
+        data_dependent: Symbols that stand for sizes decided by tensor values.
+        chains: One chain for each origin.
+        refusals: Nodes that the target would refuse or read differently.
+        layers: Number of layers of the parsed network, None for a modelled target.
+    """
+
+    target: Target
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tensors: tuple[TensorFacts, ...]
+    symbols: frozenset[str]
+    data_dependent: frozenset[str]
+    chains: tuple[Chain, ...]
+    refusals: tuple[Refusal, ...]
+    layers: int | None
+
+    @cached_property
+    def by_name(self) -> Mapping[str, TensorFacts]:
+        """The same facts by tensor name."""
+        return {facts.name: facts for facts in self.tensors}
+
+    @cached_property
+    def origins(self) -> tuple[str, ...]:
+        """Tensors at which the loss starts, in graph order."""
+        return tuple(chain.tensor for chain in self.chains)
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Counts over the whole table."""
+        from tripoint.facts.symbols import symbols_of
+
+        dynamic = data_dependent = unresolved = 0
+        for facts in self.tensors:
+            if facts.shape is None:
+                unresolved += 1
+                continue
+            for dim in facts.shape:
+                if isinstance(dim, int):
+                    continue
+                used = symbols_of(dim)
+                if used <= self.symbols:
+                    dynamic += 1
+                elif used & self.data_dependent:
+                    data_dependent += 1
+                else:
+                    unresolved += 1
+        lost = [facts for facts in self.tensors if facts.lost]
+        return Summary(
+            tensors=len(self.tensors),
+            lost_tensors=len(lost),
+            lost_dims=sum(len(facts.lost) for facts in lost),
+            dynamic_dims=dynamic,
+            data_dependent_dims=data_dependent,
+            unresolved_dims=unresolved,
+            not_seen=sum(facts.tensorrt is None for facts in self.tensors),
+            origins=self.origins,
+        )

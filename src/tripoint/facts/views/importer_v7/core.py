@@ -1,0 +1,210 @@
+"""Rules of the 7.x core library: the shape of a layer from the shapes of its inputs."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+from tripoint.facts.table import ViewShape
+from tripoint.facts.views.importer_v7.context import UNKNOWN, NodeContext, RefusedError
+
+
+def is_known(shape: ViewShape) -> bool:
+    """Whether a shape has no -1."""
+    return UNKNOWN not in shape
+
+
+def volume(shape: ViewShape) -> int:
+    """Number of elements, or -1 if a dim is unknown."""
+    return math.prod(shape) if is_known(shape) else UNKNOWN
+
+
+def printed(shape: ViewShape) -> str:
+    """A shape as Python and the logs of TensorRT print it."""
+    return str(tuple(shape))
+
+
+def broadcast(shapes: Sequence[ViewShape]) -> ViewShape:
+    """Elementwise and Select layers on operands of one rank, per dim.
+
+    Raises:
+        RefusedError: If sizes do not fit together.
+    """
+    return tuple(functools.reduce(_broadcast_dim, dims) for dims in zip(*shapes, strict=True))
+
+
+def _broadcast_dim(a: int, b: int) -> int:
+    if a == b or b == 1:
+        return a
+    if a == 1:
+        return b
+    if UNKNOWN in (a, b):
+        # The other can only be 1 or equal, so the result is known unless that is 1 or 0.
+        return max(a, b) if max(a, b) > 1 else UNKNOWN
+    raise RefusedError(f"cannot broadcast a dim of {a} with one of {b}")
+
+
+def aligned_broadcast(node: NodeContext, operands: Sequence[int]) -> ViewShape:
+    """Broadcast inputs of any rank.
+
+    The parser gives operands of lower rank leading ones by a reshape, which loses all of
+    their dims as soon as one is unknown.
+
+    Raises:
+        RefusedError: If sizes do not fit together.
+    """
+    named = [(node.name(index), node.shape(index)) for index in operands]
+    return broadcast_named(node, named)
+
+
+def broadcast_named(node: NodeContext, operands: Sequence[tuple[str, ViewShape]]) -> ViewShape:
+    """As :func:`aligned_broadcast`, for shapes that are not all inputs as they stand."""
+    rank = max(len(shape) for _, shape in operands)
+    per_dim = broadcast([align(shape, rank) for _, shape in operands])
+    spoilt = {name for name, shape in operands if len(shape) < rank and not is_known(shape)}
+    if not spoilt:
+        return per_dim
+    result = broadcast(
+        [(UNKNOWN,) * rank if name in spoilt else align(shape, rank) for name, shape in operands]
+    )
+    if result != per_dim:
+        node.blame(sorted(spoilt))
+    return result
+
+
+def align(shape: ViewShape, rank: int) -> ViewShape:
+    """A shape with leading ones up to a rank."""
+    return (1,) * (rank - len(shape)) + shape
+
+
+def concatenate(shapes: Sequence[ViewShape], axis: int) -> ViewShape:
+    """Concatenation layer: other axes are known if any input knows them.
+
+    Raises:
+        RefusedError: If ranks or sizes do not fit together.
+    """
+    if len({len(shape) for shape in shapes}) > 1:
+        raise RefusedError(f"cannot concatenate {', '.join(map(printed, shapes))}")
+    result = []
+    for position, dims in enumerate(zip(*shapes, strict=True)):
+        known = {dim for dim in dims if dim != UNKNOWN}
+        if position == axis:
+            result.append(sum(dims) if UNKNOWN not in dims else UNKNOWN)
+        elif len(known) > 1:
+            raise RefusedError(f"cannot concatenate {', '.join(map(printed, shapes))}")
+        else:
+            result.append(known.pop() if known else UNKNOWN)
+    return tuple(result)
+
+
+def matrix_multiply(a: ViewShape, b: ViewShape) -> ViewShape:
+    """MatrixMultiply layer on operands of one rank; two vectors give a scalar.
+
+    Raises:
+        RefusedError: If sizes do not fit together.
+    """
+    if len(a) == 1:
+        check_equal(a[0], b[0])
+        return ()
+    check_equal(a[-1], b[-2])
+    return (*broadcast([a[:-2], b[:-2]]), a[-2], b[-1])
+
+
+def check_equal(a: int, b: int) -> None:
+    """Two sizes that are multiplied away must agree where both are known.
+
+    Raises:
+        RefusedError: If they do not.
+    """
+    if a != b and UNKNOWN not in (a, b):
+        raise RefusedError(f"cannot match a dim of {a} with one of {b}")
+
+
+def reshape(node: NodeContext, target: Sequence[int]) -> ViewShape:
+    """Shuffle layer with static dims on input 0: 0 copies, one -1 is solved.
+
+    Raises:
+        RefusedError: If the number of elements does not fit.
+    """
+    dims = node.shape(0)
+    if any(size == 0 and axis >= len(dims) for axis, size in enumerate(target)):
+        raise RefusedError(f"cannot reshape {printed(dims)} to {printed(tuple(target))}")
+    result = [dims[axis] if size == 0 else size for axis, size in enumerate(target)]
+    wildcards = [axis for axis, size in enumerate(target) if size == UNKNOWN]
+    total = volume(dims)
+    rest = volume(tuple(size for axis, size in enumerate(result) if axis not in wildcards))
+    if UNKNOWN in (total, rest):
+        if wildcards:
+            node.unsolved(0)
+    elif not wildcards and total == rest:
+        pass
+    elif len(wildcards) == 1 and rest and total % rest == 0:
+        result[wildcards[0]] = total // rest
+    else:
+        raise RefusedError(f"cannot reshape {printed(dims)} to {printed(tuple(target))}")
+    return tuple(result)
+
+
+def window(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) -> ViewShape:
+    """Spatial dims of Convolution and Pooling layers, per dim.
+
+    Raises:
+        RefusedError: If the kernel is larger than the padded input.
+    """
+    count = len(spatial)
+    strides = _per_axis(node, "strides", count)
+    dilations = _per_axis(node, "dilations", count)
+    padding = _padding(node, count)
+    same = node.attribute_text("auto_pad", "NOTSET").startswith("SAME")
+    up = bool(node.attribute_int("ceil_mode", 0)) and node.opset >= 10
+    result = []
+    for axis, size in enumerate(spatial):
+        reach = dilations[axis] * (kernel[axis] - 1) + 1
+        free = size + padding[axis] - reach
+        if size == UNKNOWN:
+            result.append(UNKNOWN)
+        elif same:
+            result.append(-(-size // strides[axis]))
+        elif free < 0:
+            raise RefusedError(f"cannot lay a window of {reach} over a dim of {size}")
+        else:
+            result.append((-(-free // strides[axis]) if up else free // strides[axis]) + 1)
+    return tuple(result)
+
+
+def deconvolution(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) -> ViewShape:
+    """Spatial dims of a Deconvolution layer, per dim."""
+    count = len(spatial)
+    asked = node.attribute_ints("output_shape")
+    strides = _per_axis(node, "strides", count)
+    dilations = _per_axis(node, "dilations", count)
+    extra = _per_axis(node, "output_padding", count, 0)
+    padding = _padding(node, count)
+    same = node.attribute_text("auto_pad", "NOTSET").startswith("SAME")
+    result = []
+    for axis, size in enumerate(spatial):
+        reach = dilations[axis] * (kernel[axis] - 1) + 1
+        if size == UNKNOWN:
+            result.append(UNKNOWN)
+        elif asked is not None:
+            result.append(asked[axis - count])
+        elif same:
+            result.append(size * strides[axis])
+        else:
+            grown = (size - 1) * strides[axis] + reach
+            result.append(grown - padding[axis] + extra[axis])
+    return tuple(result)
+
+
+def _per_axis(node: NodeContext, name: str, count: int, default: int = 1) -> tuple[int, ...]:
+    given = node.attribute_ints(name) or ()
+    return (*given[:count], *(default,) * (count - len(given)))
+
+
+def _padding(node: NodeContext, count: int) -> tuple[int, ...]:
+    """Padding of each axis, begin and end together."""
+    pads = node.attribute_ints("pads") or ()
+    half = len(pads) // 2
+    sums = tuple(a + b for a, b in zip(pads[:half], pads[half:], strict=False))
+    return (*sums[:count], *(0,) * (count - len(sums)))

@@ -1,0 +1,376 @@
+"""Importers of operators that make, read or change shapes, after onnx-tensorrt release/7.1.
+
+Each takes the node and returns the shape of its outputs as TensorRT 7.x prints it. A size
+operand counts only as long as the parser has its values; the core evaluates none.
+"""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+
+from tripoint.facts.table import ViewShape
+from tripoint.facts.views.importer_v7 import core
+from tripoint.facts.views.importer_v7.context import (
+    KINDS,
+    UNKNOWN,
+    NodeContext,
+    RefusedError,
+    dims_of,
+)
+
+_INT32_MIN = -(2**31)
+
+
+def constant(node: NodeContext) -> ViewShape:
+    """Stays weights. Only the attribute ``value`` is read."""
+    attribute = node.onnx.attributes.get("value")
+    if attribute is not None and attribute.type == ir.AttributeType.TENSOR:
+        tensor: ir.TensorProtocol | None = attribute.value
+    else:
+        node.refuse("reads only the attribute `value` of Constant, so it stops here")
+        tensor = ir.convenience.get_const_tensor(node.onnx.outputs[0])
+    if tensor is None:
+        raise RefusedError("knows no constants but tensors")
+    if tensor.dtype not in KINDS:
+        node.refuse(f"has no type for a constant of {tensor.dtype.name}, so it stops here")
+    node.kept = tensor
+    return dims_of(tensor)
+
+
+def transpose(node: NodeContext) -> ViewShape:
+    """Per dim. Weights stay weights where they are a matrix, others are refused."""
+    dims = node.shape(0)
+    perm = node.attribute_ints("perm") or tuple(reversed(range(len(dims))))
+    if sorted(perm) != list(range(len(dims))):
+        raise RefusedError(f"cannot permute a tensor of rank {len(dims)} with {perm}")
+    if node.is_weights(0):
+        node.kept = node.network.weights[node.name(0)]
+        if perm != (1, 0) or node.kind(0) not in ("FLOAT", "HALF"):
+            node.refuse(f"transposes only float matrices among constants, not `{node.name(0)}`")
+    return tuple(dims[axis] for axis in perm)
+
+
+def shape_of(node: NodeContext) -> ViewShape:
+    """The rank of the input; a layer, so the parser does not know the values."""
+    rank = len(node.shape(0))
+    start, end = node.attribute_int("start", 0), node.attribute_int("end", rank)
+    if len(range(rank)[start:end]) != rank:
+        node.refuse("silently ignores `start` and `end` of Shape and gives all dims")
+    return (rank,)
+
+
+def size(node: NodeContext) -> ViewShape:
+    """A scalar."""
+    node.shape(0)
+    return ()
+
+
+def expand(node: NodeContext) -> ViewShape:
+    """A slice of stride 0 whose size is ``max(a, b) * min(a, b, 1)`` over both shapes."""
+    dims, length = node.shape(0), _length(node, 1)
+    rank = max(len(dims), length)
+    target = node.ints(1)
+    if target is None:
+        return node.opaque([1], rank)
+    if not core.is_known(dims):
+        return node.contaminated(0, rank)
+    if min(target, default=0) < 0:
+        raise RefusedError(f"cannot expand to {core.printed(target)}")
+    pairs = zip(core.align(dims, rank), core.align(target, rank), strict=True)
+    return tuple(max(a, b) * min(a, b, 1) for a, b in pairs)
+
+
+def reshape(node: NodeContext) -> ViewShape:
+    """Static dims where the parser has the values of the size operand, else all -1."""
+    target = node.attribute_ints("shape") if node.opset < 5 else node.ints(1)
+    if target is None:
+        return node.opaque([1], _length(node, 1))
+    if 0 in target and node.attribute_int("allowzero", 0):
+        node.refuse("silently ignores `allowzero` of Reshape and copies the dim for a 0")
+    return core.reshape(node, target)
+
+
+def flatten(node: NodeContext) -> ViewShape:
+    """To a matrix; rank 1 and 2 are returned as they are, whatever the axis."""
+    dims = node.shape(0)
+    axis = node.axis(node.attribute_int("axis", 1), len(dims))
+    if len(dims) <= 2:
+        return dims
+    if not core.is_known(dims):
+        return node.contaminated(0, 2)
+    return math.prod(dims[:axis]), math.prod(dims[axis:])
+
+
+def _axes(node: NodeContext) -> tuple[int, ...] | None:
+    """Axes of Squeeze and Unsqueeze, which 7.x reads from the attribute only."""
+    axes = node.attribute_ints("axes")
+    if axes is not None:
+        return axes
+    if node.has(1):
+        node.refuse(
+            f"reads the axes of {node.op} from an attribute; since opset 13 they are an input, "
+            "so it stops here"
+        )
+        return node.ints(1)
+    node.refuse(f"needs the axes of {node.op}, so it stops here")
+    return None
+
+
+def squeeze(node: NodeContext) -> ViewShape:
+    """Needs to know the dims that stay."""
+    dims, axes = node.shape(0), _axes(node)
+    if axes is None:
+        true = node.true_shape(0)
+        if node.has(1) or true is None or len(true) != len(dims):
+            raise RefusedError("does not know which dims Squeeze takes away")
+        axes = tuple(axis for axis, dim in enumerate(true) if dim == 1)
+    gone = {node.axis(axis, len(dims)) for axis in axes}
+    if any(dims[axis] not in (1, UNKNOWN) for axis in gone):
+        raise RefusedError(f"cannot squeeze the axes {sorted(gone)} of {core.printed(dims)}")
+    rest = tuple(dim for axis, dim in enumerate(dims) if axis not in gone)
+    return rest if core.is_known(rest) else node.contaminated(0, len(rest))
+
+
+def unsqueeze(node: NodeContext) -> ViewShape:
+    """Needs to know all dims."""
+    dims, axes = node.shape(0), _axes(node)
+    if axes is None:
+        raise RefusedError("does not know where Unsqueeze adds dims")
+    rank = len(dims) + len(axes)
+    added = {node.axis(axis, rank) for axis in axes}
+    if not core.is_known(dims):
+        return node.contaminated(0, rank)
+    rest = iter(dims)
+    return tuple(1 if axis in added else next(rest) for axis in range(rank))
+
+
+def concat(node: NodeContext) -> ViewShape:
+    """Per dim. Constants become layers."""
+    shapes = [node.shape(index) for index in node.present]
+    axis = node.axis(node.attribute_int("axis", 1), len(shapes[0]))
+    return core.concatenate(shapes, axis)
+
+
+def gather(node: NodeContext) -> ViewShape:
+    """Per dim."""
+    dims, index = node.shape(0), node.shape(1)
+    axis = node.axis(node.attribute_int("axis", 0), len(dims))
+    if node.is_weights(1) and len(index) <= 1 and any(i < 0 for i in node.ints(1) or ()):
+        node.refuse("silently takes a wrong element for a negative index of Gather")
+    return (*dims[:axis], *index, *dims[axis + 1 :])
+
+
+def constant_of_shape(node: NodeContext) -> ViewShape:
+    """Always all -1: the size is a tensor even where it is constant."""
+    return node.opaque([0], _length(node, 0))
+
+
+def range_(node: NodeContext) -> ViewShape:
+    """Known where start, limit and delta are weights."""
+    operands = [index for index in range(3) if not node.is_weights(index)]
+    floating = node.kind(0) in ("FLOAT", "HALF")
+    if operands:
+        if floating:
+            node.refuse("takes FLOAT operands of Range only as constants, so it stops here")
+        return node.opaque(operands, 1)
+    read = node.floats if floating else node.ints
+    values = [value for index in range(3) for value in read(index) or ()]
+    if len(values) != 3 or not values[2]:
+        raise RefusedError("takes scalars for Range, and no delta of 0")
+    start, limit, delta = values
+    return (max(math.ceil((limit - start) / delta), 0),)
+
+
+def tile(node: NodeContext) -> ViewShape:
+    """Known where the repeats are weights and all dims are known."""
+    dims, repeats = node.shape(0), node.ints(1)
+    if repeats is None:
+        return node.opaque([1], len(dims))
+    if not core.is_known(dims):
+        return node.contaminated(0, len(dims))
+    if len(repeats) != len(dims):
+        raise RefusedError(f"cannot tile {core.printed(dims)} by {repeats}")
+    return tuple(dim * count for dim, count in zip(dims, repeats, strict=True))
+
+
+def slice_(node: NodeContext) -> ViewShape:
+    """Known where all operands are weights and all dims are known."""
+    dims = node.shape(0)
+    if node.opset < 10:
+        starts, ends = node.attribute_ints("starts") or (), node.attribute_ints("ends") or ()
+        axes = node.attribute_ints("axes") or tuple(range(len(starts)))
+        steps = (1,) * len(starts)
+    else:
+        if node.has(3) and not node.is_weights(3):
+            raise RefusedError("takes the axes of Slice only as a constant")
+        operands = [i for i in (1, 2, 4) if node.has(i) and not node.is_weights(i)]
+        if operands:
+            return node.opaque(operands, len(dims))
+        starts, ends = node.ints(1) or (), node.ints(2) or ()
+        axes = node.ints(3) or tuple(range(len(dims)))
+        steps = node.ints(4) or (1,) * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise RefusedError("takes operands of Slice of one length, and no step of 0")
+    if not core.is_known(dims):
+        return node.contaminated(0, len(dims))
+    result = list(dims)
+    plain = all(step == 1 for step in steps)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        position = node.axis(axis, len(dims))
+        result[position] = _slice_size(dims[position], start, end, step, plain)
+    if min(result, default=0) < 0:
+        raise RefusedError(f"computes {core.printed(tuple(result))}, which has a negative size")
+    return tuple(result)
+
+
+def _slice_size(dim: int, start: int, end: int, step: int, plain: bool) -> int:
+    """The formula of release/7.1, which is one off for some slices that run backwards."""
+
+    def decode(index: int) -> int:
+        return min(max(index, -dim), dim) - dim * max(-1, min(0, index))
+
+    first, last = decode(start), decode(end)
+    if plain:
+        return last - first
+    return -((first - last) // step) + (end == _INT32_MIN)
+
+
+def split(node: NodeContext) -> list[ViewShape]:
+    """Sizes from the attribute or equal ones; the input of opset 13 is never read."""
+    dims = node.shape(0)
+    count = len(node.onnx.outputs)
+    axis = node.axis(node.attribute_int("axis", 0), len(dims))
+    sizes = node.attribute_ints("split")
+    given = node.ints(1) if node.has(1) else None
+    if node.has(1) and (given is None or len(set(given)) > 1):
+        node.refuse("silently ignores the sizes of Split since opset 13 and splits equally")
+    if not core.is_known(dims):
+        return [node.contaminated(0, len(dims))] * count
+    sizes = sizes or (dims[axis] // count,) * count
+    if len(sizes) != count:
+        raise RefusedError(f"needs {count} sizes for this Split, not {len(sizes)}")
+    return [(*dims[:axis], part, *dims[axis + 1 :]) for part in sizes]
+
+
+def depth_to_space(node: NodeContext) -> ViewShape:
+    """Two reshapes of a tensor of rank 4."""
+    block = node.attribute_int("blocksize", 1)
+    n, c, h, w = _nchw(node)
+    if not core.is_known((n, c, h, w)):
+        return node.contaminated(0, 4)
+    return n, c // (block * block), h * block, w * block
+
+
+def space_to_depth(node: NodeContext) -> ViewShape:
+    """Two reshapes of a tensor of rank 4."""
+    block = node.attribute_int("blocksize", 1)
+    n, c, h, w = _nchw(node)
+    if not core.is_known((n, c, h, w)):
+        return node.contaminated(0, 4)
+    return n, c * block * block, h // block, w // block
+
+
+def _nchw(node: NodeContext) -> tuple[int, int, int, int]:
+    dims = node.shape(0)
+    if len(dims) != 4:
+        raise RefusedError(f"imports {node.op} only for rank 4, not {len(dims)}")
+    n, c, h, w = dims
+    return n, c, h, w
+
+
+def pad(node: NodeContext) -> ViewShape:
+    """Zeros on the last two axes; a tensor of lower rank is unsqueezed to rank 4."""
+    dims = node.shape(0)
+    rank = len(dims)
+    if node.has(3):
+        raise RefusedError("does not read the axes of Pad, which are an input since opset 18")
+    pads = node.attribute_ints("pads") if node.opset < 11 else node.ints(1)
+    if pads is None:
+        raise RefusedError("takes the pads of Pad only as a constant")
+    if len(pads) != 2 * rank:
+        raise RefusedError(f"needs {2 * rank} pads for rank {rank}, not {len(pads)}")
+    fill = node.floats(2) if node.has(2) else (node.onnx.attributes.get_float("value", 0.0),)
+    outer = (*pads[: rank - 2], *pads[rank : 2 * rank - 2])
+    if node.attribute_text("mode", "constant") != "constant" or fill is None or any(fill):
+        node.refuse("pads only with a constant 0, so it stops here")
+    elif rank < 2 or any(outer):
+        node.refuse("pads only the last two axes, so it stops here")
+    if rank < 4 and not core.is_known(dims):
+        return node.contaminated(0, rank)
+    sums = (begin + end for begin, end in zip(pads[:rank], pads[rank:], strict=True))
+    pairs = zip(dims, sums, strict=True)
+    return tuple(dim if dim == UNKNOWN else dim + added for dim, added in pairs)
+
+
+_RESIZE_TRANSFORMS = ("asymmetric", "align_corners", "half_pixel", "pytorch_half_pixel")
+
+
+def resize(node: NodeContext) -> ViewShape:
+    """All -1 with sizes, even constant ones; per dim with constant scales."""
+    dims = node.shape(0)
+    mode = node.attribute_text("mode", "nearest")
+    transform = node.attribute_text("coordinate_transformation_mode", "half_pixel")
+    nearest = node.attribute_text("nearest_mode", "round_prefer_floor")
+    if node.opset >= 11 and (transform not in _RESIZE_TRANSFORMS or mode == "cubic"):
+        node.refuse(f"has no {mode} Resize with {transform}, so it stops here")
+    elif node.opset >= 11 and mode == "nearest" and nearest != "floor":
+        node.refuse("has no nearest_mode of Resize but floor, so it stops here")
+    if node.has(3):
+        if _length(node, 3) != len(dims):
+            raise RefusedError("needs a size for each axis of Resize")
+        return node.opaque([3], len(dims))
+    return _scaled(node, 1 if node.opset < 11 else 2, linear=mode == "linear")
+
+
+def upsample(node: NodeContext) -> ViewShape:
+    """Per dim with scales that are constant or an attribute."""
+    mode = node.attribute_text("mode", "nearest")
+    if node.opset >= 9:
+        return _scaled(node, 1, linear=mode == "linear")
+    scales = node.onnx.attributes.get_floats("scales") or ()
+    return _scale_dims(node, tuple(scales), linear=mode == "linear")
+
+
+def _scaled(node: NodeContext, index: int, *, linear: bool) -> ViewShape:
+    scales = node.floats(index)
+    if scales is None:
+        raise RefusedError(f"takes the scales of {node.op} only as a constant")
+    return _scale_dims(node, scales, linear=linear)
+
+
+def _scale_dims(node: NodeContext, scales: tuple[float, ...], *, linear: bool) -> ViewShape:
+    dims = node.shape(0)
+    if len(scales) != len(dims):
+        raise RefusedError(f"needs {len(dims)} scales for this {node.op}, not {len(scales)}")
+    if linear and any(scale != 1 for scale in scales[:-3]):
+        node.refuse("interpolates at most the last three axes, so it stops here")
+    pairs = zip(dims, scales, strict=True)
+    return tuple(dim if dim == UNKNOWN else math.floor(dim * scale) for dim, scale in pairs)
+
+
+def random_uniform(node: NodeContext) -> ViewShape:
+    """The shape is an attribute."""
+    return node.attribute_ints("shape") or ()
+
+
+def random_uniform_like(node: NodeContext) -> ViewShape:
+    """A fill layer of the input's shape."""
+    dims = node.shape(0)
+    return dims if core.is_known(dims) else node.contaminated(0, len(dims))
+
+
+def _length(node: NodeContext, index: int) -> int:
+    """Length of a shape vector.
+
+    Raises:
+        RefusedError: If it is no vector of known length.
+    """
+    dims = node.shape(index)
+    if len(dims) != 1 or dims[0] == UNKNOWN:
+        raise RefusedError(
+            f"needs a vector of known length for `{node.name(index)}`, "
+            f"which it sees as {core.printed(dims)}"
+        )
+    return dims[0]

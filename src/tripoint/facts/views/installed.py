@@ -1,0 +1,106 @@
+"""The view of a TensorRT that is installed here: its real parser, run in a child process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tripoint.engine import bindings, process
+from tripoint.engine.refusals import refusals
+from tripoint.facts.table import Refusal, Role, Target, View, ViewShape
+from tripoint.facts.views import verbose
+from tripoint.model import Model, as_file
+
+
+def view(model: Model, *, tensorrt: str | None = None, timeout: float | None = None) -> View:
+    """Let a real parser read the model, and join its tensors to ONNX names.
+
+    A model that the parser refuses, or crashes on, gives the view up to that node and a
+    refusal that names it.
+
+    Args:
+        model: The model; the parser reads it by path.
+        tensorrt: Name of the TensorRT module, None for the first that is installed.
+        timeout: Seconds after which the parser is stopped, None for no limit.
+
+    Raises:
+        MissingDependencyError: If no TensorRT is installed.
+        ExternalStepError: If that TensorRT cannot be loaded or cannot run on this machine.
+    """
+    binding = bindings.find(tensorrt)
+    watch = _Watch(binding.version)
+    result: dict[str, Any] = {"complete": False, "errors": [], "tensors": [], "layers": 0}
+    stopped: process.WorkerError | None = None
+    with as_file(model) as path:
+        request = {"task": "parse", "tensorrt": binding.name, "model": str(path.resolve())}
+        try:
+            result = process.call(request, timeout=timeout, on_event=watch)
+        except process.WorkerError as error:
+            if error.kind == "failed" or not watch.loaded:
+                raise
+            stopped = error
+    graph = model.ir.graph
+    version = f"{binding.name} {watch.version}"
+    refused = list(refusals(result["errors"], graph, version))
+    if stopped:
+        refused.append(Refusal(watch.node or graph.name or "model", watch.op, stopped.fact))
+    elif not result["complete"] and not refused:
+        refused.append(_whole_model(graph.name, f"{version} did not parse this model"))
+    elif result["complete"] and not result["layers"]:
+        refused.append(_whole_model(graph.name, f"{version} found no layer in this model"))
+    lines = verbose.read(watch.lines, graph)
+    shapes, roles = _join(lines, result["tensors"], (value.name for value in graph.outputs))
+    return View(
+        target=Target("installed", "installed", version),
+        shapes=shapes,
+        roles=roles,
+        refusals=tuple(refused),
+        layers=result["layers"] if result["complete"] else None,
+    )
+
+
+class _Watch:
+    """Keeps what the child has sent, which is all there is if it crashes."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.loaded = False
+        self.lines: list[str] = []
+        self.node = ""
+        self.op = ""
+
+    def __call__(self, event: process.Event) -> None:
+        if event["event"] == "loaded":
+            self.loaded = True
+            self.version = event["version"]
+        elif event["event"] == "log":
+            self.lines.extend(text for severity, text in event["lines"] if severity == "VERBOSE")
+            self.node, self.op = event.get("node", self.node), event.get("op", self.op)
+
+
+def _whole_model(name: str | None, reason: str) -> Refusal:
+    return Refusal(name or "model", "", reason)
+
+
+def _join(
+    lines: verbose.Lines, tensors: list[list[Any]], outputs: Iterable[str | None]
+) -> tuple[Mapping[str, ViewShape], Mapping[str, Role]]:
+    network = {name: facts for name, *facts in tensors}
+    renamed = set(outputs)
+    shapes = dict(lines.shapes)
+    roles: dict[str, Role] = {}
+    for name in {*lines.unique, *(output for output in renamed if output)}:
+        facts = network.get(lines.unique.get(name, name))
+        if facts is None and name in renamed:
+            # Graph outputs take their ONNX name at the end of the parse.
+            facts = network.get(name)
+        if facts is None:
+            continue
+        shape, is_shape, is_execution = facts
+        if shape is not None:
+            shapes[name] = tuple(shape)
+        if is_shape:
+            roles[name] = "both" if is_execution or name in renamed else "shape"
+        else:
+            roles[name] = "execution"
+    return shapes, roles
