@@ -1,0 +1,1 @@
+"""Running an ONNX graph in ONNX Runtime: sessions, generated inputs, reduction lengths."""

@@ -1,0 +1,176 @@
+"""Inputs for a comparison: random, but such that the model can take them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from tripoint.errors import InputError, UsageError
+from tripoint.facts import truth
+from tripoint.facts.symbols import evaluate
+from tripoint.facts.table import Dim, Shape
+from tripoint.model import Model
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+"""Array by tensor name."""
+
+InputSpecs = Mapping[str, tuple[str, Shape]]
+"""ONNX element type in lower case, and shape, by input name."""
+
+_KEEP_VALUES = frozenset(
+    {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Expand"}
+)
+
+
+def inputs_of(model: Model) -> dict[str, tuple[str, Shape]]:
+    """Element type and shape of the graph inputs that must be fed, in order.
+
+    A dim without size or name is called ``<input>_dim<axis>``.
+
+    Raises:
+        InputError: If an input declares no type or no rank.
+    """
+    found: dict[str, tuple[str, Shape]] = {}
+    for value in model.ir.graph.inputs:
+        if value.name in model.ir.graph.initializers:
+            continue
+        name = value.name or ""
+        if value.dtype is None or value.shape is None:
+            raise InputError(f"input {name!r} declares no type or no shape")
+        dims = tuple(_dim(name, axis, dim) for axis, dim in enumerate(value.shape))
+        found[name] = (value.dtype.name.lower(), dims)
+    return found
+
+
+def generate(
+    inputs: InputSpecs, bindings: Mapping[str, int], seed: int, *, model: Model | None = None
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Make one array for each input; the same arguments give the same arrays.
+
+    ========================================  ==========================================
+    float                                     normal, mean 0, deviation 1
+    bool, or an integer named ``*mask*``      0 or 1, the first along the last axis 1
+    an integer that indexes a table (Gather)  inside the table, as ``model`` has it
+    any other integer                         0 or 1
+    ========================================  ==========================================
+
+    Args:
+        inputs: Element type and shape by input name, see :func:`inputs_of`.
+        bindings: Size of each symbol.
+        seed: Seed; each input draws its own numbers from it and its name.
+        model: Where to look for the tables that inputs index.
+
+    Raises:
+        UsageError: If a symbol has no size.
+    """
+    limits = _index_limits(model, inputs) if model is not None else {}
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for name, (dtype, shape) in inputs.items():
+        random = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        sizes = tuple(_size(name, dim, bindings) for dim in shape)
+        arrays[name] = _array(random, name, ir.DataType[dtype.upper()], sizes, limits.get(name))
+    return arrays
+
+
+def bindings_of(inputs: InputSpecs, arrays: Arrays) -> dict[str, int]:
+    """The sizes of the symbols in given arrays.
+
+    Args:
+        inputs: Element type and shape by input name.
+        arrays: Array by input name.
+
+    Raises:
+        UsageError: If an input is missing or unknown, or has another dtype, rank or size.
+    """
+    if inputs.keys() != arrays.keys():
+        raise UsageError(
+            f"the given inputs are {', '.join(arrays)}; the model takes {', '.join(inputs)}"
+        )
+    found: dict[str, int] = {}
+    for name, (dtype, shape) in inputs.items():
+        array = arrays[name]
+        expected = ir.DataType[dtype.upper()].numpy()
+        if array.dtype != expected:
+            raise UsageError(
+                f"input {name!r} is given as {array.dtype}, the model takes {expected}"
+            )
+        fits = array.ndim == len(shape) and all(
+            size == (found.setdefault(dim, size) if isinstance(dim, str) else dim)
+            for dim, size in zip(shape, array.shape, strict=True)
+        )
+        if not fits:
+            wanted = "x".join(map(str, shape))
+            raise UsageError(
+                f"input {name!r} is given as {list(array.shape)}, the model takes {wanted}"
+            )
+    return found
+
+
+def _dim(name: str, axis: int, dim: int | ir.SymbolicDim) -> Dim:
+    if isinstance(dim, int):
+        return dim
+    return str(dim.value) if dim.value is not None else truth.anonymous(name, axis)
+
+
+def _size(name: str, dim: Dim, bindings: Mapping[str, int]) -> int:
+    size = evaluate(dim, bindings)
+    if size is None:
+        raise UsageError(
+            f"dimension {dim} of input {name!r} has no size", hint=f"give --dim {dim}=1..2..8"
+        )
+    return size
+
+
+def _array(
+    random: np.random.Generator,
+    name: str,
+    dtype: ir.DataType,
+    sizes: tuple[int, ...],
+    limit: int | None,
+) -> np.ndarray[Any, Any]:
+    if dtype.is_floating_point():
+        return random.standard_normal(sizes).astype(dtype.numpy())
+    is_mask = dtype == ir.DataType.BOOL or "mask" in name.lower()
+    array = random.integers(0, 2 if is_mask else limit or 2, sizes)
+    if is_mask and array.ndim and array.size:
+        # A row that is masked out as a whole makes a softmax divide by zero.
+        array[..., 0] = 1
+    return array.astype(dtype.numpy())
+
+
+def _index_limits(model: Model, inputs: Iterable[str]) -> dict[str, int]:
+    """Size of the smallest table that each input indexes, where that is known."""
+    limits: dict[str, int] = {}
+    wanted = set(inputs)
+    for value in model.ir.graph.inputs:
+        if value.name not in wanted or value.dtype is None or not value.dtype.is_integer():
+            continue
+        found = [size for size in _table_sizes(value) if size > 0]
+        if found:
+            limits[value.name] = min(found)
+    return limits
+
+
+def _table_sizes(value: ir.Value) -> list[int]:
+    sizes: list[int] = []
+    pending, seen = [value], {value}
+    while pending:
+        for node, position in pending.pop().uses():
+            if node.op_type == "Gather" and position == 1:
+                sizes.extend(_table_size(node))
+            elif node.op_type in _KEEP_VALUES and position == 0 and node.outputs[0] not in seen:
+                seen.add(node.outputs[0])
+                pending.append(node.outputs[0])
+    return sizes
+
+
+def _table_size(gather: ir.Node) -> list[int]:
+    table = gather.inputs[0]
+    if table is None or table.shape is None:
+        return []
+    size = table.shape[gather.attributes.get_int("axis", 0)]
+    return [size] if isinstance(size, int) else []

@@ -1,0 +1,39 @@
+"""Reading operators in a check: who made a value, and which axes it is about."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+
+def maker(value: ir.Value) -> ir.Node:
+    """The node that makes a value of a matched pattern.
+
+    Raises:
+        ValueError: If no node does, which a pattern rules out.
+    """
+    node = value.producer()
+    if node is None:
+        raise ValueError(f"{value.name} is not made by a node")
+    return node
+
+
+def constant_axes(node: ir.Node) -> tuple[int, ...] | None:
+    """The axes of Squeeze, Unsqueeze or a Reduce operator.
+
+    They are an attribute before opset 13 (Squeeze, Unsqueeze, ReduceSum) or 18 (the other Reduce
+    operators), and an input since.
+
+    Returns:
+        The axes as written, or None if there are none or they are computed at run time.
+    """
+    attribute = node.attributes.get_ints("axes")
+    if attribute is not None:
+        return tuple(attribute)
+    value = node.inputs[1] if len(node.inputs) > 1 else None
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    return tuple(int(axis) for axis in tensor.numpy().flatten()) if tensor is not None else None
+
+
+def normalized(axis: int, rank: int) -> int:
+    """An axis counted from the front."""
+    return axis + rank if axis < 0 else axis

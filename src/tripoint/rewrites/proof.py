@@ -1,0 +1,165 @@
+"""The obligations of a rewrite: the same shapes for all sizes, the same numbers at some.
+
+*Symbolic*: each output has the same rank, and each dim is the same expression of the input
+symbols for all sizes ≥ 1. "Could not decide" is not equal.
+
+*Numeric*: ONNX Runtime, without graph optimizations, computes the same numbers at several points
+of the input range. Where no arithmetic is reordered the tolerance is zero. Where it is, each of
+the L terms of the longest reduction may round differently, and the allowed difference is
+``4 · sqrt(L) · eps · max(1, max|reference|)``: the spread of L independent roundings, four times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tripoint.errors import ExternalStepError
+from tripoint.facts import symbols, truth
+from tripoint.facts.table import Shape
+from tripoint.model import Model
+from tripoint.numeric import ort
+from tripoint.numeric.inputs import generate, inputs_of
+from tripoint.numeric.reductions import longest_reduction
+from tripoint.rewrites.base import Numeric, Proof, Status
+
+MINIMUM_POINTS = 3
+
+_SIZES = (1, 2, 5, 8, 16, 31, 32, 64, 128, 224)
+
+SKIPPED = Numeric("skipped", (), None, None, "not asked for")
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Where in the input range numbers are compared.
+
+    Args:
+        candidates: Size of each symbol, point by point.
+        guessed: Whether nobody gave a range. Candidates at which the original does not run are
+            then passed over, and three that do are enough.
+    """
+
+    candidates: tuple[Mapping[str, int], ...]
+    guessed: bool = False
+
+    @classmethod
+    def guess(cls, names: Sequence[str]) -> Points:
+        """Sizes to try without a range: distinct per symbol first, then all alike."""
+        if not names:
+            return cls(({},) * MINIMUM_POINTS)
+        distinct = [{name: size + i for i, name in enumerate(names)} for size in _SIZES]
+        alike = [dict.fromkeys(names, size) for size in _SIZES]
+        return cls(tuple(distinct + alike if len(names) > 1 else alike), guessed=True)
+
+
+def prove(
+    before: Model,
+    after: Model,
+    points: Points,
+    *,
+    numeric: bool = True,
+) -> Proof:
+    """Discharge both obligations for two models with the same inputs and outputs.
+
+    Args:
+        before: The graph as it was. Shapes are written on its values.
+        after: The graph as it would be. Shapes are written on its values.
+        points: Where numbers are compared. At points at which the original itself does not run
+            there is nothing to compare; at least three must remain.
+        numeric: False leaves the numbers out, and the proof says so.
+    """
+    symbolic, reason = _symbolic(before, after)
+    if symbolic != "holds":
+        return Proof(symbolic, Numeric("skipped", (), None, None, "shapes differ"), reason)
+    if not numeric:
+        return Proof(symbolic, SKIPPED)
+    result = _numeric(before, after, points)
+    return Proof(symbolic, result, "" if result.status == "holds" else result.reason)
+
+
+def _symbolic(before: Model, after: Model) -> tuple[Status, str]:
+    old, new = truth.annotate(before.ir), truth.annotate(after.ir)
+    for a, b in zip(before.ir.graph.outputs, after.ir.graph.outputs, strict=True):
+        shape, other = old.shapes.get(a.name or ""), new.shapes.get(b.name or "")
+        status = _same_shape(shape, other)
+        if status != "holds":
+            verb = "changes" if status == "fails" else "may change"
+            return status, f"the shape of `{a.name}` {verb} from {shape} to {other}"
+    return "holds", ""
+
+
+def _same_shape(shape: Shape | None, other: Shape | None) -> Status:
+    if shape is None or other is None:
+        return "undecided"
+    if len(shape) != len(other):
+        return "fails"
+    equal = [symbols.equal(a, b) for a, b in zip(shape, other, strict=True)]
+    if False in equal:
+        return "fails"
+    return "undecided" if None in equal else "holds"
+
+
+def _numeric(before: Model, after: Model, points: Points) -> Numeric:
+    try:
+        reference, candidate = ort.Session(before), ort.Session(after)
+    except ExternalStepError as error:
+        return Numeric("undecided", (), None, None, error.fact)
+    terms = 0
+    used: list[Mapping[str, int]] = []
+    worst = allowed = 0.0
+    passed_over = ""
+    for seed, point in enumerate(points.candidates):
+        try:
+            feed = generate(inputs_of(before), point, seed, model=before)
+            if any(array.size == 0 for array in feed.values()):
+                raise ExternalStepError("an input has no elements")
+            expected = reference.run(feed)
+        except ExternalStepError as error:
+            passed_over = error.fact
+            continue
+        try:
+            actual = candidate.run(feed)
+        except ExternalStepError as error:
+            return Numeric("fails", (*used, point), None, None, f"does not run: {error.fact}")
+        used.append(point)
+        terms = max(terms, *(longest_reduction(model.ir, point) for model in (before, after)))
+        for a, b in zip(expected, actual, strict=True):
+            difference, tolerance = _difference(a, b, terms)
+            worst, allowed = max(worst, difference), max(allowed, tolerance)
+            if not difference <= tolerance:
+                reason = f"differs by {difference:.3g}, allowed is {tolerance:.3g}"
+                return Numeric("fails", tuple(used), difference, tolerance, reason)
+        if points.guessed and len(used) == MINIMUM_POINTS:
+            break
+    if len(used) < MINIMUM_POINTS:
+        reason = f"the original runs at {len(used)} of the points tried, {MINIMUM_POINTS} needed"
+        detail = f" ({passed_over})" if passed_over else ""
+        return Numeric("undecided", tuple(used), None, None, reason + detail)
+    return Numeric("holds", tuple(used), worst, allowed, _tolerance_reason(terms))
+
+
+def _difference(expected: Any, actual: Any, terms: int) -> tuple[float, float]:
+    """Largest absolute difference and the one that is allowed; infinite if not comparable."""
+    if expected.shape != actual.shape or expected.dtype != actual.dtype:
+        return math.inf, 0.0
+    if not np.issubdtype(expected.dtype, np.floating):
+        return (0.0 if np.array_equal(expected, actual) else math.inf), 0.0
+    if expected.size == 0:
+        return 0.0, 0.0
+    same = (expected == actual) | (np.isnan(expected) & np.isnan(actual))
+    with np.errstate(invalid="ignore"):
+        error = np.where(same, 0.0, np.abs(expected.astype(np.float64) - actual)).max()
+    scale = max(1.0, float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0)))
+    epsilon = float(np.finfo(expected.dtype).eps)
+    return float(error), 4 * math.sqrt(terms) * epsilon * scale if terms else 0.0
+
+
+def _tolerance_reason(terms: int) -> str:
+    if not terms:
+        return "no arithmetic is reordered, so the numbers must be identical"
+    return f"the longest reduction adds {terms} terms, whose order may change"
