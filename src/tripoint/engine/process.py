@@ -1,0 +1,259 @@
+"""The parent's side of the child process in which all native code runs.
+
+A crash of a parser, builder or runtime must end that process only. The request goes to the
+child as one line of JSON on its standard input; events and one result come back as lines of
+JSON on its standard output; whatever native code prints goes to a file of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from tripoint import errors
+
+Kind = Literal["crash", "memory", "timeout", "failed"]
+Event = dict[str, Any]
+
+_BOOT = (
+    "import json, sys; message = json.loads(sys.stdin.buffer.readline()); "
+    "sys.path[:] = message['path']; "
+    "from tripoint.engine.worker import main; main(message['request'])"
+)
+_STEPS = {
+    "parse": "TensorRT parser",
+    "build": "TensorRT builder",
+    "inspect_plan": "TensorRT runtime",
+    "execute": "TensorRT runtime",
+    "devices": "CUDA driver",
+}
+_OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "out of memory", "OutOfMemory", "MemoryAllocation")
+_NATIVE_BYTES = 4000
+_NATIVE_ERRORS = 20
+_GRACE_SECONDS = 5.0
+
+
+class WorkerError(errors.ExternalStepError):
+    """Native code crashed, ran out of memory or time, or reported an error.
+
+    Args:
+        fact: One sentence.
+        kind: What happened.
+        native: The last errors that native code logged and the end of what it printed.
+        hint: The next step.
+    """
+
+    def __init__(self, fact: str, kind: Kind, *, native: str = "", hint: str | None = None) -> None:
+        super().__init__(fact, hint=hint)
+        self.kind = kind
+        self.native = native
+
+
+def call(
+    request: dict[str, Any],
+    *,
+    timeout: float | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> dict[str, Any]:
+    """Run one task in a fresh child process.
+
+    Args:
+        request: ``{"task": name, ...}`` with values that JSON can hold.
+        timeout: Seconds after which the child is stopped, None for no limit.
+        on_event: Called for each event while the task runs. An exception that it raises, like
+            a KeyboardInterrupt, stops the child.
+
+    Returns:
+        The task's result.
+
+    Raises:
+        WorkerError: If the child crashes, runs out of memory or time, or native code fails.
+        TripointError: As the task raised it in the child.
+    """
+    with tempfile.TemporaryFile() as printed, _child(printed) as process:
+        talk = _Conversation(request["task"], process, printed, on_event)
+        return talk.run(request, timeout)
+
+
+def child_path() -> list[str]:
+    """The import path of the child: the parent's, without what depends on the user's folder."""
+    try:
+        here = Path.cwd()
+    except OSError:
+        here = None
+    absolute = [entry for entry in sys.path if Path(entry).is_absolute()]
+    return [
+        entry
+        for entry in absolute
+        if Path(entry) != here or (Path(entry) / "tripoint" / "__init__.py").is_file()
+    ]
+
+
+@contextlib.contextmanager
+def _child(printed: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and a constant program
+        [sys.executable, "-I", "-c", _BOOT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=printed,
+        # A group of its own, so that Ctrl-C reaches the parent alone and one signal ends all.
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    # The pipes first: the child leaves by itself when its input ends.
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    if process.poll() is None:
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+
+
+class _Conversation:
+    def __init__(
+        self,
+        task: str,
+        process: subprocess.Popen[bytes],
+        printed: IO[bytes],
+        on_event: Callable[[Event], None] | None,
+    ) -> None:
+        self.step = _STEPS.get(task, "worker")
+        self.process = process
+        self.printed = printed
+        self.on_event = on_event
+        self.at: str | None = None
+        self.logged: deque[str] = deque(maxlen=_NATIVE_ERRORS)
+
+    def run(self, request: dict[str, Any], timeout: float | None) -> dict[str, Any]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None  # noqa: S101 - asked for as a pipe
+        assert stdout is not None  # noqa: S101 - asked for as a pipe
+        reader = threading.Thread(target=_read, args=(stdout, lines), daemon=True)
+        reader.start()
+        with contextlib.suppress(BrokenPipeError):
+            message = json.dumps({"path": child_path(), "request": request})
+            stdin.write(message.encode() + b"\n")
+            stdin.flush()
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                line = lines.get(timeout=left)
+            except queue.Empty:
+                raise self._late(timeout or 0.0) from None
+            if line is None:
+                raise self._died()
+            result = self._take(json.loads(line))
+            if result is not None:
+                self._finish()
+                return result
+
+    def _take(self, message: Event) -> dict[str, Any] | None:
+        if "result" in message:
+            return dict(message["result"])
+        if "error" in message:
+            raise self._reported(message["error"])
+        self.at = message.get("at", self.at)
+        for severity, text in message.get("lines", ()):
+            if severity.endswith("ERROR"):
+                self.logged.append(text)
+        if self.on_event:
+            self.on_event(message)
+        return None
+
+    def _finish(self) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_GRACE_SECONDS)
+
+    def _native(self) -> str:
+        size = self.printed.seek(0, os.SEEK_END)
+        self.printed.seek(max(0, size - _NATIVE_BYTES))
+        tail = self.printed.read().decode(errors="replace").strip()
+        return "\n".join([*self.logged, *([tail] if tail else [])])
+
+    @property
+    def _while(self) -> str:
+        return f" while {self.at}" if self.at else ""
+
+    def _late(self, timeout: float) -> WorkerError:
+        return WorkerError(
+            f"the {self.step} was stopped after {timeout:g} s{self._while}",
+            "timeout",
+            native=self._native(),
+            hint="give it more time with --timeout SECONDS",
+        )
+
+    def _died(self) -> WorkerError:
+        try:
+            code = self.process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return WorkerError(f"the {self.step} stopped answering{self._while}", "crash")
+        native = self._native()
+        if code == -getattr(signal, "SIGKILL", 9) or any(t in native for t in _OUT_OF_MEMORY):
+            how = _signal_name(code) if code < 0 else f"exit code {code}"
+            return WorkerError(
+                f"the {self.step} was ended ({how}){self._while}; the machine ran out of memory "
+                "or another program ended it",
+                "memory",
+                native=native,
+                hint="free memory, or make the model or its ranges smaller",
+            )
+        if code < 0:
+            return WorkerError(
+                f"the {self.step} crashed ({_signal_name(code)}){self._while}",
+                "crash",
+                native=native,
+                hint="this is a fault of that TensorRT; --tensorrt NAME chooses another",
+            )
+        last = native.splitlines()[-1:] or ["it printed nothing"]
+        return WorkerError(
+            f"the {self.step} stopped without a result (exit code {code}){self._while}: {last[0]}",
+            "crash",
+            native=native,
+        )
+
+    def _reported(self, error: dict[str, Any]) -> errors.TripointError:
+        raised = getattr(errors, error["type"])
+        if issubclass(raised, errors.ExternalStepError):
+            return WorkerError(error["fact"], "failed", native=self._native(), hint=error["hint"])
+        known: errors.TripointError = raised(error["fact"], hint=error["hint"])
+        return known
+
+
+def _read(stream: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
+    # A crash can cut the last line short; a closed pipe means that nobody waits any more.
+    with contextlib.suppress(OSError, ValueError):
+        for line in stream:
+            if line.endswith(b"\n"):
+                lines.put(line)
+    lines.put(None)
+
+
+def _signal_name(code: int) -> str:
+    try:
+        return f"killed by signal {-code}, {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -1,0 +1,249 @@
+"""Optimization profiles: which sizes each dynamic input dim may take, and points among them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tripoint.errors import UsageError
+from tripoint.facts.symbols import evaluate, symbols_of
+from tripoint.facts.table import Dim, Shape
+from tripoint.spec import InputSpec, Range, Spec
+
+Sizes = tuple[int, ...]
+_TRIES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class InputProfile:
+    """The shapes of one input.
+
+    Args:
+        name: Input name.
+        min: Smallest size on every axis.
+        opt: The shape to tune for.
+        max: Largest size on every axis.
+    """
+
+    name: str
+    min: Sizes
+    opt: Sizes
+    max: Sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One optimization profile over all inputs, in the model's order."""
+
+    inputs: tuple[InputProfile, ...]
+
+
+def from_spec(inputs: Mapping[str, Shape], spec: Spec, *, default: Range | None = None) -> Profile:
+    """The profile that a person asked for.
+
+    Args:
+        inputs: True shape by graph input.
+        spec: What was written: ``--input`` and ``--dim``.
+        default: Range of a symbol that nothing binds; None makes that an error.
+
+    Raises:
+        UsageError: As :func:`bindings`, or if a dynamic dim has no range.
+    """
+    ranges = bindings(inputs, spec, complete=default is None)
+    if default is not None:
+        ranges = {symbol: ranges.get(symbol, default) for symbol in _own(inputs)}
+    low = {symbol: size.min for symbol, size in ranges.items()}
+    opt = {symbol: size.opt for symbol, size in ranges.items()}
+    high = {symbol: size.max for symbol, size in ranges.items()}
+    return Profile(
+        tuple(
+            InputProfile(name, _sizes(shape, low), _sizes(shape, opt), _sizes(shape, high))
+            for name, shape in inputs.items()
+        )
+    )
+
+
+def bindings(inputs: Mapping[str, Shape], spec: Spec, *, complete: bool = True) -> dict[str, Range]:
+    """The ranges of the symbols in the input shapes.
+
+    A symbol is bound by ``--dim N=1..8..32``, or by what ``--input x:1..8..32x3x224x224`` says
+    at its axis; one size there binds min, opt and max. ``--input x:Mx3`` with ``--dim M=1..8``
+    binds the model's own symbol at that axis under the name ``M``.
+
+    Args:
+        inputs: True shape by graph input: integers, symbols, or expressions in symbols.
+        spec: What was written.
+        complete: Whether every symbol must have a range; False leaves those without one out.
+
+    Returns:
+        Range by symbol, in the order in which the symbols occur in the inputs; empty if all
+        inputs are static.
+
+    Raises:
+        UsageError: If a name, symbol or rank is unknown or wrong, a static dim is given another
+            size, a symbol is bound twice and differently, or, with ``complete``, not at all.
+    """
+    written = spec.resolve_names(inputs)
+    own = _own(inputs)
+    _refuse_unknown_symbols(spec, own, written)
+    bound = _Bound()
+    for symbol in own:
+        if symbol in spec.dims:
+            bound.bind(symbol, spec.dims[symbol], f"--dim {symbol}={spec.dims[symbol]}")
+    for name, given in written.items():
+        _bind_input(bound, name, inputs[name], given, spec.dims)
+    missing = [symbol for symbol in own if symbol not in bound.ranges]
+    if missing and complete:
+        raise _unbound(inputs, missing)
+    ranges = {symbol: bound.ranges[symbol] for symbol in own if symbol in bound.ranges}
+    _check_expressions(inputs, written, ranges)
+    return ranges
+
+
+def points(ranges: Mapping[str, Range], count: int = 4, seed: int = 0) -> list[dict[str, int]]:
+    """Sizes to try: all at min, all at opt, all at max, then random ones inside the ranges.
+
+    Args:
+        ranges: Range by symbol.
+        count: How many points to give; fewer if the ranges do not hold that many.
+        seed: The same seed gives the same points.
+
+    Returns:
+        Distinct points, each a size by symbol; one empty point if there is no symbol.
+    """
+    chosen: dict[Sizes, None] = {}
+    for sizes in _candidates(ranges, count, seed):
+        if len(chosen) == count:
+            break
+        chosen[sizes] = None
+    return [dict(zip(ranges, sizes, strict=True)) for sizes in chosen]
+
+
+def _candidates(ranges: Mapping[str, Range], count: int, seed: int) -> Iterator[Sizes]:
+    yield tuple(size.min for size in ranges.values())
+    yield tuple(size.opt for size in ranges.values())
+    yield tuple(size.max for size in ranges.values())
+    source = random.Random(seed)  # noqa: S311 - points to try, not secrets
+    for _ in range(_TRIES * count):
+        yield tuple(source.randint(size.min, size.max) for size in ranges.values())
+
+
+@dataclass
+class _Bound:
+    ranges: dict[str, Range] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def bind(self, symbol: str, size: Range, origin: str) -> None:
+        known = self.ranges.get(symbol)
+        if known is not None and known != size:
+            raise UsageError(
+                f"dimension {symbol} is bound to {known} by {self.origins[symbol]} "
+                f"and to {size} by {origin}",
+                hint="one symbol has one range; give it once",
+            )
+        self.ranges[symbol] = size
+        self.origins.setdefault(symbol, origin)
+
+
+def _bind_input(
+    bound: _Bound, name: str, shape: Shape, given: InputSpec, dims: Mapping[str, Range]
+) -> None:
+    if len(given.dims) != len(shape):
+        raise UsageError(
+            f"input {name!r} has {len(shape)} axes ({_spell(shape)}), {len(given.dims)} were given"
+        )
+    for axis, (true, said) in enumerate(zip(shape, given.dims, strict=True)):
+        size = _range(said, dims)
+        if size is None:
+            continue
+        if isinstance(true, int):
+            if size != Range(true, true, true):
+                raise UsageError(
+                    f"axis {axis} of input {name!r} is {true} in the model, not {said}",
+                    hint="export the model with that axis dynamic to give it other sizes",
+                )
+        elif _symbols(true) == (true,):
+            bound.bind(true, size, f"axis {axis} of --input {name}")
+
+
+def _range(said: int | str | Range, dims: Mapping[str, Range]) -> Range | None:
+    if isinstance(said, int):
+        return Range(said, said, said)
+    return dims.get(said) if isinstance(said, str) else said
+
+
+def _own(inputs: Mapping[str, Shape]) -> tuple[str, ...]:
+    dims = (dim for shape in inputs.values() for dim in shape)
+    return tuple(dict.fromkeys(symbol for dim in dims for symbol in _symbols(dim)))
+
+
+def _refuse_unknown_symbols(
+    spec: Spec, own: Sequence[str], written: Mapping[str, InputSpec]
+) -> None:
+    said = {dim for given in written.values() for dim in given.dims if isinstance(dim, str)}
+    for symbol in spec.dims:
+        if symbol not in own and symbol not in said:
+            known = f"its symbols are {', '.join(own)}" if own else "all its inputs are static"
+            raise UsageError(f"the model has no dimension named {symbol}", hint=known)
+    for symbol in sorted(said):
+        if symbol not in spec.dims and symbol not in own:
+            raise UsageError(
+                f"dimension {symbol} has no range", hint=f"add --dim {symbol}=MIN..OPT..MAX"
+            )
+
+
+def _unbound(inputs: Mapping[str, Shape], missing: Sequence[str]) -> UsageError:
+    symbol = missing[0]
+    name, axis, shape = next(
+        (name, axis, shape)
+        for name, shape in inputs.items()
+        for axis, dim in enumerate(shape)
+        if symbol in _symbols(dim)
+    )
+    others = f" (and {', '.join(missing[1:])})" if missing[1:] else ""
+    if symbol.isidentifier() and symbol.isascii():
+        hint = " ".join(f"--dim {s}=1..8..32" for s in missing)
+    else:
+        spelled = "x".join("1..8..32" if dim == symbol else str(dim) for dim in shape)
+        hint = f"--input {name}:{spelled}"
+    return UsageError(
+        f"input {name!r} has a dynamic axis {axis}, {symbol}{others}, without a range",
+        hint=f"{hint}   (min..opt..max, with the sizes you need)",
+    )
+
+
+def _check_expressions(
+    inputs: Mapping[str, Shape], written: Mapping[str, InputSpec], ranges: Mapping[str, Range]
+) -> None:
+    for name, given in written.items():
+        for axis, (true, said) in enumerate(zip(inputs[name], given.dims, strict=True)):
+            if isinstance(true, int) or isinstance(said, str) or _symbols(true) == (true,):
+                continue
+            size = Range(said, said, said) if isinstance(said, int) else said
+            for end in ("min", "opt", "max"):
+                at = {symbol: getattr(bounds, end) for symbol, bounds in ranges.items()}
+                decided = evaluate(true, at)
+                if decided is not None and decided != getattr(size, end):
+                    raise UsageError(
+                        f"axis {axis} of input {name!r} is {true}, which is {decided} "
+                        f"at the {end} of its range, not {getattr(size, end)}"
+                    )
+
+
+def _sizes(shape: Shape, at: Mapping[str, int]) -> Sizes:
+    sizes = []
+    for dim in shape:
+        size = evaluate(dim, at)
+        if size is None or size < 1:
+            raise UsageError(f"dimension {dim} is not a positive integer at {dict(at)}")
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def _symbols(dim: Dim) -> tuple[str, ...]:
+    return tuple(sorted(symbols_of(dim)))
+
+
+def _spell(shape: Shape) -> str:
+    return "x".join(str(dim) for dim in shape) or "scalar"

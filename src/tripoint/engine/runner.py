@@ -1,0 +1,57 @@
+"""Executing a plan, in a child process."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tripoint.engine import bindings, exchange, gpu, process
+from tripoint.engine.exchange import Array
+from tripoint.errors import ExternalStepError, InputError
+
+
+def execute(
+    plan: Path,
+    points: Sequence[Mapping[str, Array]],
+    *,
+    tensorrt: str | None = None,
+    timeout: float | None = None,
+) -> list[dict[str, Array]]:
+    """Run an engine on several sets of inputs.
+
+    Args:
+        plan: The serialized engine.
+        points: For each run the array by input name, with the dtypes that the engine has.
+        tensorrt: Name of the TensorRT module, None for the first that is installed.
+        timeout: Seconds for all runs together, None for no limit.
+
+    Returns:
+        For each run the array by output name. Output memory is filled with 0xFF before each
+        run, so what the engine did not write is NaN, or -1 of an integer.
+
+    Raises:
+        InputError: If the plan is missing, or an input is missing, unknown, of another dtype,
+            or outside the profile.
+        MissingDependencyError: If TensorRT or cuda-bindings is not installed.
+        ExternalStepError: If there is no GPU, or TensorRT cannot load or run the plan.
+    """
+    if not plan.is_file():
+        raise InputError("no such file").within(subject=str(plan))
+    binding = bindings.find(tensorrt)
+    reason = gpu.absence()
+    if reason:
+        raise ExternalStepError(f"an engine needs a GPU to run: {reason}")
+    with tempfile.TemporaryDirectory(prefix="tripoint-") as name:
+        folder = Path(name)
+        for index, point in enumerate(points):
+            exchange.save(folder / f"in{index}.npz", point)
+        request = {
+            "task": "execute",
+            "tensorrt": binding.name,
+            "plan": str(plan.resolve()),
+            "folder": name,
+            "points": len(points),
+        }
+        process.call(request, timeout=timeout)
+        return [exchange.load(folder / f"out{index}.npz") for index in range(len(points))]

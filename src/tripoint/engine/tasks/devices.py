@@ -1,0 +1,53 @@
+"""Task "devices": the CUDA devices of this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tripoint.engine.tasks import cuda
+from tripoint.engine.worker import Emit
+from tripoint.errors import MissingDependencyError
+
+
+def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:  # noqa: ARG001 - one form for all
+    """Count and describe the devices.
+
+    Args:
+        request: Holds nothing else.
+        emit: Not used.
+
+    Returns:
+        ``devices``, ``reason`` why there is none (or None), and ``driver``.
+    """
+    try:
+        cudart = cuda.runtime()
+    except MissingDependencyError as error:
+        return {"devices": [], "reason": error.fact, "driver": None}
+    driver = _driver(cudart)
+    status, count = cudart.cudaGetDeviceCount()
+    if int(status) != 0 or not count:
+        what = cudart.cudaGetErrorString(status)[1].decode() if int(status) else "no device"
+        return {"devices": [], "reason": f"CUDA finds no GPU: {what}", "driver": driver}
+    found = [describe(cudart, index) for index in range(count)]
+    return {"devices": found, "reason": None, "driver": driver}
+
+
+def describe(cudart: Any, index: int) -> dict[str, Any]:
+    """The fields of :class:`tripoint.engine.gpu.Device`.
+
+    Args:
+        cudart: ``cuda.bindings.runtime``.
+        index: CUDA device index.
+    """
+    properties = cuda.check(cudart.cudaGetDeviceProperties, index)
+    return {
+        "index": index,
+        "name": properties.name.decode().rstrip("\0"),
+        "compute_capability": f"{properties.major}.{properties.minor}",
+        "memory": int(properties.totalGlobalMem),
+    }
+
+
+def _driver(cudart: Any) -> str | None:
+    status, version = cudart.cudaDriverGetVersion()
+    return f"{version // 1000}.{version % 1000 // 10}" if int(status) == 0 and version else None

@@ -1,0 +1,55 @@
+"""Task "parse": what the network of a model looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tripoint.engine import bindings
+from tripoint.engine.tasks import native
+from tripoint.engine.worker import Emit
+
+
+def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Parse a model.
+
+    Args:
+        request: ``tensorrt`` (module name) and ``model`` (absolute path).
+        emit: Takes the log lines.
+
+    Returns:
+        ``complete``, ``version``, ``layers``, ``errors`` and, of a complete network,
+        ``tensors``: per tensor its name in the network, shape, and whether it is a shape and an
+        execution tensor.
+    """
+    trt = bindings.load(request["tensorrt"])
+    emit({"event": "loaded", "version": trt.__version__, "at": "reading the model"})
+    parsed = native.parse(trt, native.make_logger(trt, emit), request["model"])
+    emit({"event": "parsed", "at": "reading the parsed network"})
+    return {
+        "complete": parsed.complete,
+        "version": trt.__version__,
+        "layers": parsed.network.num_layers,
+        "errors": parsed.errors,
+        "tensors": list(_tensors(parsed.network)) if parsed.complete else [],
+    }
+
+
+def _tensors(network: Any) -> Iterator[list[Any]]:
+    for index in range(network.num_inputs):
+        yield _facts(network.get_input(index))
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        for output in range(layer.num_outputs):
+            tensor = layer.get_output(output)
+            if tensor is not None:
+                yield _facts(tensor)
+
+
+def _facts(tensor: Any) -> list[Any]:
+    return [
+        tensor.name,
+        native.tensor_shape(tensor),
+        bool(tensor.is_shape_tensor),
+        bool(tensor.is_execution_tensor),
+    ]

@@ -1,0 +1,71 @@
+"""The child's side: reads one request, runs one task, writes events and a result."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tripoint.errors import TripointError
+
+Emit = Callable[[Mapping[str, Any]], None]
+TASKS = ("parse", "build", "inspect_plan", "execute", "devices")
+
+
+def main(request: dict[str, Any]) -> None:
+    """Run the task that ``request`` names and leave the process.
+
+    Args:
+        request: ``{"task": one of TASKS, ...}``.
+    """
+    emit = _take_standard_output()
+    _forbid_core_dumps()
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    emit({"event": "started", "pid": os.getpid()})
+    status = 0
+    try:
+        if request["task"] not in TASKS:
+            raise ValueError(f"no such task: {request['task']!r}")
+        task = importlib.import_module(f"tripoint.engine.tasks.{request['task']}")
+        emit({"result": task.run(request, emit)})
+    except TripointError as error:
+        emit({"error": {"type": type(error).__name__, "fact": error.fact, "hint": error.hint}})
+    except BaseException:  # noqa: BLE001 - the traceback is the parent's to read
+        traceback.print_exc()
+        status = 1
+    # Native destructors may crash at exit, and the result is already out.
+    os._exit(status)
+
+
+def _take_standard_output() -> Emit:
+    # Native code prints to file descriptor 1, so the protocol moves away from it.
+    protocol = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def emit(message: Mapping[str, Any]) -> None:
+        line = json.dumps(message).encode() + b"\n"
+        with lock:
+            protocol.write(line)
+            protocol.flush()
+
+    return emit
+
+
+def _forbid_core_dumps() -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _leave_with_parent() -> None:
+    # The parent keeps our input open as long as it lives and waits.
+    while os.read(0, 1):
+        pass
+    os._exit(1)
