@@ -1,0 +1,87 @@
+"""Bringing the output of both exporters into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import onnx_ir as ir
+
+from tripoint.sources.example_inputs import InputPlan
+from tripoint.sources.lines import STACK_TRACE, Frame, format_frames, frames_of
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent)
+_CALLS = frozenset({"_call_impl", "_wrapped_call_impl", "_slow_forward"})
+
+
+def keep_sources(model: ir.Model) -> None:
+    """Put the stack trace of every node into its metadata, and no long doc strings.
+
+    The frames of the exporter, of tripoint and of ``Module.__call__`` are left out. A node
+    without a frame of the model's own, such as the size of an input, gets the trace of the
+    first node that uses it: that line is why it exists.
+
+    Args:
+        model: Changed in place.
+    """
+    nodes = list(model.graph.all_nodes())
+    frames = {node: _own_frames(frames_of(node)) for node in nodes}
+    for node in reversed(nodes):
+        if not any(not frame.in_torch for frame in frames[node]):
+            users = [user for output in node.outputs for user in output.consumers()]
+            borrowed = next((frames[user] for user in users if frames.get(user)), ())
+            frames[node] = borrowed or frames[node]
+        if frames[node]:
+            node.metadata_props[STACK_TRACE] = format_frames(frames[node])
+        node.doc_string = None
+
+
+def restore_inputs(model: ir.Model, plan: InputPlan) -> None:
+    """Put the inputs back that an exporter left out because no node uses them.
+
+    Whoever feeds the model has them, and would be told that they do not exist.
+
+    Args:
+        model: Changed in place.
+        plan: The inputs that it was exported with.
+    """
+    found = {value.name: value for value in model.graph.inputs}
+    if found.keys() == plan.tensors.keys():
+        return
+    restored = []
+    for name, tensor in plan.tensors.items():
+        dtype = ir.tensor(tensor.detach().cpu()).dtype
+        made = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(plan.dims[name]))
+        restored.append(found.get(name, made))
+    model.graph.inputs[:] = restored
+
+
+def drop_invented_dims(model: ir.Model, symbols: Collection[str]) -> None:
+    """Forget the dim names that an exporter made up, such as ``Convoutput_dim_0``.
+
+    They look like symbols that the inputs declare, but nothing defines them.
+
+    Args:
+        model: Changed in place.
+        symbols: The symbols that the inputs declare; expressions in them stay.
+    """
+    from tripoint.facts.symbols import symbols_of
+
+    known = set(symbols)
+    for graph in model.graphs():
+        for value in (output for node in graph for output in node.outputs):
+            if value.shape is None:
+                continue
+            dims = [dim if isinstance(dim, int) else dim.value for dim in value.shape]
+            kept = [
+                None if isinstance(dim, str) and not symbols_of(dim) <= known else dim
+                for dim in dims
+            ]
+            if kept != dims:
+                value.shape = ir.Shape(kept)
+
+
+def _own_frames(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    ours = [index for index, frame in enumerate(frames) if frame.file.startswith(_PACKAGE)]
+    inner = frames[ours[-1] + 1 :] if ours else frames
+    return tuple(frame for frame in inner if frame.function not in _CALLS)

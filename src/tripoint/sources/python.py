@@ -1,0 +1,276 @@
+"""A PyTorch module out of Python code that a user named."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.machinery
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, TypeVar
+
+from tripoint.errors import InputError, MissingDependencyError, TripointError
+from tripoint.sources.lines import Frame, shown_path
+from tripoint.sources.reference import PythonReference, public_names
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_SEED = 0
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class TorchModel:
+    """A PyTorch module, ready to export or to run.
+
+    Args:
+        module: The module, in evaluation mode.
+        example_inputs: Example tensor by parameter name of ``forward``; empty if none was given.
+        input_names: Parameters of ``forward`` that a caller may name, in order.
+        optional_inputs: Those of them that have a default value.
+        reference: How the user named it.
+    """
+
+    module: nn.Module
+    example_inputs: Mapping[str, Tensor]
+    input_names: tuple[str, ...]
+    optional_inputs: frozenset[str]
+    reference: str
+
+    @classmethod
+    def of(
+        cls, module: nn.Module, example_inputs: object = None, *, reference: str | None = None
+    ) -> TorchModel:
+        """Wrap a module that exists already; it is put into evaluation mode.
+
+        Args:
+            module: The module.
+            example_inputs: A tensor, a tuple of tensors or a dict by parameter name.
+            reference: How messages should name it, by default its class.
+
+        Raises:
+            InputError: If the example inputs do not fit the parameters of ``forward``.
+        """
+        parameters = _forward_parameters(module)
+        names = tuple(parameters)
+        return cls(
+            module=module.eval(),
+            example_inputs=_examples_by_name(example_inputs, names),
+            input_names=names,
+            optional_inputs=frozenset(
+                name for name, p in parameters.items() if p.default is not p.empty
+            ),
+            reference=reference or type(module).__name__,
+        )
+
+    @property
+    def required_inputs(self) -> tuple[str, ...]:
+        """Inputs that must be given, and those that an example is given for."""
+        return tuple(
+            name
+            for name in self.input_names
+            if name not in self.optional_inputs or name in self.example_inputs
+        )
+
+
+def load_module(reference: PythonReference) -> TorchModel:
+    """Import the code that a reference names and take the module from it.
+
+    The name may be an ``nn.Module``, or a class or function that, called without arguments,
+    returns one or ``(module, example_inputs)``. What the code prints goes to standard error.
+
+    Raises:
+        MissingDependencyError: If torch is not installed.
+        InputError: If the code cannot be imported, has no such name or returns something else.
+    """
+    require_torch()
+    try:
+        with (
+            _importable(reference.location),
+            _fixed_seed(),
+            contextlib.redirect_stdout(sys.stderr),
+        ):
+            container = _import(reference.location)
+            module, examples = _build(_attribute(container, reference), reference)
+        return TorchModel.of(module, examples, reference=str(reference))
+    except TripointError as error:
+        raise error.within(subject=str(reference)) from error
+
+
+def require_torch() -> None:
+    """Make sure that torch can be imported.
+
+    Raises:
+        MissingDependencyError: If it cannot.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"PyTorch cannot be imported: {error}", hint="pip install 'tripoint[torch]'"
+        ) from error
+
+
+def describe_failure(error: BaseException, own_file: str | None = None) -> str:
+    """An exception that user code raised, with its type and the user's file and line.
+
+    Args:
+        error: The exception.
+        own_file: The file that the user named; the deepest line in it is preferred.
+    """
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    if isinstance(error, SyntaxError):
+        text = f"{type(error).__name__}: {error.msg}"
+        return f"{text} ({shown_path(error.filename or '?')}:{error.lineno or 0})"
+    frames = [
+        Frame(entry.filename, entry.lineno or 0, entry.name)
+        for entry in reversed(traceback.extract_tb(error.__traceback__))
+    ]
+    package = str(Path(__file__).resolve().parent.parent)
+    frames = [frame for frame in frames if not frame.file.startswith(package)]
+    candidates = [frame for frame in frames if frame.file == own_file]
+    candidates += [frame for frame in frames if not frame.in_library]
+    return f"{text} ({shown_path(candidates[0].file)}:{candidates[0].line})" if candidates else text
+
+
+class _FreshLoader(importlib.machinery.SourceFileLoader):
+    """Compiles the source each time, so that no byte code is written or found stale."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+@contextlib.contextmanager
+def _importable(location: Path | str) -> Iterator[None]:
+    folder = str(location.resolve().parent if isinstance(location, Path) else Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
+
+
+@contextlib.contextmanager
+def _fixed_seed() -> Iterator[None]:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        yield
+
+
+def _import(location: Path | str) -> ModuleType:
+    if isinstance(location, Path):
+        return _run("importing it", lambda: _import_file(location.resolve()), location)
+    try:
+        found = importlib.util.find_spec(location)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"module {location} cannot be found: {error}") from error
+    if found is None:
+        raise InputError(
+            f"there is no module {location}",
+            hint="run in the folder that holds it, install it, or write file.py:name",
+        )
+    return _run("importing it", lambda: importlib.import_module(location), location)
+
+
+def _import_file(path: Path) -> ModuleType:
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    name = f"_tripoint_{path.stem}_{digest}"
+    spec = importlib.util.spec_from_file_location(name, path, loader=_FreshLoader(name, str(path)))
+    if spec is None or spec.loader is None:
+        raise InputError("this is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickle look their module up by name while the file runs.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _run(doing: str, action: Callable[[], _T], location: Path | str) -> _T:
+    own_file = str(location.resolve()) if isinstance(location, Path) else None
+    try:
+        return action()
+    except TripointError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{doing} failed: {describe_failure(error, own_file)}") from error
+
+
+def _attribute(container: ModuleType, reference: PythonReference) -> object:
+    if hasattr(container, reference.name):
+        return getattr(container, reference.name)
+    file = getattr(container, "__file__", None)
+    names = public_names(Path(file)) if file else []
+    raise InputError(
+        f"there is no {reference.name!r} in {reference.location}",
+        hint=f"it has {', '.join(names)}" if names else None,
+    )
+
+
+def _build(found: object, reference: PythonReference) -> tuple[nn.Module, object]:
+    from torch import nn
+
+    if not isinstance(found, nn.Module) and callable(found):
+        found = _run(f"calling {reference.name}()", found, reference.location)
+    examples: object = None
+    if isinstance(found, tuple) and len(found) == 2:
+        found, examples = found
+    if not isinstance(found, nn.Module):
+        raise InputError(
+            f"{reference.name} gives a {type(found).__name__}, not a module",
+            hint="name an nn.Module, or a callable that returns one or (module, example_inputs)",
+        )
+    return found, examples
+
+
+def _forward_parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(module.forward).parameters
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
+        raise InputError(
+            "forward takes *args, so its inputs have no names",
+            hint="wrap the module in one whose forward names its inputs",
+        )
+    return {name: p for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+
+
+def _examples_by_name(examples: object, names: tuple[str, ...]) -> dict[str, Tensor]:
+    import torch
+
+    if examples is None:
+        return {}
+    if isinstance(examples, torch.Tensor):
+        examples = (examples,)
+    if isinstance(examples, (tuple, list)):
+        if len(examples) > len(names):
+            raise InputError(
+                f"there are {len(examples)} example inputs, but forward takes {len(names)}"
+            )
+        examples = dict(zip(names, examples, strict=False))
+    if not isinstance(examples, Mapping):
+        raise InputError(
+            f"the example inputs are a {type(examples).__name__}",
+            hint="return a tensor, a tuple of tensors or a dict from name to tensor",
+        )
+    for name, value in examples.items():
+        if name not in names:
+            raise InputError(
+                f"there is an example input {name!r}, but forward takes {', '.join(names)}"
+            )
+        if not isinstance(value, torch.Tensor):
+            raise InputError(f"example input {name!r} is a {type(value).__name__}, not a tensor")
+    return {name: examples[name] for name in names if name in examples}

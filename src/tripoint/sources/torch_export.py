@@ -1,0 +1,262 @@
+"""From a PyTorch module to an ONNX file, with either of PyTorch's exporters."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import onnx_ir as ir
+
+from tripoint import files
+from tripoint import model as models
+from tripoint.errors import ExternalStepError, InputError, TripointError, UsageError
+from tripoint.facts import truth
+from tripoint.model import Model
+from tripoint.sources import normalize
+from tripoint.sources.capture import captured
+from tripoint.sources.example_inputs import InputPlan, plan_inputs
+from tripoint.sources.flatten import flatten
+from tripoint.sources.lines import parse_frames, shown_path
+from tripoint.sources.python import TorchModel, describe_failure
+from tripoint.spec import Range, Spec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Exporter = Literal["dynamo", "torchscript"]
+_FACT_LINES = 4
+_ADVICE = re.compile(r"(For more information, run with|For extended logs|Caused by:).*")
+
+
+@dataclass(frozen=True)
+class Export:
+    """An ONNX file that was made from a PyTorch module.
+
+    Args:
+        model: The model as it was read back from the file.
+        symbols: Range by symbol, for the dims that stayed dynamic.
+        example_inputs: The tensors that it was exported with, by input name.
+        output_names: Names of its outputs, in order.
+        log: What the exporter printed.
+    """
+
+    model: Model
+    symbols: Mapping[str, Range]
+    example_inputs: Mapping[str, Tensor]
+    output_names: tuple[str, ...]
+    log: str
+
+
+def export(
+    model: TorchModel,
+    spec: Spec,
+    path: Path,
+    *,
+    exporter: Exporter = "dynamo",
+    opset: int | None = None,
+    output_names: Sequence[str] | None = None,
+    force: bool = False,
+) -> Export:
+    """Write a PyTorch module as an ONNX file whose nodes know their PyTorch lines.
+
+    Args:
+        model: The module and its example inputs.
+        spec: Shapes, ranges and dtypes of its inputs; inputs that it leaves out are taken from
+            the examples.
+        path: Where the file belongs; large weights go to ``<path>.data`` beside it.
+        exporter: PyTorch's graph capture (``"dynamo"``) or its tracer (``"torchscript"``).
+        opset: Version of the operator set, by default the exporter's choice.
+        output_names: New names for the outputs, in order; by default those of ``flatten``.
+        force: Whether existing files may be replaced.
+
+    Raises:
+        UsageError: If the inputs do not fit the module.
+        InputError: If ``forward`` raises or returns something that is not made of tensors.
+        ExternalStepError: If the exporter refuses.
+        OutputError: If the file exists without ``force``, or cannot be written.
+    """
+    files.refuse_overwrite(path, force=force)
+    plan = plan_inputs(model, spec)
+    names = _output_names(model, plan, output_names)
+    run = _dynamo if exporter == "dynamo" else _torchscript
+    with captured() as log:
+        try:
+            with _flat_forward(model.module, list(plan.tensors)):
+                exported = run(model, plan, names, opset)
+        except (TripointError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise _refusal(error, exporter) from error
+    normalize.restore_inputs(exported, plan)
+    _check_interface(exported, plan, names, exporter)
+    normalize.keep_sources(exported)
+    normalize.drop_invented_dims(exported, plan.symbols)
+    models.save(Model(exported), path, force=force)
+    return Export(models.load(path), plan.symbols, plan.tensors, names, log.text)
+
+
+def _dynamo(
+    model: TorchModel, plan: InputPlan, names: Sequence[str], opset: int | None
+) -> ir.Model:
+    import torch
+
+    dims = {
+        symbol: torch.export.Dim(symbol, min=bounds.min, max=bounds.max)
+        for symbol, bounds in plan.symbols.items()
+    }
+    shapes = {
+        name: {axis: dims[symbol] for axis, symbol in plan.dynamic_axes(name).items()}
+        for name in plan.tensors
+    }
+    program = torch.onnx.export(
+        model.module,
+        tuple(plan.tensors.values()),
+        dynamo=True,
+        dynamic_shapes=shapes if plan.symbols else None,
+        input_names=list(plan.tensors),
+        output_names=list(names),
+        opset_version=opset,
+        optimize=True,
+        verbose=False,
+    )
+    if program is None:
+        raise ExternalStepError("the exporter gave no program back")
+    return program.model
+
+
+def _torchscript(
+    model: TorchModel, plan: InputPlan, names: Sequence[str], opset: int | None
+) -> ir.Model:
+    import torch
+
+    with tempfile.TemporaryDirectory(prefix="tripoint-") as folder, torch.no_grad():
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(
+            model.module,
+            tuple(plan.tensors.values()),
+            str(path),
+            dynamo=False,
+            dynamic_axes={name: plan.dynamic_axes(name) for name in plan.tensors},
+            input_names=list(plan.tensors),
+            output_names=list(names),
+            opset_version=opset,
+            # Without it the exporter strips the stack traces.
+            verbose=True,
+        )
+        exported = ir.load(path)
+        ir.external_data.load_to_model(exported)
+    return exported
+
+
+@contextmanager
+def _flat_forward(module: nn.Module, names: Sequence[str]) -> Iterator[None]:
+    """Let ``forward`` take exactly these inputs by position and return a tuple of tensors.
+
+    The exporters order the entries of a dict differently, refuse plain dataclasses, and one
+    cannot pass arguments by keyword.
+    """
+    original: Callable[..., Any] = module.forward
+
+    @functools.wraps(original)
+    def forward(*tensors: Tensor) -> Any:
+        outputs = tuple(flatten(original(**dict(zip(names, tensors, strict=True)))).values())
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    vars(forward)["__signature__"] = inspect.Signature(
+        [inspect.Parameter(name, kind) for name in names]
+    )
+    shadowed = vars(module).get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if shadowed is None:
+            del module.forward
+        else:
+            module.forward = shadowed
+
+
+def _output_names(
+    model: TorchModel, plan: InputPlan, given: Sequence[str] | None
+) -> tuple[str, ...]:
+    import torch
+
+    try:
+        with torch.no_grad(), captured():
+            value = model.module(**plan.tensors)
+    except Exception as error:
+        shapes = ", ".join(
+            f"{name} {str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+            for name, tensor in plan.tensors.items()
+        )
+        raise InputError(
+            f"forward failed with {shapes}: {describe_failure(error)}",
+            hint="give other shapes with --input, or mend the module",
+        ) from error
+    names = tuple(flatten(value))
+    if given is not None:
+        if len(given) != len(names):
+            raise UsageError(f"{len(given)} output names for {len(names)} outputs")
+        names = tuple(given)
+    clash = [name for name in names if name in plan.tensors]
+    if clash:
+        raise UsageError(
+            f"output {clash[0]!r} has the name of an input",
+            hint="ONNX needs different names: rename one, or give --output-names",
+        )
+    return names
+
+
+def _check_interface(
+    exported: ir.Model, plan: InputPlan, outputs: Sequence[str], exporter: Exporter
+) -> None:
+    graph = exported.graph
+    for kind, values, expected in (
+        ("inputs", graph.inputs, list(plan.tensors)),
+        ("outputs", graph.outputs, list(outputs)),
+    ):
+        found = [value.name for value in values]
+        if found != expected:
+            raise ExternalStepError(
+                f"the {exporter} exporter gave the {kind} {found} instead of {expected}"
+            )
+    for value in graph.inputs:
+        dims = truth.shape_of(value) or ()
+        for axis, (asked, got) in enumerate(zip(plan.dims[value.name or ""], dims, strict=True)):
+            if asked != got:
+                raise ExternalStepError(
+                    f"axis {axis} of input {value.name} was to be {_described(asked, plan)}, "
+                    f"but forward makes it {got}",
+                    hint="a size in forward is a constant or belongs to another dimension; "
+                    "mend it, or give this dimension as it is",
+                )
+
+
+def _described(dim: int | str, plan: InputPlan) -> str:
+    return f"{dim}={plan.symbols[dim]}" if isinstance(dim, str) else str(dim)
+
+
+def _refusal(error: BaseException, exporter: Exporter) -> ExternalStepError:
+    """What torch says at the bottom of its chain of exceptions, without the rest."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error)
+    core, _, fixes = text.partition("Suggested fixes:")
+    lines = [_ADVICE.sub("", line).strip() for line in core.strip().split("\n\n")[0].splitlines()]
+    fact = " ".join([line for line in lines if line][:_FACT_LINES])
+    own = [frame for frame in parse_frames(text) if not frame.in_library]
+    place = f" ({shown_path(own[-1].file)}:{own[-1].line})" if own else ""
+    suggestion = "; ".join(line.strip() for line in fixes.splitlines() if line.strip())
+    other = "torchscript" if exporter == "dynamo" else "dynamo"
+    return ExternalStepError(
+        f"the {exporter} exporter refuses: {type(error).__name__}: {fact}{place}",
+        hint=f"torch suggests {suggestion}" if suggestion else f"try --exporter {other}",
+    )
