@@ -1,0 +1,1 @@
+"""Comparing PyTorch, ONNX Runtime and TensorRT."""

@@ -1,0 +1,73 @@
+"""Telling outputs that changed places from outputs that are wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tripoint.numeric.inputs import Arrays
+from tripoint.parity.compare import within
+from tripoint.parity.tolerance import Tolerance
+
+_SAMPLE = 1 << 16
+
+
+def find_permutation(
+    reference: Arrays, other: Arrays, tolerances: Mapping[str, Tolerance]
+) -> dict[str, str] | None:
+    """Which outputs of ``other`` hold the values of which outputs of ``reference``.
+
+    The best assignment by distance, among outputs of the same shape and dtype, is taken only if
+    after it every output agrees; so a numeric error is never explained away.
+
+    Args:
+        reference: Array by output name.
+        other: Array by output name, the same names.
+        tolerances: What to allow, by name of the reference.
+
+    Returns:
+        For each output that is out of place, the name whose values it holds; None if the names
+        differ, all are in their place, or no permutation makes them agree.
+    """
+    if not reference or reference.keys() != other.keys():
+        return None
+    from scipy.optimize import linear_sum_assignment
+
+    names = list(reference)
+    costs = np.array(
+        [
+            [_distance(reference[held], other[name], held == name) for held in names]
+            for name in names
+        ]
+    )
+    finite = costs[np.isfinite(costs)]
+    # scipy refuses a matrix in which no assignment has a finite cost.
+    limit = (float(finite.max()) if finite.size else 0.0) * len(names) + 1.0
+    rows, columns = linear_sum_assignment(np.where(np.isfinite(costs), costs, limit))
+    holds = {names[row]: names[column] for row, column in zip(rows, columns, strict=True)}
+    moved = {name: held for name, held in holds.items() if name != held}
+    if not moved:
+        return None
+    agree = all(
+        within(reference[held], other[name], tolerances[held]) for name, held in holds.items()
+    )
+    return moved if agree else None
+
+
+def _distance(
+    reference: np.ndarray[Any, Any], other: np.ndarray[Any, Any], in_place: bool
+) -> float:
+    if reference.shape != other.shape or reference.dtype != other.dtype:
+        return math.inf
+    if not reference.size:
+        return 0.0
+    stride = max(1, reference.size // _SAMPLE)
+    a = reference.reshape(-1)[::stride].astype(np.float64)
+    b = other.reshape(-1)[::stride].astype(np.float64)
+    scale = float(np.abs(a).mean() + np.abs(b).mean()) or 1.0
+    distance = float(np.abs(a - b).mean()) / scale
+    # Of two outputs with equal values, neither should seem to have moved.
+    return distance if in_place else distance + 1e-12

@@ -1,0 +1,114 @@
+"""The PyTorch module itself, in evaluation mode."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tripoint.errors import InputError
+from tripoint.numeric.inputs import Arrays
+from tripoint.sources.flatten import flatten
+from tripoint.sources.python import TorchModel, describe_failure
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TorchLeg:
+    """Runs a module on the device that its weights are on.
+
+    Args:
+        model: The module.
+        inputs: Parameter name of ``forward`` by name of the given arrays; by default the same.
+    """
+
+    name = "PyTorch"
+
+    def __init__(self, model: TorchModel, *, inputs: Mapping[str, str] | None = None) -> None:
+        self._module = model.module.eval()
+        self._parameters = inputs or {}
+
+    @property
+    def version(self) -> str:
+        """Version of PyTorch."""
+        import torch
+
+        return str(torch.__version__)
+
+    @property
+    def device(self) -> str:
+        """Name of the GPU, or ``"cpu"``."""
+        import torch
+
+        device = self._device()
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+    @property
+    def tf32(self) -> bool:
+        """Whether PyTorch may round float32 products to TF32 on this device."""
+        import torch
+
+        if self._device().type != "cuda":
+            return False
+        return bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Compute the outputs; what the module prints goes to standard error.
+
+        Args:
+            inputs: Array by input name.
+
+        Returns:
+            Array by the name that ``flatten`` gives.
+
+        Raises:
+            InputError: If ``forward`` raises, or returns something not made of tensors.
+        """
+        import torch
+
+        device = self._device()
+        tensors = {
+            self._parameters.get(name, name): _tensor(array).to(device)
+            for name, array in inputs.items()
+        }
+        try:
+            with torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
+                value = self._module(**tensors)
+        except Exception as error:
+            raise InputError(f"forward failed: {describe_failure(error)}") from error
+        return {name: _array(tensor) for name, tensor in flatten(value).items()}
+
+    def run_many(self, points: Iterable[Arrays]) -> Iterator[Arrays]:
+        """Compute the outputs for several inputs, one after the other."""
+        return map(self.run, points)
+
+    def _device(self) -> torch.device:
+        import torch
+
+        first = next(self._module.parameters(), None)
+        return torch.device("cpu") if first is None else first.device
+
+
+def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    import torch
+
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(np.array(array, order="C"))
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    import torch
+
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        import ml_dtypes
+
+        raw: np.ndarray[Any, Any] = tensor.view(torch.int16).numpy()
+        return raw.view(ml_dtypes.bfloat16)
+    # A copy: outputs may share memory with a buffer that the next run overwrites.
+    return tensor.numpy().copy()
