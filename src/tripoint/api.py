@@ -1,0 +1,419 @@
+"""The functions behind the commands: they take what users hold and return dataclasses."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tripoint import model as models
+from tripoint.errors import InputError, UsageError
+from tripoint.facts.compute import Facts, compute
+from tripoint.facts.table import Chain, Shape, TensorTable
+from tripoint.model import Model
+from tripoint.rewrites.base import FixResult
+from tripoint.rewrites.proof import MINIMUM_POINTS, Points
+from tripoint.spec import Spec
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from tripoint.engine.builder import BuildResult
+    from tripoint.engine.inspect import NetworkDescription, PlanInspection
+    from tripoint.parity.results import Verification
+    from tripoint.parity.verify import Engine
+    from tripoint.pipeline import RunResult
+    from tripoint.sources.python import TorchModel
+    from tripoint.sources.torch_export import Export
+
+PLAN_SUFFIXES = frozenset({".plan", ".engine", ".trt"})
+Exporter = Literal["dynamo", "torchscript"]
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read an ONNX model; see :func:`tripoint.model.load`."""
+    return models.load(path)
+
+
+def facts(
+    model: str | os.PathLike[str] | Model | ir.Model,
+    *,
+    target: str | None = None,
+    tensorrt: str | None = None,
+) -> Facts:
+    """True shapes and a TensorRT's view of a model, able to explain each tensor.
+
+    Args:
+        model: Path, :class:`~tripoint.model.Model` or ``onnx_ir.Model``.
+        target: ``"installed"``, a version such as ``"7.1"``, or None for the installed TensorRT
+            where there is one, else the newest version that is modelled.
+        tensorrt: Name of the importable TensorRT that ``"installed"`` means.
+
+    Raises:
+        UsageError: If the target is unknown.
+        MissingDependencyError: If the target is ``"installed"`` and no TensorRT is.
+        InputError: If the model cannot be read.
+    """
+    return compute(as_model(model), target, tensorrt=tensorrt)
+
+
+def shapes(
+    model: str | os.PathLike[str] | Model | ir.Model,
+    *,
+    target: str | None = None,
+    tensorrt: str | None = None,
+) -> TensorTable:
+    """The tensor table: the true shape of every tensor beside TensorRT's view.
+
+    Arguments and errors are those of :func:`facts`.
+    """
+    return facts(model, target=target, tensorrt=tensorrt).table
+
+
+def why(
+    model: str | os.PathLike[str] | Model | ir.Model,
+    tensor: str,
+    *,
+    target: str | None = None,
+    tensorrt: str | None = None,
+) -> Chain:
+    """Why TensorRT does not know the dims of one tensor.
+
+    Args:
+        model: As :func:`facts`.
+        tensor: Name of the tensor.
+        target: As :func:`facts`.
+        tensorrt: As :func:`facts`.
+
+    Raises:
+        UsageError: If the model has no such tensor.
+    """
+    return explain(facts(model, target=target, tensorrt=tensorrt), tensor)
+
+
+def explain(known: Facts, tensor: str) -> Chain:
+    """The chain of one tensor of facts that are already known.
+
+    Raises:
+        UsageError: If the model has no such tensor.
+    """
+    import difflib
+
+    try:
+        return known.chain(tensor)
+    except KeyError as error:
+        near = difflib.get_close_matches(tensor, known.table.by_name, n=3)
+        raise UsageError(
+            f"the model has no tensor named {tensor!r}",
+            hint=f"did you mean {', '.join(near)}?" if near else "tripoint shapes lists them",
+        ) from error
+
+
+def fix(
+    model: str | os.PathLike[str] | Model | ir.Model,
+    *,
+    spec: Spec | None = None,
+    target: str | None = None,
+    tensorrt: str | None = None,
+    select: Sequence[str] | None = None,
+    numeric: bool = True,
+    on_progress: Callable[[str], None] | None = None,
+) -> FixResult:
+    """Rewrite a model so that TensorRT understands it, with proof.
+
+    Args:
+        model: As :func:`facts`; it is not changed.
+        spec: Ranges of the symbols, for the numeric proof; without it sizes at which the model
+            runs are looked for.
+        target: As :func:`facts`: whose lost dims are counted.
+        tensorrt: As :func:`facts`.
+        select: Names of the rewrites to try, None for all.
+        numeric: False leaves the numeric proof out, and the result says so.
+        on_progress: Called with one line for each rewrite that is kept.
+
+    Raises:
+        UsageError: If a rewrite, target, symbol or range is unknown or impossible.
+    """
+    from tripoint.rewrites import fix as fixing
+
+    model = as_model(model)
+    return fixing.fix(
+        model,
+        points=_proof_points(model, spec),
+        target=target,
+        tensorrt=tensorrt,
+        select=select,
+        numeric=numeric,
+        on_progress=on_progress,
+    )
+
+
+def as_model(model: str | os.PathLike[str] | Model | ir.Model) -> Model:
+    """What a user holds, as a :class:`~tripoint.model.Model`."""
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return load(model)
+    return Model(model)
+
+
+def input_shapes(model: Model) -> dict[str, Shape]:
+    """True shape by name of every input that must be fed."""
+    from tripoint.numeric.inputs import inputs_of
+
+    return {name: shape for name, (_, shape) in inputs_of(model).items()}
+
+
+def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
+    """Points of the input range: min, opt, max and a random one, or fewer sizes repeated.
+
+    At each of at least three points other random inputs are used.
+
+    Raises:
+        UsageError: If a dynamic dim has no range.
+    """
+    from tripoint.engine.profile import bindings, points
+
+    found = points(bindings(input_shapes(model), spec or Spec()))
+    return found * math.ceil(MINIMUM_POINTS / len(found))
+
+
+def _proof_points(model: Model, spec: Spec | None) -> Points | None:
+    if spec is None or not (spec.inputs or spec.dims):
+        return None
+    return Points(tuple(sweep(model, spec)))
+
+
+def export(
+    model: str | TorchModel,
+    path: str | os.PathLike[str],
+    *,
+    spec: Spec | None = None,
+    exporter: Exporter = "dynamo",
+    opset: int | None = None,
+    output_names: Sequence[str] | None = None,
+    force: bool = False,
+) -> Export:
+    """Export a PyTorch module to an ONNX file whose nodes know their source lines.
+
+    Args:
+        model: ``file.py:name``, ``pkg.module:name`` or a
+            :class:`~tripoint.sources.python.TorchModel`.
+        path: The ONNX file to write.
+        spec: Shapes and ranges of the inputs.
+        exporter: PyTorch's graph capture or its tracer.
+        opset: Opset to export, by default the exporter's choice.
+        output_names: Names for what the module returns, in order.
+        force: Whether existing files may be replaced.
+
+    Raises:
+        UsageError: If the reference is not one to PyTorch code, or the inputs do not fit.
+        InputError: If the code or the module raises.
+        ExternalStepError: If the exporter refuses.
+    """
+    from tripoint.sources.torch_export import export as run_export
+
+    return run_export(
+        as_torch(model),
+        spec or Spec(),
+        Path(path),
+        exporter=exporter,
+        opset=opset,
+        output_names=output_names,
+        force=force,
+    )
+
+
+def build(
+    model: str | os.PathLike[str] | Model | ir.Model,
+    path: str | os.PathLike[str],
+    *,
+    spec: Spec | None = None,
+    tensorrt: str | None = None,
+    compute_capabilities: Sequence[str] = (),
+    workspace: int | None = None,
+    tf32: bool = False,
+    timeout: float | None = None,
+    force: bool = False,
+    on_progress: Callable[[str], None] | None = None,
+) -> BuildResult:
+    """Build an engine with its optimization profile, and a manifest beside it.
+
+    Args:
+        model: As :func:`facts`.
+        path: The plan to write.
+        spec: Range of every dynamic dim.
+        tensorrt: Name of the importable TensorRT.
+        compute_capabilities: GPUs to build for, such as ``"8.6"``.
+        workspace: Bytes of scratch memory for a layer.
+        tf32: Whether products may be rounded to TF32.
+        timeout: Seconds that the build may take.
+        force: Whether existing files may be replaced.
+        on_progress: Called with one line at each step.
+
+    Raises:
+        UsageError: If a dynamic dim has no range, or a capability is unknown.
+        MissingDependencyError: If no TensorRT is installed.
+        ExternalStepError: If TensorRT refuses, fails, crashes or takes too long.
+    """
+    from tripoint.engine import builder, profile
+
+    model = as_model(model)
+    known = input_shapes(model)
+    ranges = profile.bindings(known, spec or Spec())
+    return builder.build(
+        model,
+        Path(path),
+        profile=profile.from_spec(known, spec or Spec()) if ranges else None,
+        tensorrt=tensorrt,
+        compute_capabilities=compute_capabilities,
+        workspace=workspace,
+        tf32=tf32,
+        timeout=timeout,
+        force=force,
+        on_progress=(
+            (lambda phase, step, steps: on_progress(f"build: {phase} {step}/{steps}"))
+            if on_progress
+            else None
+        ),
+    )
+
+
+def verify(
+    model: str | os.PathLike[str] | Model | ir.Model,
+    *,
+    torch: str | TorchModel | None = None,
+    fixed: str | os.PathLike[str] | Model | None = None,
+    engine: str | os.PathLike[str] | None = None,
+    no_engine: str | None = None,
+    spec: Spec | None = None,
+    points: Sequence[dict[str, int]] | None = None,
+    inputs: Sequence[Mapping[str, Any]] | None = None,
+    tensorrt: str | None = None,
+    output_names: Sequence[str] | None = None,
+    atol: float | Mapping[str, float] | None = None,
+    rtol: float | Mapping[str, float] | None = None,
+    timeout: float = 600.0,
+    seed: int = 0,
+) -> Verification:
+    """Compare PyTorch, ONNX Runtime and TensorRT, output by output and by name.
+
+    Args:
+        model: The ONNX model; as :func:`facts`.
+        torch: The module that it came from: ``file.py:name`` or a ``TorchModel``.
+        fixed: The rewritten model, compared as well; an engine is compared with it.
+        engine: A plan, executed where a GPU is.
+        no_engine: Why there is none, for the report.
+        spec: Range of every dynamic dim.
+        points: Sizes by symbol in place of those that follow from ``spec``.
+        inputs: Inputs to use in place of generated ones, one mapping for a point.
+        tensorrt: Name of the importable TensorRT that executes the plan.
+        output_names: Names for what the module returns, in order.
+        atol: Absolute tolerance in place of the derived one, for all outputs or by name.
+        rtol: Relative tolerance, likewise.
+        timeout: Seconds that executing the engine may take.
+        seed: Seed of the generated inputs.
+
+    Raises:
+        UsageError: If a dynamic dim has no range, or outputs cannot be matched by name.
+        InputError: If a model or its code cannot be read.
+    """
+    from tripoint.parity.verify import verify as run_verify
+
+    model = as_model(model)
+    found = _engine(Path(engine), tensorrt, timeout) if engine is not None else None
+    if points is None:
+        points = [{}] if inputs is not None else sweep(model, spec)
+    return run_verify(
+        model,
+        torch=as_torch(torch) if torch is not None else None,
+        fixed=as_model(fixed) if fixed is not None else None,
+        engine=found if not isinstance(found, str) else None,
+        no_engine=found if isinstance(found, str) else no_engine or "no engine was given",
+        bindings=points,
+        inputs=inputs,
+        output_names=output_names,
+        atol=atol,
+        rtol=rtol,
+        seed=seed,
+    )
+
+
+def inspect(
+    model: str | os.PathLike[str] | Model | ir.Model,
+    *,
+    target: str | None = None,
+    tensorrt: str | None = None,
+    load_plan: bool = False,
+) -> NetworkDescription | PlanInspection:
+    """The inputs and outputs of a model as TensorRT sees them, or those of a plan.
+
+    Args:
+        model: A model as :func:`facts` takes it, or the path of a plan (``.plan``, ``.engine``,
+            ``.trt``).
+        target: As :func:`facts`.
+        tensorrt: As :func:`facts`.
+        load_plan: Whether to load the plan, which takes a GPU; else its manifest is read.
+
+    Raises:
+        InputError: If the file cannot be read, or the plan is not that of its manifest.
+        ExternalStepError: If the plan is to be loaded and cannot be.
+    """
+    from tripoint.engine.inspect import describe, inspect_plan
+
+    if is_plan(model):
+        return inspect_plan(Path(os.fspath(model)), load=load_plan, tensorrt=tensorrt)  # type: ignore[arg-type]
+    return describe(shapes(model, target=target, tensorrt=tensorrt))
+
+
+def run(model: str, output: str | os.PathLike[str], **options: Any) -> RunResult:
+    """The main job in one call; see :func:`tripoint.pipeline.run` for the options."""
+    from tripoint.pipeline import run as run_pipeline
+
+    return run_pipeline(model, Path(output), **options)
+
+
+def is_plan(model: object) -> bool:
+    """Whether an argument names a serialized engine."""
+    return isinstance(model, (str, os.PathLike)) and Path(model).suffix in PLAN_SUFFIXES
+
+
+def as_torch(model: str | TorchModel) -> TorchModel:
+    """A reference to PyTorch code, as the module that it names.
+
+    Raises:
+        UsageError: If it is not a reference to PyTorch code.
+    """
+    from tripoint.sources import python, reference
+
+    if not isinstance(model, str):
+        return model
+    found = reference.parse(model)
+    if isinstance(found, reference.OnnxReference):
+        raise UsageError(f"{model} is not PyTorch code", hint="write file.py:name")
+    return python.load_module(found)
+
+
+def _engine(plan: Path, tensorrt: str | None, timeout: float) -> Engine | str:
+    """What is needed to execute a plan, or why it cannot be."""
+    from tripoint.engine import bindings, gpu, manifest
+    from tripoint.parity.verify import Engine
+
+    if not plan.is_file():
+        raise InputError("no such file").within(subject=str(plan))
+    found = gpu.probe()
+    if not found.devices:
+        return found.reason or "no GPU was found"
+    binding = bindings.find(tensorrt)
+    beside = manifest.path_for(plan)
+    flags = manifest.read(beside).get("flags", {}) if beside.is_file() else {}
+    return Engine(
+        plan,
+        tensorrt=binding.name,
+        version=str(binding),
+        device=found.devices[0].name,
+        tf32=bool(flags.get("tf32", True)),
+        timeout=timeout,
+    )

@@ -1,0 +1,56 @@
+"""The command line, one file a command. Only the command that runs is imported."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tripoint import __version__
+from tripoint.cli.build import build
+from tripoint.cli.doctor import doctor
+from tripoint.cli.export import export
+from tripoint.cli.fix import fix
+from tripoint.cli.inspect import inspect
+from tripoint.cli.run import run
+from tripoint.cli.shapes import shapes
+from tripoint.cli.verify import verify
+from tripoint.cli.why import why
+
+app = typer.Typer(
+    name="tripoint",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (run, export, shapes, why, fix, build, verify, inspect, doctor):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tripoint {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="show the version"),
+    ] = False,
+) -> None:
+    """Where PyTorch, ONNX Runtime and TensorRT meet.
+
+    Finds the node where TensorRT stops knowing a dimension and says why, rewrites the graph
+    with proof, builds the engine and compares all three.
+
+    Exit codes: 0 done, 1 findings or a difference, 2 usage or unreadable input, 3 unproven with
+    --strict, 4 an external step failed, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Entry point of the ``tripoint`` script."""
+    app()

@@ -1,0 +1,125 @@
+"""The edge between results and the terminal: output, progress, errors, exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+
+from tripoint import files
+from tripoint.cli.options import Format
+from tripoint.errors import TripointError
+from tripoint.report.sanitize import clean, clean_lines
+
+DONE, FOUND, BROKEN, UNPROVEN, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def reported(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn every error of a command into one message and an exit code.
+
+    Args:
+        command: The function of a command; its ``debug`` argument shows tracebacks.
+    """
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        debug = bool(kwargs.get("debug"))
+        try:
+            return command(*args, **kwargs)
+        except TripointError as error:
+            _fail(str(error.within(operation=command.__name__)), debug)
+            native = getattr(error, "native", "")
+            if debug and native:
+                sys.stderr.write(clean_lines(native) + "\n")
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            _fail("interrupted; nothing half-written is left behind", debug)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise typer.Exit(DONE) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception as error:  # noqa: BLE001 - the last line before the user
+            _fail(
+                f"{command.__name__}: tripoint broke: {type(error).__name__}: {error}\n"
+                "  next: run the command again with --debug and report what it prints",
+                debug,
+            )
+            raise typer.Exit(BROKEN) from None
+
+    return wrapper
+
+
+def verdict_code(verdict: str, *, strict: bool) -> int:
+    """The exit code for a verdict; unproven counts only where that was asked for."""
+    if verdict == "different":
+        return FOUND
+    return UNPROVEN if verdict == "unproven" and strict else DONE
+
+
+def _fail(message: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"tripoint {clean_lines(message)}\n")
+
+
+def emit(
+    output_format: Format,
+    output_file: Path | None,
+    *,
+    lines: Callable[[], Iterable[str]],
+    document: Callable[[], Mapping[str, Any]],
+    force: bool = False,
+) -> None:
+    """Write a result in the format that was asked for.
+
+    Args:
+        output_format: Text or JSON.
+        output_file: Where to write; None is stdout.
+        lines: Makes the text form.
+        document: Makes the JSON form.
+        force: Whether ``output_file`` may be replaced.
+
+    Raises:
+        OutputError: If ``output_file`` cannot be written.
+    """
+    if output_format is Format.json:
+        from tripoint.report import json
+
+        text = json.dumps(document())
+    else:
+        text = "\n".join(lines())
+    if output_file is not None:
+        files.write_text(output_file, text + "\n", force=force)
+        return
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A function that says what is going on, on stderr.
+
+    A terminal shows one line that changes; anything else gets plain lines; ``quiet`` nothing.
+    """
+    if quiet:
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.text import Text
+
+        with Console(stderr=True).status("") as status:
+            yield lambda message: status.update(Text(clean(message)))
+    else:
+        yield lambda message: print(clean(message), file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,104 @@
+"""``tripoint fix``: rewrites with proof."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tripoint.cli import console, options
+from tripoint.cli.options import ExporterName, Format
+
+
+@console.reported
+def fix(
+    model: options.ModelArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="where the new model goes; MODEL.fixed.onnx beside an ONNX file"
+        ),
+    ] = None,
+    target: options.Target = None,
+    tensorrt: options.TensorRT = None,
+    inputs: options.Inputs = None,
+    dims: options.Dims = None,
+    select: Annotated[
+        list[str] | None, typer.Option(metavar="REWRITE", help="only these rewrites")
+    ] = None,
+    no_numeric_proof: Annotated[
+        bool, typer.Option("--no-numeric-proof", help="prove shapes only; the result says so")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="write nothing")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="show the change as ONNX text")] = False,
+    exporter: options.Exporter = ExporterName.dynamo,
+    opset: options.Opset = None,
+    output_format: options.OutputFormat = Format.text,
+    output_file: options.OutputFile = None,
+    force: options.Force = False,
+    strict: options.Strict = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001
+) -> None:
+    """Rewrite the graph into one that TensorRT understands, and prove that it is the same."""
+    from tripoint import api, files
+    from tripoint import model as models
+    from tripoint.cli.opening import opened
+    from tripoint.errors import UsageError
+    from tripoint.report import json, text
+    from tripoint.report.diff import graph_diff
+    from tripoint.spec import Spec
+
+    spec = Spec.parse(inputs or (), dims or ())
+    with opened(model, spec, exporter=exporter, opset=opset) as loaded:
+        path = output or _beside(model)
+        if path is None and not dry_run:
+            raise UsageError("a PyTorch model has no file to write beside", hint="give -o FILE")
+        if path is not None and not dry_run:
+            files.refuse_overwrite(path, force=force)
+        with console.progress(quiet=quiet) as say:
+            result = api.fix(
+                loaded,
+                spec=spec,
+                target=target,
+                tensorrt=tensorrt,
+                select=select,
+                numeric=not no_numeric_proof,
+                on_progress=say,
+            )
+        proven = result.proof is None or result.proof.holds
+        if path is not None and not dry_run and proven:
+            models.save(result.model, path, force=force)
+        console.emit(
+            output_format,
+            output_file,
+            lines=lambda: [
+                *text.fix(result),
+                *(graph_diff(loaded, result.model) if diff else ()),
+                *([f"wrote {path}"] if proven and not dry_run else ["wrote nothing"]),
+            ],
+            document=lambda: {
+                **json.envelope("fix", loaded),
+                **json.fix(result),
+                "output": str(path) if proven and not dry_run else None,
+                **({"diff": graph_diff(loaded, result.model)} if diff else {}),
+            },
+            force=force,
+        )
+    if not proven:
+        sys.stderr.write("tripoint fix: the whole model is not proven equal; nothing was kept\n")
+        raise typer.Exit(console.FOUND)
+    skipped = result.proof is not None and result.proof.numeric.status == "skipped"
+    if strict and skipped:
+        raise typer.Exit(console.UNPROVEN)
+    if result.remaining and strict:
+        raise typer.Exit(console.FOUND)
+
+
+def _beside(model: str) -> Path | None:
+    path = Path(model)
+    if path.suffix != ".onnx" and path.suffix != ".onnxtxt":
+        return None
+    return path.with_name(f"{path.stem}.fixed{path.suffix}")

@@ -1,0 +1,116 @@
+"""Options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tripoint.errors import UsageError
+
+
+class Format(str, Enum):
+    """Output formats."""
+
+    text = "text"
+    json = "json"
+
+
+class ExporterName(str, Enum):
+    """PyTorch's two ONNX exporters."""
+
+    dynamo = "dynamo"
+    torchscript = "torchscript"
+
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="model.onnx, file.py:name or pkg.module:name")
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        help="whose view: 'installed' or a version such as 7.1; the installed TensorRT where "
+        "there is one, else the newest version that is modelled",
+        show_default=False,
+    ),
+]
+TensorRT = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="tensorrt, tensorrt_rtx or tensorrt_rtx_bindings; the first that is installed",
+        show_default=False,
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="SPEC",
+        help="x:1x3x224x224, x:[1,3,224,224] or x:1..8..32x3x224x224 (min..opt..max); "
+        "x:1x16@int64 with a dtype; once for each input",
+        show_default=False,
+    ),
+]
+Dims = Annotated[
+    list[str] | None,
+    typer.Option("--dim", metavar="N=1..8..32", help="range of a symbol", show_default=False),
+]
+Exporter = Annotated[ExporterName, typer.Option(help="which of PyTorch's exporters")]
+Opset = Annotated[int | None, typer.Option(help="opset to export", show_default=False)]
+OutputFormat = Annotated[Format, typer.Option("--format", help="output format")]
+OutputFile = Annotated[
+    Path | None, typer.Option(help="write the result here, not to stdout", show_default=False)
+]
+Force = Annotated[bool, typer.Option("--force", help="replace existing files")]
+Strict = Annotated[bool, typer.Option("--strict", help="exit 3 where something stays unproven")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress lines")]
+Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks and native logs")]
+OutputNames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,C", help="names for what the module returns, in order", show_default=False
+    ),
+]
+ComputeCapability = Annotated[
+    list[str] | None,
+    typer.Option(metavar="8.6", help="GPU to build for; TensorRT's choice", show_default=False),
+]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", min=0.001, help="stop TensorRT after this")
+]
+Tolerance = Annotated[
+    list[str] | None,
+    typer.Option(metavar="1e-5|OUTPUT:1e-5", help="in place of the derived one"),
+]
+
+
+def names(text: str | None) -> list[str] | None:
+    """The names of a comma-separated list."""
+    return [name.strip() for name in text.split(",")] if text is not None else None
+
+
+def by_output(texts: list[str] | None, option: str) -> float | dict[str, float] | None:
+    """A tolerance for all outputs, or one by output name.
+
+    Raises:
+        UsageError: If a text is no number, or the two forms are mixed.
+    """
+    if not texts:
+        return None
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition(":")
+        try:
+            found[name] = float(number)
+        except ValueError as error:
+            raise UsageError(
+                f"cannot read {option} {text!r}", hint=f"write {option} 1e-5 or {option} NAME:1e-5"
+            ) from error
+    if "" not in found:
+        return found
+    if len(found) > 1:
+        raise UsageError(f"{option} is given for all outputs and for one", hint="give one kind")
+    return found[""]

@@ -1,0 +1,87 @@
+"""``tripoint run``: the main job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tripoint.cli import console, options
+from tripoint.cli.options import ExporterName, Format
+
+
+@console.reported
+def run(
+    model: options.ModelArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="folder for all files", show_default=False)
+    ],
+    inputs: options.Inputs = None,
+    dims: options.Dims = None,
+    exporter: options.Exporter = ExporterName.dynamo,
+    opset: options.Opset = None,
+    output_names: options.OutputNames = None,
+    target: options.Target = None,
+    tensorrt: options.TensorRT = None,
+    no_numeric_proof: Annotated[
+        bool, typer.Option("--no-numeric-proof", help="prove shapes only; the result says so")
+    ] = False,
+    compute_capability: options.ComputeCapability = None,
+    timeout: options.Timeout = None,
+    atol: Annotated[float | None, typer.Option(help="absolute tolerance, not derived")] = None,
+    rtol: Annotated[float | None, typer.Option(help="relative tolerance, not derived")] = None,
+    output_format: options.OutputFormat = Format.text,
+    output_file: options.OutputFile = None,
+    force: options.Force = False,
+    strict: options.Strict = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Export, find lost dimensions, rewrite with proof, build, compare: one verdict."""
+    from tripoint import files
+    from tripoint.pipeline import run as run_pipeline
+    from tripoint.report import json, summary
+    from tripoint.report.sanitize import clean_lines
+    from tripoint.spec import Spec
+
+    if output_file is not None:
+        files.refuse_overwrite(output_file, force=force)
+    with console.progress(quiet=quiet) as say:
+        result = run_pipeline(
+            model,
+            output,
+            spec=Spec.parse(inputs or (), dims or ()),
+            exporter=exporter.value,
+            opset=opset,
+            output_names=options.names(output_names),
+            target=target,
+            tensorrt=tensorrt,
+            numeric=not no_numeric_proof,
+            compute_capabilities=compute_capability or (),
+            timeout=timeout,
+            atol=atol,
+            rtol=rtol,
+            force=force,
+            on_progress=say,
+        )
+    if debug:
+        sys.stderr.write(clean_lines(result.log) + "\n")
+    document = {**json.envelope("run", result.model), **json.run(result)}
+    files.write_text(output / "report.json", json.dumps(document) + "\n", force=force)
+    console.emit(
+        output_format,
+        output_file,
+        lines=lambda: summary.run(result),
+        document=lambda: document,
+        force=force,
+    )
+    if not result.fix.proven:
+        raise typer.Exit(console.FOUND)
+    if result.verification.verdict == "different":
+        raise typer.Exit(console.FOUND)
+    if result.build_failed:
+        raise typer.Exit(console.FAILED)
+    if code := console.verdict_code(result.verification.verdict, strict=strict):
+        raise typer.Exit(code)

@@ -1,0 +1,55 @@
+"""``tripoint why``: the chain of one tensor."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tripoint.cli import console, options
+from tripoint.cli.options import ExporterName, Format
+
+
+@console.reported
+def why(
+    model: options.ModelArgument,
+    tensor: Annotated[str, typer.Argument(metavar="TENSOR", help="name of the tensor")],
+    target: options.Target = None,
+    tensorrt: options.TensorRT = None,
+    inputs: options.Inputs = None,
+    dims: options.Dims = None,
+    exporter: options.Exporter = ExporterName.dynamo,
+    opset: options.Opset = None,
+    output_format: options.OutputFormat = Format.text,
+    output_file: options.OutputFile = None,
+    force: options.Force = False,
+    debug: options.Debug = False,  # noqa: ARG001
+) -> None:
+    """Say why TensorRT does not know the dims of one tensor, back to where it starts."""
+    from tripoint import api
+    from tripoint.cli.opening import opened
+    from tripoint.report import json, text
+    from tripoint.spec import Spec
+
+    spec = Spec.parse(inputs or (), dims or ())
+    with opened(model, spec, exporter=exporter, opset=opset) as loaded:
+        known = api.facts(loaded, target=target, tensorrt=tensorrt)
+        chain = api.explain(known, tensor)
+        facts = known.table.by_name[tensor]
+        console.emit(
+            output_format,
+            output_file,
+            lines=lambda: [
+                *text.heading(loaded, known.table),
+                "",
+                *text.tensor(facts),
+                *text.chain(chain),
+            ],
+            document=lambda: {
+                **json.envelope("why", loaded),
+                "target": known.table.target,
+                **json.tensor(facts),
+                **json.chain(chain),
+            },
+            force=force,
+        )

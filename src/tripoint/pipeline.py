@@ -1,0 +1,226 @@
+"""The main job: export, look, rewrite, build, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tripoint import api, files
+from tripoint import model as models
+from tripoint.engine import bindings
+from tripoint.engine.builder import BuildResult
+from tripoint.engine.inspect import NetworkDescription, describe
+from tripoint.errors import ExternalStepError
+from tripoint.model import Model
+from tripoint.parity.results import Verification
+from tripoint.rewrites.base import FixResult
+from tripoint.sources import reference
+from tripoint.spec import Range, Spec
+
+if TYPE_CHECKING:
+    from tripoint.sources.python import TorchModel
+
+ARTEFACTS = ("model.onnx", "model.fixed.onnx", "model.plan", "model.manifest.json", "report.json")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """All that the main job found out.
+
+    Args:
+        folder: Where the files lie.
+        model: The exported model.
+        fixed: The rewritten model, or the exported one where nothing was proven.
+        fix: Rewrites with proofs, and the facts before and after.
+        network_before: Inputs and outputs as the target sees them before the rewrites.
+        network_after: The same after them.
+        build: The engine; None if it was not built.
+        no_build: Why it was not; None if it was.
+        build_failed: Whether the builder was started and failed.
+        verification: The verdict over the three legs.
+        log: What the exporter printed.
+    """
+
+    folder: Path
+    model: Model
+    fixed: Model
+    fix: FixResult
+    network_before: NetworkDescription
+    network_after: NetworkDescription
+    build: BuildResult | None
+    no_build: str | None
+    build_failed: bool
+    verification: Verification
+    log: str
+
+
+@dataclass(frozen=True)
+class _Origin:
+    model: Model
+    torch: TorchModel | None
+    symbols: Mapping[str, Range] | None
+    log: str
+
+
+def run(
+    model: str,
+    output: Path,
+    *,
+    spec: Spec | None = None,
+    exporter: Literal["dynamo", "torchscript"] = "dynamo",
+    opset: int | None = None,
+    output_names: Sequence[str] | None = None,
+    target: str | None = None,
+    tensorrt: str | None = None,
+    select: Sequence[str] | None = None,
+    numeric: bool = True,
+    compute_capabilities: Sequence[str] = (),
+    timeout: float | None = None,
+    atol: float | None = None,
+    rtol: float | None = None,
+    force: bool = False,
+    on_progress: Callable[[str], None] | None = None,
+) -> RunResult:
+    """Take a model from PyTorch to a verdict over PyTorch, ONNX Runtime and TensorRT.
+
+    Args:
+        model: ``file.py:name``, ``pkg.module:name`` or an ONNX file.
+        output: Folder for the files of :data:`ARTEFACTS` and the report.
+        spec: Shapes and ranges of the inputs.
+        exporter: PyTorch's graph capture or its tracer.
+        opset: Opset to export, by default the exporter's choice.
+        output_names: Names for what the module returns, in order.
+        target: Whose view of the shapes is shown; see :func:`tripoint.shapes`.
+        tensorrt: Name of the importable TensorRT to use.
+        select: Names of the rewrites to try, None for all.
+        numeric: False leaves the numeric proof out.
+        compute_capabilities: Target GPUs of the engine, by default TensorRT's own choice.
+        timeout: Seconds that the build may take.
+        atol: Absolute tolerance in place of the derived one.
+        rtol: Relative tolerance in place of the derived one.
+        force: Whether existing files may be replaced.
+        on_progress: Called with one line at the start of each stage.
+
+    Raises:
+        TripointError: If a stage cannot be carried out at all. A build that fails does not raise:
+            the comparison goes on without the engine, and the result says so.
+    """
+    say = on_progress or (lambda _: None)
+    spec = spec or Spec()
+    found = reference.parse(model)
+    if target == "installed" or tensorrt is not None:
+        bindings.find(tensorrt)
+    with files.result_folder(output):
+        for name in ARTEFACTS:
+            files.refuse_overwrite(output / name, force=force)
+        origin = _obtain(
+            found, output / "model.onnx", spec, exporter, opset, output_names, force, say
+        )
+        spec = spec if origin.symbols is None else Spec(dims=origin.symbols)
+        points = api.sweep(origin.model, spec)
+
+        say("shapes and rewrites")
+        result = api.fix(
+            origin.model,
+            spec=spec if spec.dims or spec.inputs else None,
+            target=target,
+            tensorrt=tensorrt,
+            select=select,
+            numeric=numeric,
+            on_progress=say,
+        )
+        kept = result.model if result.proven else origin.model
+        fixed = models.save(kept, output / "model.fixed.onnx", force=force)
+
+        say("build")
+        built, no_build, failed = _build(
+            fixed, output / "model.plan", spec, tensorrt, compute_capabilities, timeout, force, say
+        )
+        say("compare")
+        verification = api.verify(
+            origin.model,
+            torch=origin.torch,
+            fixed=fixed,
+            engine=built.engine if built else None,
+            no_engine=no_build,
+            points=points,
+            tensorrt=tensorrt,
+            output_names=output_names,
+            atol=atol,
+            rtol=rtol,
+        )
+    after = result.facts_after if result.proven else result.facts_before
+    return RunResult(
+        folder=output,
+        model=origin.model,
+        fixed=fixed,
+        fix=result,
+        network_before=describe(result.facts_before.table),
+        network_after=describe(after.table),
+        build=built,
+        no_build=no_build,
+        build_failed=failed,
+        verification=verification,
+        log=origin.log,
+    )
+
+
+def _obtain(
+    found: reference.OnnxReference | reference.PythonReference,
+    path: Path,
+    spec: Spec,
+    exporter: Literal["dynamo", "torchscript"],
+    opset: int | None,
+    output_names: Sequence[str] | None,
+    force: bool,
+    say: Callable[[str], None],
+) -> _Origin:
+    if isinstance(found, reference.OnnxReference):
+        loaded = models.load(found.path)
+        return _Origin(models.save(loaded, path, force=force), None, None, "")
+    from tripoint.sources.python import load_module
+    from tripoint.sources.torch_export import export
+
+    module = load_module(found)
+    say(f"export ({exporter})")
+    exported = export(
+        module,
+        spec,
+        path,
+        exporter=exporter,
+        opset=opset,
+        output_names=output_names,
+        force=force,
+    )
+    return _Origin(exported.model, module, exported.symbols, exported.log)
+
+
+def _build(
+    model: Model,
+    path: Path,
+    spec: Spec,
+    tensorrt: str | None,
+    compute_capabilities: Sequence[str],
+    timeout: float | None,
+    force: bool,
+    say: Callable[[str], None],
+) -> tuple[BuildResult | None, str | None, bool]:
+    """The engine; without one the reason, and whether a builder was at fault."""
+    if not bindings.available():
+        return None, f"no TensorRT is installed ({bindings.INSTALL})", False
+    try:
+        built = api.build(
+            model,
+            path,
+            spec=spec,
+            tensorrt=tensorrt,
+            compute_capabilities=compute_capabilities,
+            timeout=timeout,
+            force=force,
+            on_progress=say,
+        )
+    except ExternalStepError as error:
+        return None, error.fact, True
+    return built, None, False

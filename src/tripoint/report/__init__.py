@@ -1,0 +1,1 @@
+"""Output formats; every one is a view of the same dataclasses."""

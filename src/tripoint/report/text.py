@@ -1,0 +1,357 @@
+"""Results as text for people. Every function returns lines; nothing is printed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from tripoint.doctor import Environment
+from tripoint.engine.builder import BuildResult
+from tripoint.engine.inspect import PlanInspection
+from tripoint.engine.network import NetworkDescription
+from tripoint.facts.compute import NodeLine
+from tripoint.facts.origins import format_shape
+from tripoint.facts.table import Chain, Step, TensorFacts, TensorTable
+from tripoint.model import Model
+from tripoint.parity.compare import OutputComparison
+from tripoint.parity.results import LegReport, PointReport, Verification
+from tripoint.report.sanitize import clean
+from tripoint.rewrites.base import Applied, FixResult, Numeric, Proof
+
+LONG_TABLE = 40
+"""Rows up to which a summary shows the whole tensor table."""
+
+
+def columns(rows: Sequence[Sequence[object]], *, indent: str = "  ") -> list[str]:
+    """Align rows into columns, cleaned of control characters.
+
+    Args:
+        rows: Cells; the last cell of a row is not padded.
+        indent: What each line starts with.
+    """
+    cells = [[clean(cell) for cell in row] for row in rows]
+    count = max((len(row) for row in cells), default=0)
+    widths = [max((len(row[i]) for row in cells if i < len(row)), default=0) for i in range(count)]
+    lines = []
+    for row in cells:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        lines.append((indent + "  ".join(padded)).rstrip())
+    return lines
+
+
+def heading(model: Model, table: TensorTable) -> list[str]:
+    """Which model, and whose view."""
+    name = clean(model.path or "model in memory")
+    return [
+        f"{name}: opset {model.opset}, {model.nodes} nodes",
+        f"target: {clean(table.target)}",
+    ]
+
+
+def shapes(table: TensorTable, *, lost_only: bool = False) -> list[str]:
+    """The tensor table: true shape beside TensorRT's view, losses marked."""
+    shown = [facts for facts in table.tensors if not lost_only or facts.lost or facts.differs]
+    rows: list[Sequence[object]] = [("tensor", "op", "dtype", "true shape", "TensorRT", "")]
+    rows += [_row(facts, table) for facts in shown]
+    lines = columns(rows) if shown else []
+    return [*lines, *([""] if lines else []), *summary(table)]
+
+
+def _row(facts: TensorFacts, table: TensorTable) -> Sequence[object]:
+    notes = []
+    if facts.name in table.origins:
+        notes.append("origin")
+    if facts.lost:
+        notes.append(f"lost {', '.join(map(str, facts.lost))}")
+    if facts.differs:
+        notes.append("not the true shape")
+    if facts.role == "shape":
+        notes.append("shape tensor")
+    elif facts.role == "both":
+        notes.append("execution and shape tensor")
+    return (
+        facts.name,
+        facts.op or "input",
+        facts.dtype or "?",
+        format_shape(facts.shape),
+        format_shape(facts.tensorrt) if facts.tensorrt is not None else "not reached",
+        "; ".join(notes),
+    )
+
+
+def summary(table: TensorTable) -> list[str]:
+    """The counts of a table, with what was not decided."""
+    counts = table.summary
+    lines = [f"{counts.tensors} tensors, {_lost(counts.lost_dims, counts.lost_tensors)}"]
+    if counts.origins:
+        lines.append(f"origins: {', '.join(map(clean, counts.origins))}")
+    others = [
+        (counts.dynamic_dims, "dynamic"),
+        (counts.data_dependent_dims, "data-dependent"),
+        (counts.unresolved_dims, "not decided"),
+    ]
+    lines += [f"{count} dims {what}" for count, what in others if count]
+    if counts.not_seen:
+        lines.append(f"{counts.not_seen} tensors that the target did not reach")
+    return lines + refusals(table)
+
+
+def refusals(table: TensorTable) -> list[str]:
+    """Nodes that the target would refuse or read differently."""
+    if not table.refusals:
+        return []
+    lines = [f"{table.target} refuses or misreads {len(table.refusals)} nodes:"]
+    reasons: dict[str, list[str]] = {}
+    for refusal in table.refusals:
+        reasons.setdefault(f"{refusal.op}: {refusal.reason}", []).append(refusal.node)
+    for reason, nodes in reasons.items():
+        more = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
+        lines.append(f"  {clean(reason)} (node {clean(nodes[0])}{more})")
+    return [*lines, "  the table goes on behind such a node as if it were understood"]
+
+
+def _lost(dims: int, tensors: int) -> str:
+    return f"{dims} lost dims in {tensors} of them" if dims else "no lost dimension"
+
+
+def chain(value: Chain) -> list[str]:
+    """Why one tensor lost dimensions, step by step."""
+    if value.origin is None:
+        return [f"{clean(value.tensor)}: no dimension is lost"]
+    lines = [f"{clean(value.tensor)}: the loss starts at {clean(value.origin)}"]
+    lines += columns([_step(step) for step in value.back], indent="    ")
+    if value.reaches:
+        lines.append(f"    reaches the outputs {', '.join(map(clean, value.reaches))}")
+    return lines
+
+
+def _step(step: Step) -> Sequence[object]:
+    return (step.tensor, step.op or "input", step.source or "", step.reason)
+
+
+def chains(table: TensorTable, *, limit: int = 5) -> list[str]:
+    """The chains of the origins, the first few in full."""
+    lines = [line for value in table.chains[:limit] for line in chain(value)]
+    if len(table.chains) > limit:
+        lines.append(f"and {len(table.chains) - limit} more origins")
+    return lines
+
+
+def fix(result: FixResult) -> list[str]:
+    """Rewrites with their proofs, refusals, and what remains."""
+    lines = [line for entry in result.applied for line in _applied(entry)]
+    if not result.applied:
+        lines.append("no rewrite applies")
+    for refused in result.refused:
+        lines.append(f"not applied: {refused.rewrite} at {clean(refused.node)}")
+        lines.append(f"    {clean(refused.reason)}")
+    if result.proof is not None:
+        lines += ["whole model", *(f"    {line}" for line in proof(result.proof))]
+    lines.append(
+        f"nodes {result.before.nodes} -> {result.after.nodes}, "
+        f"lost dims {result.before.lost_dims} -> {result.after.lost_dims}"
+    )
+    if result.remaining:
+        lines.append(f"{len(result.remaining)} tensors still have lost dims:")
+        rows = [(entry.tensor, f"axes {entry.lost}", entry.reason) for entry in result.remaining]
+        lines += columns(rows[:LONG_TABLE], indent="    ")
+        if len(rows) > LONG_TABLE:
+            lines.append(f"    and {len(rows) - LONG_TABLE} more")
+    return lines
+
+
+def _applied(entry: Applied) -> list[str]:
+    nodes = ", ".join(map(clean, entry.nodes))
+    return [f"{entry.rewrite}: {nodes}", *(f"    {line}" for line in proof(entry.proof))]
+
+
+def proof(value: Proof) -> list[str]:
+    """Both obligations, one line each."""
+    shapes_line = {
+        "holds": "shapes: the same for all sizes",
+        "fails": f"shapes: {value.reason}",
+        "undecided": f"shapes: not decided, {value.reason}",
+        "skipped": "shapes: not compared",
+    }[value.symbolic]
+    return [clean(shapes_line), f"numbers: {numeric(value.numeric)}"]
+
+
+def numeric(value: Numeric) -> str:
+    """One sentence about the numbers."""
+    if value.status == "skipped":
+        return f"not compared ({clean(value.reason)})"
+    if value.max_abs_error is None or value.tolerance is None:
+        return f"{value.status}: {clean(value.reason)}"
+    where = "; ".join(dict.fromkeys(map(point, value.points)))
+    return (
+        f"{'equal' if value.status == 'holds' else 'different'} in ONNX Runtime at "
+        f"{len(value.points)} points ({where}), max error {value.max_abs_error:.2g}, "
+        f"allowed {value.tolerance:.2g}: {clean(value.reason)}"
+    )
+
+
+def point(bindings: object) -> str:
+    """The sizes of one point, ``N=1 H=5``; for a static model, that inputs are random."""
+    if not isinstance(bindings, dict) or not bindings:
+        return "random inputs"
+    return " ".join(f"{clean(name)}={size}" for name, size in bindings.items())
+
+
+def section(title: str, lines: Iterable[str]) -> list[str]:
+    """Lines under a title, with an empty line before."""
+    return ["", title, *lines]
+
+
+def tensor(facts: TensorFacts) -> list[str]:
+    """One tensor: where it comes from, its true shape and TensorRT's view."""
+    made_by = f"{facts.op} node {facts.node}" if facts.op else "graph input"
+    seen = format_shape(facts.tensorrt) if facts.tensorrt is not None else "not reached"
+    rows = [
+        ("tensor", facts.name),
+        ("made by", f"{made_by}{f', {facts.source}' if facts.source else ''}"),
+        ("true shape", format_shape(facts.shape)),
+        ("TensorRT", seen),
+    ]
+    return columns(rows, indent="")
+
+
+def network(value: NetworkDescription) -> list[str]:
+    """Inputs and outputs in the form of TensorRT users' logs."""
+    rows = [("Input ", index, each) for index, each in enumerate(value.inputs)]
+    rows += [("Output", index, each) for index, each in enumerate(value.outputs)]
+    width = max((len(clean(each.name)) for _, _, each in rows), default=0)
+    lines = ["=== Network Description ==="]
+    for kind, index, each in rows:
+        shape = clean(format_shape(each.shape))
+        note = "" if each.reached else "  (true shape; the target does not reach it)"
+        lines.append(f"{kind} {index} | Name: {clean(each.name):{width}} | Shape: {shape}{note}")
+    return lines
+
+
+def nodes(listed: Iterable[NodeLine]) -> list[str]:
+    """The nodes of a graph with their PyTorch lines."""
+    return columns(
+        [
+            (f"{', '.join(line.outputs)} =", f"{line.op}({', '.join(line.inputs)})", source)
+            for line in listed
+            for source in [f"# {line.source}" if line.source else ""]
+        ],
+        indent="",
+    )
+
+
+def build(result: BuildResult) -> list[str]:
+    """A built engine, and how to load it."""
+    tensorrt, target = result.manifest["tensorrt"], result.manifest["target"]
+    capabilities = target["compute_capabilities"]
+    gpus = ", ".join(capabilities) if capabilities else "TensorRT's default choice"
+    lines = [
+        f"wrote {clean(result.engine)}, {result.bytes} bytes, {result.network.layers} layers",
+        f"wrote {clean(result.manifest_path)}",
+        f"built by {tensorrt['name']} {tensorrt['version']} for compute capability {gpus}",
+    ]
+    if result.profile is not None:
+        lines.append("optimization profile:")
+        rows = [
+            (each.name, *("x".join(map(str, size)) for size in (each.min, each.opt, each.max)))
+            for each in result.profile.inputs
+        ]
+        lines += columns([("input", "min", "opt", "max"), *rows])
+    lines += network(result.network)
+    lines += [f"warning: {clean(text)}" for text in result.warnings]
+    return lines
+
+
+def plan(value: PlanInspection) -> list[str]:
+    """What is known of a plan."""
+    lines = [f"{clean(value.path)}: {value.bytes} bytes, sha256 {value.sha256}"]
+    if value.manifest is not None:
+        tensorrt = value.manifest["tensorrt"]
+        lines.append(f"built by {clean(tensorrt['name'])} {clean(tensorrt['version'])}")
+    else:
+        lines.append("it has no manifest")
+    if value.network is None:
+        return [*lines, "its inputs and outputs are not known: load it on a machine with a GPU"]
+    source = "read from the plan" if value.loaded else "from the manifest; the plan was not loaded"
+    return [*lines, source, *network(value.network)]
+
+
+def doctor(value: Environment) -> list[str]:
+    """This machine."""
+    rows: list[Sequence[object]] = [
+        ("tripoint", value.tripoint),
+        ("python", value.python),
+        ("platform", value.platform),
+        *((name, version or "not installed") for name, version in value.packages.items()),
+        ("TensorRT", ", ".join(value.tensorrt) or "not installed"),
+        ("GPU", ", ".join(value.gpus) or "none"),
+    ]
+    legs = [(leg.name, "can run" if leg.ready else "cannot run", leg.reason) for leg in value.legs]
+    return [*columns(rows, indent=""), "", *columns(legs, indent="")]
+
+
+def verification(value: Verification) -> list[str]:
+    """Legs, comparisons, permutation, metamorphic checks and the verdict."""
+    lines = columns([_leg(leg) for leg in value.legs], indent="")
+    lines += [f"note: {clean(note)}" for note in value.notes]
+    lines += ["", *columns(list(_comparisons(value)), indent="")]
+    if value.permutation is not None:
+        moved = [f"{name} holds {other}" for name, other in value.permutation.outputs.items()]
+        pair = clean(value.permutation.pair)
+        lines += ["", f"permutation ({pair}): {clean('; '.join(moved))}"]
+    checks = [(check.leg, check.check, check.status, check.reason) for check in value.metamorphic]
+    lines += ["", *columns(checks, indent="")] if checks else []
+    return [*lines, "", *verdict(value)]
+
+
+def verdict(value: Verification) -> list[str]:
+    """The verdict, and what it does not cover."""
+    ran = [clean(leg.name) for leg in value.legs if leg.status == "ran"]
+    compared = f"compared {', '.join(ran)} at {len(value.points)} points"
+    if len(ran) < 2:
+        compared = f"nothing was compared: only {', '.join(ran) or 'no leg'} ran"
+    if value.verdict == "unproven" and len(ran) > 1:
+        compared += ", all equal"
+    lines = [f"verdict: {value.verdict} ({compared})"]
+    return lines + [f"  {clean(reason)}" for reason in value.reasons]
+
+
+def _leg(leg: LegReport) -> Sequence[object]:
+    if leg.status != "ran":
+        return (leg.name, leg.status, leg.reason or "")
+    tf32 = "TF32 on" if leg.tf32 else "TF32 off"
+    return (leg.name, "ran", f"{leg.version}, {leg.device}, {tf32}")
+
+
+def _comparisons(value: Verification) -> Iterator[Sequence[object]]:
+    """One line for an output that is equal everywhere, else one for each point."""
+    groups: dict[tuple[str, str], list[tuple[PointReport, OutputComparison]]] = {}
+    for found in value.points:
+        for entry in found.outputs:
+            groups.setdefault((entry.pair, entry.name), []).append((found, entry))
+    yield ("legs", "output", "", "max abs", "max rel", "allowed", "because")
+    for entries in groups.values():
+        if all(entry.equal for _, entry in entries):
+            _, worst = max(entries, key=lambda pair: pair[1].max_abs or 0.0)
+            yield _comparison(worst, f"equal at {len(entries)} points")
+        else:
+            for found, entry in entries:
+                yield _comparison(entry, f"{entry.status} at {_sizes(found)}")
+
+
+def _comparison(entry: OutputComparison, status: str) -> Sequence[object]:
+    allowed = because = ""
+    if entry.tolerance is not None:
+        allowed = f"{entry.tolerance.atol:.2g} + {entry.tolerance.rtol:.2g} rel"
+        because = entry.tolerance.reason
+    numbers = (_number(entry.max_abs), _number(entry.max_rel))
+    return (entry.pair, entry.name, status, *numbers, allowed, because)
+
+
+def _sizes(found: PointReport) -> str:
+    return " ".join(
+        f"{name}:{'x'.join(map(str, shape)) or 'scalar'}" for name, shape in found.shapes.items()
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"

@@ -1,0 +1,1 @@
+"""Rules that read the tensor table and report findings, one a file."""
