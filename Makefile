@@ -21,7 +21,8 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/tripoint run examples/eca.py:model --input x:1x3x5x5 --target 7.1 -o $(OUT) --force
+	$(BIN)/tripoint run examples/eca.py:model --input x:1x3x5x5 --exporter torchscript \
+		--target 7.1 -o $(OUT) --force
 
 test: lint
 	$(BIN)/python -m pytest

@@ -179,3 +179,23 @@ def test_broken_plan_is_an_error(tmp_path):
         assert str(broken) in str(raised.value)
         with pytest.raises(ExternalStepError):
             runner.execute(broken, [{"x": uniform(1, 3, 5, 5)}], timeout=300)
+
+
+def test_tf32_is_what_was_asked_for(tmp_path) -> None:
+    """TensorRT-RTX 1.6.1 heeds the environment, not the builder flag; ``tf32=False`` must hold."""
+    random = np.random.default_rng(0)
+    values = random.standard_normal((256, 64), dtype=np.float32)
+    graph = onnx.parser.parse_graph(
+        "product (float[64,256] x, float[256,64] w) => (float[64,64] y) { y = MatMul (x, w) }"
+    )
+    del graph.input[1]
+    graph.initializer.append(onnx.numpy_helper.from_array(values, "w"))
+    imports = [onnx.helper.make_opsetid("", 17)]
+    model = Model(ir.from_proto(onnx.helper.make_model(graph, opset_imports=imports, ir_version=8)))
+    x = random.standard_normal((64, 256), dtype=np.float32)
+    plan = tmp_path / "product.plan"
+    built = builder.build(model, plan, tf32=False)
+    assert built.manifest["flags"]["tf32"] is False
+    exact = x.astype(np.float64) @ values
+    (full,) = runner.execute(plan, [{"x": x}], tf32=False)
+    assert np.abs(full["y"] - exact).max() < 1e-4

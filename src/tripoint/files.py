@@ -42,6 +42,16 @@ def refuse_overwrite(path: Path, *, force: bool) -> None:
         raise OutputError(f"{path} exists", hint="give --force to replace it")
 
 
+def refuse_same(source: Path, target: Path) -> None:
+    """Raise if a result would take the place of what it is made from, forced or not.
+
+    Raises:
+        OutputError: If both paths lead to the same file.
+    """
+    if source.exists() and target.exists() and source.samefile(target):
+        raise OutputError(f"{target} is the input itself", hint="choose another place")
+
+
 @contextlib.contextmanager
 def result_folder(path: Path) -> Iterator[Path]:
     """Create a folder for results and make sure that it can be written to.

@@ -13,6 +13,7 @@ from tripoint.engine import bindings
 from tripoint.engine.builder import BuildResult
 from tripoint.engine.inspect import NetworkDescription, describe
 from tripoint.errors import ExternalStepError
+from tripoint.facts import views
 from tripoint.model import Model
 from tripoint.parity.results import Verification
 from tripoint.rewrites.base import FixResult
@@ -110,11 +111,12 @@ def run(
     say = on_progress or (lambda _: None)
     spec = spec or Spec()
     found = reference.parse(model)
-    if target == "installed" or tensorrt is not None:
-        bindings.find(tensorrt)
+    views.resolve(target, tensorrt=tensorrt)
     with files.result_folder(output):
         for name in ARTEFACTS:
             files.refuse_overwrite(output / name, force=force)
+            if isinstance(found, reference.OnnxReference):
+                files.refuse_same(found.path, output / name)
         origin = _obtain(
             found, output / "model.onnx", spec, exporter, opset, output_names, force, say
         )
@@ -179,6 +181,7 @@ def _obtain(
 ) -> _Origin:
     if isinstance(found, reference.OnnxReference):
         loaded = models.load(found.path)
+        api.sweep(loaded, spec)  # a missing range is an error before anything is written
         return _Origin(models.save(loaded, path, force=force), None, None, "")
     from tripoint.sources.python import load_module
     from tripoint.sources.torch_export import export

@@ -57,6 +57,7 @@ def fix(
         if path is None and not dry_run:
             raise UsageError("a PyTorch model has no file to write beside", hint="give -o FILE")
         if path is not None and not dry_run:
+            files.refuse_same(Path(model), path)
             files.refuse_overwrite(path, force=force)
         with console.progress(quiet=quiet) as say:
             result = api.fix(

@@ -36,6 +36,11 @@ from tripoint.sources.python import TorchModel
 
 MINIMUM_POINTS = 3
 
+_NO_TF32 = (
+    "TensorRT ran with NVIDIA_TF32_OVERRIDE=0: TensorRT-RTX 1.6.1 rounds products to TF32 even "
+    "where the builder flag is off; set it in your service, or build with --tf32 to compare so"
+)
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -189,6 +194,8 @@ def _legs(
                 timeout=engine.timeout,
             )
         )
+        if not engine.tf32:
+            notes.append(_NO_TF32)
     return legs, absent, notes
 
 

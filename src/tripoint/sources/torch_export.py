@@ -95,6 +95,7 @@ def export(
         except Exception as error:
             raise _refusal(error, exporter) from error
     normalize.restore_inputs(exported, plan)
+    _check_opset(exported, opset, exporter)
     _check_interface(exported, plan, names, exporter)
     normalize.keep_sources(exported)
     normalize.drop_invented_dims(exported, plan.symbols)
@@ -213,6 +214,16 @@ def _output_names(
             hint="ONNX needs different names: rename one, or give --output-names",
         )
     return names
+
+
+def _check_opset(exported: ir.Model, asked: int | None, exporter: Exporter) -> None:
+    # Where it cannot convert, the exporter warns and writes another opset.
+    got = Model(exported).opset
+    if asked is not None and got != asked:
+        raise ExternalStepError(
+            f"the {exporter} exporter wrote opset {got} instead of {asked}",
+            hint="leave --opset out, ask for that one, or try the other exporter",
+        )
 
 
 def _check_interface(

@@ -8,6 +8,8 @@ from tripoint.errors import UsageError
 from tripoint.facts.table import Shape, View
 from tripoint.model import Model
 
+INSTALLED = "installed"
+
 
 def view(
     model: Model,
@@ -29,14 +31,37 @@ def view(
         UsageError: If the target is unknown.
         MissingDependencyError: If the target is ``"installed"`` and no TensorRT is.
     """
-    from tripoint.engine import bindings
     from tripoint.facts.views import importer_v7, installed
 
-    if target is None:
-        target = "installed" if tensorrt or bindings.available() else importer_v7.SUPPORTED[-1]
-    if target == "installed":
+    target = resolve(target, tensorrt=tensorrt)
+    if target == INSTALLED:
         return installed.view(model, tensorrt=tensorrt)
-    if target in importer_v7.SUPPORTED:
-        return importer_v7.view(model, shapes, target)
-    known = ", ".join(("installed", *importer_v7.SUPPORTED))
-    raise UsageError(f"unknown target {target!r}", hint=f"the targets are {known}")
+    return importer_v7.view(model, shapes, target)
+
+
+def resolve(target: str | None, *, tensorrt: str | None = None) -> str:
+    """The target that is meant, checked before any work is done.
+
+    Args:
+        target: As in :func:`view`.
+        tensorrt: As in :func:`view`.
+
+    Returns:
+        ``"installed"`` or a version that has a model.
+
+    Raises:
+        UsageError: If the target is unknown.
+        MissingDependencyError: If it is ``"installed"`` and no TensorRT is.
+    """
+    from tripoint.engine import bindings
+    from tripoint.facts.views.importer_v7 import SUPPORTED
+
+    if target in SUPPORTED:
+        return target
+    if target is None and not tensorrt and not bindings.available():
+        return SUPPORTED[-1]
+    if target not in (None, INSTALLED):
+        known = ", ".join((INSTALLED, *SUPPORTED))
+        raise UsageError(f"unknown target {target!r}", hint=f"the targets are {known}")
+    bindings.find(tensorrt)
+    return INSTALLED

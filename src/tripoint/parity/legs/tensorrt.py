@@ -17,7 +17,7 @@ class TensorRTLeg:
         tensorrt: Which TensorRT to use, None for the first that can be imported.
         version: Version to report.
         device: GPU to report.
-        tf32: Whether the engine may round float32 products to TF32.
+        tf32: Whether float32 products may be rounded to TF32; if not, that is enforced.
         timeout: Seconds that one execution of all points may take.
     """
 
@@ -63,5 +63,6 @@ class TensorRTLeg:
             self._plan,
             [dict(point) for point in points],
             tensorrt=self._tensorrt,
+            tf32=self.tf32,
             timeout=self._timeout,
         )
