@@ -234,7 +234,7 @@ def build(
     tensorrt: str | None = None,
     compute_capabilities: Sequence[str] = (),
     workspace: int | None = None,
-    tf32: bool = False,
+    tf32: bool = True,
     timeout: float | None = None,
     force: bool = False,
     on_progress: Callable[[str], None] | None = None,
@@ -248,7 +248,8 @@ def build(
         tensorrt: Name of the importable TensorRT.
         compute_capabilities: GPUs to build for, such as ``"8.6"``.
         workspace: Bytes of scratch memory for a layer.
-        tf32: Whether products may be rounded to TF32.
+        tf32: Whether products may be rounded to TF32, as TensorRT does by default; see
+            :func:`tripoint.engine.builder.build`.
         timeout: Seconds that the build may take.
         force: Whether existing files may be replaced.
         on_progress: Called with one line at each step.
@@ -408,12 +409,13 @@ def _engine(plan: Path, tensorrt: str | None, timeout: float) -> Engine | str:
         return found.reason or "no GPU was found"
     binding = bindings.find(tensorrt)
     beside = manifest.path_for(plan)
-    flags = manifest.read(beside).get("flags", {}) if beside.is_file() else {}
+    content = manifest.read(beside) if beside.is_file() else {}
     return Engine(
         plan,
         tensorrt=binding.name,
         version=str(binding),
         device=found.devices[0].name,
-        tf32=bool(flags.get("tf32", True)),
+        tf32=bool(content.get("flags", {}).get("tf32", True)),
+        environment=content.get("environment"),
         timeout=timeout,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,10 +37,30 @@ def refuse_overwrite(path: Path, *, force: bool) -> None:
     Raises:
         OutputError: If the path is a folder, or exists and ``force`` is false.
     """
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {reason(error)}") from error
+    if stat.S_ISDIR(mode):
         raise OutputError(f"{path} is a folder, not a file")
-    if path.exists() and not force:
+    if not force:
         raise OutputError(f"{path} exists", hint="give --force to replace it")
+
+
+def in_folder(folder: Path, location: str) -> Path:
+    """The path of a file below a folder, whose own folders are made where they lack.
+
+    Raises:
+        OutputError: If they cannot be made.
+    """
+    path = folder / location
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {reason(error)}") from error
+    return path
 
 
 def refuse_same(source: Path, target: Path) -> None:
@@ -60,20 +81,17 @@ def result_folder(path: Path) -> Iterator[Path]:
         path: The folder; it may exist.
 
     Yields:
-        The same path. If the block fails before it wrote anything, a folder that was created
-        for it is removed again.
+        The same path. If the block fails and the folder is empty, the folder goes again.
 
     Raises:
         OutputError: If it is a file, cannot be created or cannot be written to.
     """
-    existed = path.exists()
     _make_folder(path)
     try:
         yield path
     except BaseException:
-        if not existed:
-            with contextlib.suppress(OSError):
-                path.rmdir()
+        with contextlib.suppress(OSError):
+            path.rmdir()
         raise
 
 

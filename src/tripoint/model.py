@@ -15,7 +15,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from tripoint import files
-from tripoint.errors import InputError, OutputError
+from tripoint.errors import InputError
 
 TEXT_SUFFIXES = frozenset({".onnxtxt", ".onnxtext"})
 _INLINE_LIMIT = 1 << 30
@@ -75,7 +75,9 @@ def load(path: str | os.PathLike[str]) -> Model:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise InputError("no such file").within(subject=str(path)) from error
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        fact = "no such file" if missing else files.reason(error)
+        raise InputError(fact).within(subject=str(path)) from error
     if path.is_dir():
         raise InputError("this is a folder, not a model").within(subject=str(path))
     if size == 0:
@@ -96,16 +98,26 @@ def _parse(path: Path) -> ir.Model:
     try:
         if path.suffix in TEXT_SUFFIXES:
             proto = onnx.parser.parse_model(path.read_text(encoding="utf-8"))
-            return ir.from_proto(proto)
+            parsed = ir.from_proto(proto)
+            for graph in parsed.graphs():
+                ir.external_data.set_base_dir(graph, path.parent)
+            return parsed
         return ir.load(path)
     except (DecodeError, UnicodeDecodeError) as error:
         raise InputError("not an ONNX file, or a truncated one") from error
     except onnx.parser.ParseError as error:
-        raise InputError(f"not ONNX text: {error}") from error
+        raise InputError(f"not ONNX text: {_decoded(error)}") from error
     except OSError as error:
         raise InputError(f"cannot be read: {files.reason(error)}") from error
     except Exception as error:
         raise InputError(f"not a usable ONNX model: {error}") from error
+
+
+def _decoded(error: Exception) -> str:
+    """The text of a parse error, which onnx raises as bytes."""
+    (text,) = error.args or ("",)
+    decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    return " ".join(decoded.split())
 
 
 def _check_structure(model: ir.Model) -> None:
@@ -157,7 +169,10 @@ def _check_external_data(model: ir.Model, folder: Path) -> None:
 
 
 def save(model: Model, path: Path, *, force: bool = False) -> Model:
-    """Write a model atomically; external data is linked beside it, never written again.
+    """Write a model with its external data, all of it or nothing.
+
+    Data that already lies where the model goes is left alone. Other data is copied, byte by byte:
+    readers refuse hard and symbolic links as an attack (onnx 1.23, onnxruntime 1.32).
 
     Args:
         model: What to write. Its graph is not changed.
@@ -170,16 +185,23 @@ def save(model: Model, path: Path, *, force: bool = False) -> Model:
     Raises:
         OutputError: If a file exists without ``force``, or cannot be written.
     """
-    files.refuse_overwrite(path, force=force)
-    _place_external_data(model, path.parent, force=force)
-    with files.atomic(path, force=force) as temporary:
+    with contextlib.ExitStack() as written:
+        for source, location in _foreign_data(model.ir, path.parent).items():
+            target = files.in_folder(path.parent, location)
+            shutil.copyfile(source, written.enter_context(files.atomic(target, force=force)))
+        temporary = written.enter_context(files.atomic(path, force=force))
         if path.suffix in TEXT_SUFFIXES:
             import onnx
 
             text = onnx.printer.to_text(ir.to_proto(model.ir))
             temporary.write_text(text, encoding="utf-8")
         elif _inline_bytes(model.ir) > _INLINE_LIMIT:
-            _save_large(model.ir, path, temporary, force=force)
+            data = path.with_name(path.name + ".data")
+            weights = written.enter_context(files.atomic(data, force=force))
+            with tempfile.TemporaryDirectory(prefix=".tripoint-", dir=path.parent) as folder:
+                ir.save(model.ir, Path(folder, path.name), external_data=data.name)
+                os.replace(Path(folder, data.name), weights)
+                os.replace(Path(folder, path.name), temporary)
         else:
             ir.save(model.ir, temporary)
     return Model(model.ir, path)
@@ -194,48 +216,34 @@ def _inline_bytes(model: ir.Model) -> int:
     )
 
 
-def _save_large(model: ir.Model, path: Path, temporary: Path, *, force: bool) -> None:
-    data = path.with_name(path.name + ".data")
-    files.refuse_overwrite(data, force=force)
-    ir.save(model, temporary, external_data=data.name)
-
-
-def _place_external_data(model: Model, folder: Path, *, force: bool) -> None:
-    placed: set[Path] = set()
-    for tensor in external_tensors(model.ir):
-        source = Path(tensor.base_dir) / tensor.location
-        target = folder / tensor.location
-        if target in placed or _same_file(source, target):
-            continue
-        files.refuse_overwrite(target, force=force)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.unlink(missing_ok=True)
-            try:
-                os.link(source, target)
-            except OSError:
-                shutil.copy2(source, target)
-        except OSError as error:
-            raise OutputError(f"cannot write {target}: {files.reason(error)}") from error
-        placed.add(target)
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    return b.exists() and a.samefile(b)
+def _foreign_data(model: ir.Model, folder: Path) -> dict[Path, str]:
+    """Location by file, of the data files that do not lie in ``folder`` yet."""
+    found = {}
+    for tensor in external_tensors(model):
+        location = os.fspath(tensor.location)
+        source = Path(tensor.base_dir) / location
+        target = folder / location
+        if not (target.exists() and target.samefile(source)):
+            found[source] = location
+    return found
 
 
 @contextlib.contextmanager
 def as_file(model: Model) -> Iterator[Path]:
-    """A path at which other programs can read the model as binary ONNX.
+    """A path at which TensorRT can read the model as binary ONNX.
 
     Yields:
-        The model's own path if it has not changed since it was read, otherwise a temporary
-        file whose external data is linked beside it; it is gone after the block.
+        The model's own path if it has one, otherwise a temporary file that is gone after the
+        block. Its external data is linked, which TensorRT's parser follows.
     """
     if model.path and model.path.suffix not in TEXT_SUFFIXES:
         yield model.path
         return
     with tempfile.TemporaryDirectory(prefix="tripoint-") as folder:
+        for source, location in _foreign_data(model.ir, Path(folder)).items():
+            link = Path(folder) / location
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(source.resolve())
         path = Path(folder) / "model.onnx"
-        save(Model(model.ir), path)
+        ir.save(model.ir, path)
         yield path

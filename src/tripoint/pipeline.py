@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +18,7 @@ from tripoint.model import Model
 from tripoint.parity.results import Verification
 from tripoint.rewrites.base import FixResult
 from tripoint.sources import reference
-from tripoint.spec import Range, Spec
+from tripoint.spec import Spec
 
 if TYPE_CHECKING:
     from tripoint.sources.python import TorchModel
@@ -60,9 +60,8 @@ class RunResult:
 @dataclass(frozen=True)
 class _Origin:
     model: Model
-    torch: TorchModel | None
-    symbols: Mapping[str, Range] | None
-    log: str
+    torch: TorchModel | None = None
+    log: str = ""
 
 
 def run(
@@ -78,6 +77,7 @@ def run(
     select: Sequence[str] | None = None,
     numeric: bool = True,
     compute_capabilities: Sequence[str] = (),
+    tf32: bool = True,
     timeout: float | None = None,
     atol: float | None = None,
     rtol: float | None = None,
@@ -98,6 +98,7 @@ def run(
         select: Names of the rewrites to try, None for all.
         numeric: False leaves the numeric proof out.
         compute_capabilities: Target GPUs of the engine, by default TensorRT's own choice.
+        tf32: Whether the engine may round float32 products to TF32, TensorRT's default.
         timeout: Seconds that the build may take.
         atol: Absolute tolerance in place of the derived one.
         rtol: Relative tolerance in place of the derived one.
@@ -115,12 +116,26 @@ def run(
     with files.result_folder(output):
         for name in ARTEFACTS:
             files.refuse_overwrite(output / name, force=force)
-            if isinstance(found, reference.OnnxReference):
+        if isinstance(found, reference.OnnxReference):
+            for name in ARTEFACTS:
                 files.refuse_same(found.path, output / name)
-        origin = _obtain(
-            found, output / "model.onnx", spec, exporter, opset, output_names, force, say
-        )
-        spec = spec if origin.symbols is None else Spec(dims=origin.symbols)
+            loaded = models.load(found.path)
+            api.sweep(loaded, spec)  # a missing range is an error before anything is written
+            origin = _Origin(models.save(loaded, output / "model.onnx", force=force))
+        else:
+            module = api.as_torch(model)
+            say(f"export ({exporter})")
+            exported = api.export(
+                module,
+                output / "model.onnx",
+                spec=spec,
+                exporter=exporter,
+                opset=opset,
+                output_names=output_names,
+                force=force,
+            )
+            origin = _Origin(exported.model, module, exported.log)
+            spec = Spec(dims=exported.symbols)
         points = api.sweep(origin.model, spec)
 
         say("shapes and rewrites")
@@ -137,8 +152,18 @@ def run(
         fixed = models.save(kept, output / "model.fixed.onnx", force=force)
 
         say("build")
-        built, no_build, failed = _build(
-            fixed, output / "model.plan", spec, tensorrt, compute_capabilities, timeout, force, say
+        built, no_build, failed = _attempt(
+            lambda: api.build(
+                fixed,
+                output / "model.plan",
+                spec=spec,
+                tensorrt=tensorrt,
+                compute_capabilities=compute_capabilities,
+                tf32=tf32,
+                timeout=timeout,
+                force=force,
+                on_progress=say,
+            )
         )
         say("compare")
         verification = api.verify(
@@ -169,61 +194,11 @@ def run(
     )
 
 
-def _obtain(
-    found: reference.OnnxReference | reference.PythonReference,
-    path: Path,
-    spec: Spec,
-    exporter: Literal["dynamo", "torchscript"],
-    opset: int | None,
-    output_names: Sequence[str] | None,
-    force: bool,
-    say: Callable[[str], None],
-) -> _Origin:
-    if isinstance(found, reference.OnnxReference):
-        loaded = models.load(found.path)
-        api.sweep(loaded, spec)  # a missing range is an error before anything is written
-        return _Origin(models.save(loaded, path, force=force), None, None, "")
-    from tripoint.sources.python import load_module
-    from tripoint.sources.torch_export import export
-
-    module = load_module(found)
-    say(f"export ({exporter})")
-    exported = export(
-        module,
-        spec,
-        path,
-        exporter=exporter,
-        opset=opset,
-        output_names=output_names,
-        force=force,
-    )
-    return _Origin(exported.model, module, exported.symbols, exported.log)
-
-
-def _build(
-    model: Model,
-    path: Path,
-    spec: Spec,
-    tensorrt: str | None,
-    compute_capabilities: Sequence[str],
-    timeout: float | None,
-    force: bool,
-    say: Callable[[str], None],
-) -> tuple[BuildResult | None, str | None, bool]:
+def _attempt(build: Callable[[], BuildResult]) -> tuple[BuildResult | None, str | None, bool]:
     """The engine; without one the reason, and whether a builder was at fault."""
     if not bindings.available():
         return None, f"no TensorRT is installed ({bindings.INSTALL})", False
     try:
-        built = api.build(
-            model,
-            path,
-            spec=spec,
-            tensorrt=tensorrt,
-            compute_capabilities=compute_capabilities,
-            timeout=timeout,
-            force=force,
-            on_progress=say,
-        )
+        return build(), None, False
     except ExternalStepError as error:
         return None, error.fact, True
-    return built, None, False

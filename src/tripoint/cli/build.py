@@ -22,7 +22,7 @@ def build(
     dims: options.Dims = None,
     tensorrt: options.TensorRT = None,
     compute_capability: options.ComputeCapability = None,
-    tf32: Annotated[bool, typer.Option("--tf32", help="allow products in TF32")] = False,
+    tf32: options.Tf32 = True,
     workspace: Annotated[
         int | None, typer.Option(metavar="MIB", help="scratch memory in MiB", min=1)
     ] = None,

@@ -81,6 +81,14 @@ ComputeCapability = Annotated[
 Timeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", min=0.001, help="stop TensorRT after this")
 ]
+Tf32 = Annotated[
+    bool,
+    typer.Option(
+        "--tf32/--no-tf32",
+        help="let TensorRT round float32 products to TF32, its default; without it a "
+        "TensorRT-RTX engine needs NVIDIA_TF32_OVERRIDE=0 where it runs",
+    ),
+]
 Tolerance = Annotated[
     list[str] | None,
     typer.Option(metavar="1e-5|OUTPUT:1e-5", help="in place of the derived one"),

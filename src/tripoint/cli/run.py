@@ -29,6 +29,7 @@ def run(
         bool, typer.Option("--no-numeric-proof", help="prove shapes only; the result says so")
     ] = False,
     compute_capability: options.ComputeCapability = None,
+    tf32: options.Tf32 = True,
     timeout: options.Timeout = None,
     atol: Annotated[float | None, typer.Option(help="absolute tolerance, not derived")] = None,
     rtol: Annotated[float | None, typer.Option(help="relative tolerance, not derived")] = None,
@@ -60,6 +61,7 @@ def run(
             tensorrt=tensorrt,
             numeric=not no_numeric_proof,
             compute_capabilities=compute_capability or (),
+            tf32=tf32,
             timeout=timeout,
             atol=atol,
             rtol=rtol,

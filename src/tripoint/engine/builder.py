@@ -13,6 +13,7 @@ from tripoint.engine.bindings import Binding
 from tripoint.engine.network import NetworkDescription
 from tripoint.engine.profile import Profile
 from tripoint.engine.refusals import refusals
+from tripoint.engine.tf32 import for_build
 from tripoint.errors import ExternalStepError
 from tripoint.model import Model, as_file, sha256
 
@@ -53,7 +54,7 @@ def build(
     tensorrt: str | None = None,
     compute_capabilities: Sequence[str] = (),
     workspace: int | None = None,
-    tf32: bool = False,
+    tf32: bool = True,
     timeout: float | None = None,
     force: bool = False,
     on_progress: OnProgress | None = None,
@@ -68,7 +69,9 @@ def build(
         compute_capabilities: GPUs to build for, such as ``"8.6"``; none leaves the choice to
             the vendor. TensorRT-RTX only.
         workspace: Bytes of scratch memory that a layer may use, None for the vendor's choice.
-        tf32: Whether float32 products may be rounded to TF32 first.
+        tf32: Whether float32 products may be rounded to TF32 first, as TensorRT does unless
+            told otherwise. With TensorRT-RTX, an engine without it runs only where
+            ``NVIDIA_TF32_OVERRIDE=0`` is set; the manifest says so.
         timeout: Seconds after which the build is stopped, None for no limit.
         force: Whether existing files may be replaced.
         on_progress: Called as the build goes on. What it raises stops the build.
@@ -101,6 +104,7 @@ def build(
                 "compute_capabilities": list(compute_capabilities),
                 "workspace": workspace,
                 "tf32": tf32,
+                "environment": dict(for_build(binding.kind, tf32=tf32)),
             },
             timeout=timeout,
             on_event=progress,

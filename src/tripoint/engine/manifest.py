@@ -55,7 +55,8 @@ def create(
         model: ``path`` (file name or None), ``sha256`` and ``opset``.
         engine: ``file`` (name), ``bytes`` and ``sha256``.
         binding: The TensorRT that was asked for.
-        built: The child's account: ``version``, ``flags``, ``compute_capabilities``, ``gpu``.
+        built: The child's account: ``version``, ``flags``, ``environment``,
+            ``compute_capabilities`` and ``gpu``.
         profile: The optimization profile, None for a static model.
         description: Inputs and outputs in the order of the ONNX model.
     """
@@ -71,6 +72,7 @@ def create(
             "gpu": built["gpu"],
         },
         "flags": built["flags"],
+        "environment": built["environment"],
         "profiles": [as_json(profile)] if profile else [],
         "layers": description.layers,
         "inputs": network.as_json(description.inputs),

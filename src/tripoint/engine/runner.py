@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tripoint.engine import bindings, exchange, gpu, process
 from tripoint.engine.exchange import Array
+from tripoint.engine.tf32 import Environment
 from tripoint.errors import ExternalStepError, InputError
 
 
@@ -16,7 +17,7 @@ def execute(
     points: Sequence[Mapping[str, Array]],
     *,
     tensorrt: str | None = None,
-    tf32: bool = True,
+    environment: Environment | None = None,
     timeout: float | None = None,
 ) -> list[dict[str, Array]]:
     """Run an engine on several sets of inputs.
@@ -25,8 +26,8 @@ def execute(
         plan: The serialized engine.
         points: For each run the array by input name, with the dtypes that the engine has.
         tensorrt: Name of the TensorRT module, None for the first that is installed.
-        tf32: False keeps CUDA libraries from rounding float32 products to TF32, whatever the
-            engine was built for (``NVIDIA_TF32_OVERRIDE=0``).
+        environment: Variables that the engine was built with, from its manifest; None leaves
+            those of this process.
         timeout: Seconds for all runs together, None for no limit.
 
     Returns:
@@ -55,7 +56,7 @@ def execute(
             "plan": str(plan.resolve()),
             "folder": name,
             "points": len(points),
-            "tf32": tf32,
+            "environment": dict(environment or {}),
         }
         process.call(request, timeout=timeout)
         return [exchange.load(folder / f"out{index}.npz") for index in range(len(points))]

@@ -29,6 +29,7 @@ def main(request: dict[str, Any]) -> None:
     emit({"event": "started", "pid": os.getpid()})
     status = 0
     try:
+        _set_environment(request.get("environment") or {})
         if request["task"] not in TASKS:
             raise ValueError(f"no such task: {request['task']!r}")
         task = importlib.import_module(f"tripoint.engine.tasks.{request['task']}")
@@ -55,6 +56,15 @@ def _take_standard_output() -> Emit:
             protocol.flush()
 
     return emit
+
+
+def _set_environment(variables: Mapping[str, str | None]) -> None:
+    # Before any native library is loaded, since they read it once.
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _forbid_core_dumps() -> None:

@@ -1,4 +1,4 @@
-"""Value propagation that onnx-shape-inference 0.4 lacks, added through its registry.
+"""What onnx-shape-inference 0.4 lacks, added through its registry.
 
 TorchScript exports compute the size operand of ``Expand`` as
 ``Where(Equal(shape, ConstantOfShape(n) * -1), ConstantOfShape(n), shape)``. Without the values
@@ -13,6 +13,8 @@ from typing import Any
 import onnx_ir as ir
 from onnx_shape_inference import registry
 
+from tripoint.facts import symbols
+
 _LARGEST = 64
 """Longest vector that is taken for a shape."""
 
@@ -23,6 +25,7 @@ Values = list[int | ir.SymbolicDim]
 
 def register() -> None:
     """Wrap the registered functions of the operators below, for every opset that has one."""
+    symbols.allow_ceiling()
     registry.collect()
     for op, propagate in (
         ("ConstantOfShape", _constant_of_shape),

@@ -85,7 +85,7 @@ class Explainer:
             value = cause
         back.append(self._step(value, self._origin_reason(value)))
         back.extend(self._behind(value))
-        return Chain(name, value.name or "", tuple(back), reach.get(name, ()))
+        return Chain(name, value.name or "", tuple(back), reach.get(value.name or "", ()))
 
     def _origin_reason(self, value: ir.Value) -> str:
         reason = self.reasons.get(value.name or "")

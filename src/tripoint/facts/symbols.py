@@ -33,10 +33,22 @@ def expression(dim: Dim) -> Any:
 
     if isinstance(dim, int):
         return sympy.Integer(dim)
+    allow_ceiling()
     parsed = _symbolic_shapes.parse_symbolic_expression(dim)
     return parsed.xreplace(
         {s: sympy.Symbol(s.name, integer=True, positive=True) for s in parsed.free_symbols}
     )
+
+
+def allow_ceiling() -> None:
+    """Let dims contain ceiling: onnx-shape-inference 0.4 writes it and cannot read it.
+
+    Pooling with ``ceil_mode`` is where it comes from.
+    """
+    import sympy
+    from onnx_shape_inference import _symbolic_shapes
+
+    _symbolic_shapes.ALLOWED_FUNCTIONS.setdefault("ceiling", sympy.ceiling)
 
 
 def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int | None:

@@ -47,7 +47,12 @@ def inputs_of(model: Model) -> dict[str, tuple[str, Shape]]:
 
 
 def generate(
-    inputs: InputSpecs, bindings: Mapping[str, int], seed: int, *, model: Model | None = None
+    inputs: InputSpecs,
+    bindings: Mapping[str, int],
+    seed: int,
+    *,
+    model: Model | None = None,
+    wide: bool = False,
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Make one array for each input; the same arguments give the same arrays.
 
@@ -55,7 +60,7 @@ def generate(
     float                                     normal, mean 0, deviation 1
     bool, or an integer named ``*mask*``      0 or 1, the first along the last axis 1
     an integer that indexes a table (Gather)  inside the table, as ``model`` has it
-    any other integer                         0 or 1
+    any other integer                         0 or 1; if ``wide``, up to 8 in size but not 0
     ========================================  ==========================================
 
     Args:
@@ -63,16 +68,21 @@ def generate(
         bindings: Size of each symbol.
         seed: Seed; each input draws its own numbers from it and its name.
         model: Where to look for the tables that inputs index.
+        wide: Whether integers that nobody gave a meaning may be negative and larger than 1.
 
     Raises:
-        UsageError: If a symbol has no size.
+        UsageError: If a symbol has no size, or a dim would be negative.
     """
     limits = _index_limits(model, inputs) if model is not None else {}
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for name, (dtype, shape) in inputs.items():
         random = np.random.default_rng([seed, zlib.crc32(name.encode())])
         sizes = tuple(_size(name, dim, bindings) for dim in shape)
-        arrays[name] = _array(random, name, ir.DataType[dtype.upper()], sizes, limits.get(name))
+        kind = ir.DataType[dtype.upper()]
+        if wide and kind.is_integer() and name not in limits:
+            arrays[name] = _wide(random, kind, sizes)
+        else:
+            arrays[name] = _array(random, name, kind, sizes, limits.get(name))
     return arrays
 
 
@@ -118,6 +128,8 @@ def _dim(name: str, axis: int, dim: int | ir.SymbolicDim) -> Dim:
 
 def _size(name: str, dim: Dim, bindings: Mapping[str, int]) -> int:
     size = evaluate(dim, bindings)
+    if size is not None and size < 0:
+        raise UsageError(f"dimension {dim} of input {name!r} is negative at {dict(bindings)}")
     if size is None:
         raise UsageError(
             f"dimension {dim} of input {name!r} has no size", hint=f"give --dim {dim}=1..2..8"
@@ -140,6 +152,15 @@ def _array(
         # A row that is masked out as a whole makes a softmax divide by zero.
         array[..., 0] = 1
     return array.astype(dtype.numpy())
+
+
+def _wide(
+    random: np.random.Generator, dtype: ir.DataType, sizes: tuple[int, ...]
+) -> np.ndarray[Any, Any]:
+    array = random.integers(1, 9, sizes)
+    if dtype.is_signed():
+        array = array * random.choice([-1, 1], sizes)
+    return np.asarray(array).astype(dtype.numpy())
 
 
 def _index_limits(model: Model, inputs: Iterable[str]) -> dict[str, int]:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from tripoint.errors import ExternalStepError, TripointError
-from tripoint.model import Model, as_file, external_tensors
+from tripoint.model import TEXT_SUFFIXES, Model, external_tensors
+
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 class Session:
     """One graph, loaded.
 
     Args:
-        model: The graph; one that was not read from a file and has no external data is handed
-            over in memory.
+        model: The graph; one that has no file is handed over in memory, its weights by folder.
 
     Raises:
         ExternalStepError: If ONNX Runtime cannot load it.
@@ -32,10 +33,9 @@ class Session:
         options.use_deterministic_compute = True
         options.log_severity_level = 4
         try:
-            with _loadable(model) as graph:
-                self._session = onnxruntime.InferenceSession(
-                    graph, options, providers=["CPUExecutionProvider"]
-                )
+            self._session = onnxruntime.InferenceSession(
+                _source(model, options), options, providers=["CPUExecutionProvider"]
+            )
         except TripointError:
             raise
         except Exception as error:
@@ -63,13 +63,17 @@ class Session:
             raise ExternalStepError(f"ONNX Runtime: {first_line(error)}") from error
 
 
-@contextlib.contextmanager
-def _loadable(model: Model) -> Iterator[str | bytes]:
-    if model.path is None and next(external_tensors(model.ir), None) is None:
-        yield ir.to_proto(model.ir).SerializeToString()
-        return
-    with as_file(model) as path:
-        yield str(path)
+def _source(model: Model, options: Any) -> str | bytes:
+    """What ONNX Runtime loads: the file if there is one, else the graph in memory."""
+    if model.path is not None and model.path.suffix not in TEXT_SUFFIXES:
+        return str(model.path)
+    folders = {os.fspath(tensor.base_dir) for tensor in external_tensors(model.ir)}
+    if len(folders) > 1:
+        raise ExternalStepError(f"the weights lie in several folders: {', '.join(folders)}")
+    for folder in folders:
+        options.add_session_config_entry(_WEIGHTS_FOLDER, folder or os.curdir)
+    serialized: bytes = ir.to_proto(model.ir).SerializeToString()
+    return serialized
 
 
 def first_line(error: Exception) -> str:

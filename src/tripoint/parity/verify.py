@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tripoint.engine.tf32 import Environment
 from tripoint.errors import UsageError
 from tripoint.facts import truth
 from tripoint.model import Model
@@ -36,11 +37,6 @@ from tripoint.sources.python import TorchModel
 
 MINIMUM_POINTS = 3
 
-_NO_TF32 = (
-    "TensorRT ran with NVIDIA_TF32_OVERRIDE=0: TensorRT-RTX 1.6.1 rounds products to TF32 even "
-    "where the builder flag is off; set it in your service, or build with --tf32 to compare so"
-)
-
 
 @dataclass(frozen=True)
 class Engine:
@@ -52,6 +48,7 @@ class Engine:
         version: Its version, for the report.
         device: The GPU, for the report.
         tf32: Whether it may round float32 products to TF32.
+        environment: Variables that it was built with and needs to run.
         timeout: Seconds that the execution of all points may take.
     """
 
@@ -60,6 +57,7 @@ class Engine:
     version: str = "unknown"
     device: str = "gpu"
     tf32: bool = True
+    environment: Environment | None = None
     timeout: float = 600.0
 
 
@@ -191,11 +189,10 @@ def _legs(
                 version=engine.version,
                 device=engine.device,
                 tf32=engine.tf32,
+                environment=engine.environment,
                 timeout=engine.timeout,
             )
         )
-        if not engine.tf32:
-            notes.append(_NO_TF32)
     return legs, absent, notes
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from tripoint.doctor import Environment
 from tripoint.engine.builder import BuildResult
@@ -249,6 +250,7 @@ def build(result: BuildResult) -> list[str]:
         f"wrote {clean(result.manifest_path)}",
         f"built by {tensorrt['name']} {tensorrt['version']} for compute capability {gpus}",
     ]
+    lines += environment(result.manifest)
     if result.profile is not None:
         lines.append("optimization profile:")
         rows = [
@@ -261,12 +263,22 @@ def build(result: BuildResult) -> list[str]:
     return lines
 
 
+def environment(manifest: Mapping[str, Any]) -> list[str]:
+    """Variables without which the engine does not run."""
+    needed = {n: v for n, v in (manifest.get("environment") or {}).items() if v is not None}
+    return [
+        f"set {clean(name)}={clean(value)} where it runs; TensorRT refuses the engine otherwise"
+        for name, value in needed.items()
+    ]
+
+
 def plan(value: PlanInspection) -> list[str]:
     """What is known of a plan."""
     lines = [f"{clean(value.path)}: {value.bytes} bytes, sha256 {value.sha256}"]
     if value.manifest is not None:
         tensorrt = value.manifest["tensorrt"]
         lines.append(f"built by {clean(tensorrt['name'])} {clean(tensorrt['version'])}")
+        lines += environment(value.manifest)
     else:
         lines.append("it has no manifest")
     if value.network is None:

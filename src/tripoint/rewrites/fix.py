@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchingTracer, MatchStatus
 
 from tripoint import rewrites
-from tripoint.facts import compute, truth
+from tripoint.facts import compute, truth, views
 from tripoint.facts.origins import node_name
 from tripoint.facts.symbols import symbols_of
 from tripoint.facts.table import TensorTable
@@ -58,27 +58,29 @@ def fix(
         InputError: If shapes cannot be inferred.
     """
     chosen = rewrites.select(tuple(select) if select is not None else None)
-    before = compute.compute(model, target, tensorrt=tensorrt)
-    working = model.ir.clone(deep_copy=True)
-    declared = {value.name: value.shape for value in _values(working)}
-    truth.annotate(working)
+    views.resolve(target, tensorrt=tensorrt)
+    original = model.ir.clone(deep_copy=True)
+    declared = {value.name: value.shape for value in _values(original)}
+    known = truth.annotate(original)
+    before = compute.compute(model, target, tensorrt=tensorrt, known=known)
+    working = original.clone(deep_copy=True)
     points = points or proof.Points.guess(_symbols(working))
     names = transaction.Names.of(working.graph)
     run = _Run(working, names, points, numeric, on_progress or (lambda _: None))
     run.until_nothing_fits(chosen)
-
-    truth.strip(working)
-    for value in _values(working):
-        value.shape = declared.get(value.name)
-    fixed = Model(working, None)
-    whole = None
+    fixed, after, whole = model, before, None
     if run.applied:
-        # The copy is the same function as its file, so ONNX Runtime may read that.
-        old, new = Model(model.ir.clone(), model.path), Model(fixed.ir.clone())
+        new = proof.Side(Model(working), (found := truth.annotate(working)).shapes)
+        # The annotated copy is the same function as its file, so ONNX Runtime may read that.
+        old = proof.Side(Model(original, model.path), known.shapes)
         whole = proof.prove(old, new, points, numeric=numeric)
-    after = compute.compute(fixed, target, tensorrt=tensorrt) if run.applied else before
+        truth.strip(working)
+        for value in _values(working):
+            value.shape = declared.get(value.name)
+        fixed = Model(working)
+        after = compute.compute(fixed, target, tensorrt=tensorrt, known=found)
     return FixResult(
-        model=fixed if run.applied else model,
+        model=fixed,
         applied=tuple(run.applied),
         refused=tuple(run.refused.values()),
         remaining=_remaining(after.table, tuple(run.refused.values())),
@@ -121,7 +123,7 @@ class _Run:
                     self._refuse(rewrite, name, tracer.reason)
                 continue
             old = subgraph.with_sizes(delta.match.nodes)
-            new = subgraph.with_sizes(delta.new_nodes)
+            new = subgraph.with_sizes(delta.new_nodes, delta.match.nodes)
             if subgraph.has_nested_graph([*old, *new]):
                 self._refuse(rewrite, name, "its sizes are computed in a nested graph")
                 continue
@@ -160,10 +162,8 @@ class _Run:
         opsets = self.model.graph.opset_imports
         before = subgraph.cut(old, inputs, delta.match.outputs, opsets)
         after = subgraph.cut(new, inputs, delta.new_outputs, opsets)
-        outcome = proof.prove(
-            Model(before.model), Model(after.model), self.points, numeric=self.numeric
-        )
-        return outcome, after
+        sides = proof.Side.of(before.model), proof.Side.of(after.model)
+        return proof.prove(*sides, self.points, numeric=self.numeric), after
 
 
 class _Reasons(MatchingTracer):  # type: ignore[misc]

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
-from tripoint.errors import ExternalStepError
+from tripoint.errors import ExternalStepError, TripointError
 from tripoint.facts import symbols, truth
 from tripoint.facts.table import Shape
 from tripoint.model import Model
@@ -57,18 +58,30 @@ class Points:
         return cls(tuple(distinct + alike if len(names) > 1 else alike), guessed=True)
 
 
-def prove(
-    before: Model,
-    after: Model,
-    points: Points,
-    *,
-    numeric: bool = True,
-) -> Proof:
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two graphs that are compared.
+
+    Args:
+        model: The graph; its values carry their true shapes.
+        shapes: True shape by tensor name.
+    """
+
+    model: Model
+    shapes: Mapping[str, Shape | None]
+
+    @classmethod
+    def of(cls, graph: ir.Model) -> Side:
+        """Infer the shapes of a graph, and write them on its values."""
+        return cls(Model(graph), truth.annotate(graph).shapes)
+
+
+def prove(before: Side, after: Side, points: Points, *, numeric: bool = True) -> Proof:
     """Discharge both obligations for two models with the same inputs and outputs.
 
     Args:
-        before: The graph as it was. Shapes are written on its values.
-        after: The graph as it would be. Shapes are written on its values.
+        before: The graph as it was.
+        after: The graph as it would be.
         points: Where numbers are compared. At points at which the original itself does not run
             there is nothing to compare; at least three must remain.
         numeric: False leaves the numbers out, and the proof says so.
@@ -78,14 +91,14 @@ def prove(
         return Proof(symbolic, Numeric("skipped", (), None, None, "shapes differ"), reason)
     if not numeric:
         return Proof(symbolic, SKIPPED)
-    result = _numeric(before, after, points)
+    result = _numeric(before.model, after.model, points)
     return Proof(symbolic, result, "" if result.status == "holds" else result.reason)
 
 
-def _symbolic(before: Model, after: Model) -> tuple[Status, str]:
-    old, new = truth.annotate(before.ir), truth.annotate(after.ir)
-    for a, b in zip(before.ir.graph.outputs, after.ir.graph.outputs, strict=True):
-        shape, other = old.shapes.get(a.name or ""), new.shapes.get(b.name or "")
+def _symbolic(before: Side, after: Side) -> tuple[Status, str]:
+    outputs = zip(before.model.ir.graph.outputs, after.model.ir.graph.outputs, strict=True)
+    for a, b in outputs:
+        shape, other = before.shapes.get(a.name or ""), after.shapes.get(b.name or "")
         status = _same_shape(shape, other)
         if status != "holds":
             verb = "changes" if status == "fails" else "may change"
@@ -115,11 +128,11 @@ def _numeric(before: Model, after: Model, points: Points) -> Numeric:
     passed_over = ""
     for seed, point in enumerate(points.candidates):
         try:
-            feed = generate(inputs_of(before), point, seed, model=before)
+            feed = generate(inputs_of(before), point, seed, model=before, wide=before.path is None)
             if any(array.size == 0 for array in feed.values()):
                 raise ExternalStepError("an input has no elements")
             expected = reference.run(feed)
-        except ExternalStepError as error:
+        except TripointError as error:
             passed_over = error.fact
             continue
         try:

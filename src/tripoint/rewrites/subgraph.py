@@ -33,13 +33,17 @@ class Cut:
                 value.type = copy.type
 
 
-def with_sizes(nodes: Sequence[ir.Node]) -> list[ir.Node]:
+def with_sizes(nodes: Sequence[ir.Node], inside: Sequence[ir.Node] = ()) -> list[ir.Node]:
     """The given nodes and those that compute their size operands, in topological order.
 
     A size operand only makes sense together with the tensor whose size it came from, so the
     cut goes behind the ``Shape`` operators.
+
+    Args:
+        nodes: What to cut out.
+        inside: Nodes that belong to the cut as soon as one of ``nodes`` reads them.
     """
-    given = set(nodes)
+    given = {*nodes, *inside}
     ordered: dict[ir.Node, None] = {}
     pending = [(node, False) for node in reversed(nodes)]
     while pending:

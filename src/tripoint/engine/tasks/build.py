@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tripoint.engine import bindings
+from tripoint.engine import bindings, tf32
 from tripoint.engine.tasks import cuda, devices, native
 from tripoint.engine.worker import Emit
 from tripoint.errors import ExternalStepError, MissingDependencyError, OutputError, UsageError
@@ -27,7 +27,8 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
 
     Returns:
         ``complete``, ``version`` and ``errors``; if the model was parsed also ``layers``,
-        ``inputs``, ``outputs``, ``flags``, ``compute_capabilities`` and ``gpu``.
+        ``inputs``, ``outputs``, ``flags``, ``environment``, ``compute_capabilities`` and
+        ``gpu``.
 
     Raises:
         UsageError: If a compute capability is unknown or a dynamic input has no shapes.
@@ -63,19 +64,19 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
         "inputs": [_describe(network.get_input(i)) for i in range(network.num_inputs)],
         "outputs": [_describe(network.get_output(i)) for i in range(network.num_outputs)],
         "flags": flags,
+        "environment": dict(tf32.in_effect()),
         "compute_capabilities": capabilities,
         "gpu": _gpu(),
     }
 
 
 def _set_flags(trt: Any, network: Any, config: Any, request: Mapping[str, Any]) -> dict[str, Any]:
-    # TensorRT turns TF32 on by itself, which makes float32 results differ from the reference.
     change = config.set_flag if request["tf32"] else config.clear_flag
     change(trt.BuilderFlag.TF32)
     if request["workspace"] is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request["workspace"])
     return {
-        "tf32": bool(config.get_flag(trt.BuilderFlag.TF32)),
+        "tf32": bool(config.get_flag(trt.BuilderFlag.TF32)) and not tf32.is_off(),
         "strongly_typed": native.strongly_typed(trt, network),
         "workspace": request["workspace"],
     }

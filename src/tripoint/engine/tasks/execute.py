@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,10 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Execute every point.
 
     Args:
-        request: ``tensorrt`` (module name), ``plan`` (absolute path), ``tf32``, ``folder`` and
+        request: ``tensorrt`` (module name), ``plan`` (absolute path), ``folder`` and
             ``points``: how many files ``in0.npz`` ... lie there; ``out0.npz`` ... are written.
         emit: Takes the log lines.
     """
-    if not request["tf32"]:
-        # TensorRT-RTX 1.6.1 compiles here, and uses TF32 even where the builder flag was off.
-        os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
     trt = bindings.load(request["tensorrt"])
     cudart = cuda.runtime()
     emit({"event": "loaded", "version": trt.__version__, "at": "loading the plan"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from tripoint.engine.tf32 import Environment
 from tripoint.errors import MissingDependencyError
 from tripoint.numeric.inputs import Arrays
 
@@ -17,7 +18,8 @@ class TensorRTLeg:
         tensorrt: Which TensorRT to use, None for the first that can be imported.
         version: Version to report.
         device: GPU to report.
-        tf32: Whether float32 products may be rounded to TF32; if not, that is enforced.
+        tf32: Whether the engine may round float32 products to TF32.
+        environment: Variables that it was built with.
         timeout: Seconds that one execution of all points may take.
     """
 
@@ -31,12 +33,14 @@ class TensorRTLeg:
         version: str = "unknown",
         device: str = "gpu",
         tf32: bool = True,
+        environment: Environment | None = None,
         timeout: float = 600.0,
     ) -> None:
         self.version = version
         self.device = device
         self.tf32 = tf32
         self._plan = plan
+        self._environment = environment
         self._tensorrt = tensorrt
         self._timeout = timeout
 
@@ -63,6 +67,6 @@ class TensorRTLeg:
             self._plan,
             [dict(point) for point in points],
             tensorrt=self._tensorrt,
-            tf32=self.tf32,
+            environment=self._environment,
             timeout=self._timeout,
         )
