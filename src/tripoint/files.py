@@ -81,26 +81,33 @@ def result_folder(path: Path) -> Iterator[Path]:
         path: The folder; it may exist.
 
     Yields:
-        The same path. If the block fails and the folder is empty, the folder goes again.
+        The same path. If the block fails before it wrote anything, a folder that was created
+        for it is removed again.
 
     Raises:
         OutputError: If it is a file, cannot be created or cannot be written to.
     """
-    _make_folder(path)
+    created = _make_folder(path)
     try:
         yield path
     except BaseException:
-        with contextlib.suppress(OSError):
-            path.rmdir()
+        if created:
+            with contextlib.suppress(OSError):
+                path.rmdir()
         raise
 
 
-def _make_folder(path: Path) -> None:
+def _make_folder(path: Path) -> bool:
+    """Whether the folder was not there before."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True)
+            created = True
+        except FileExistsError:
+            created = False
         with tempfile.TemporaryFile(dir=path):
-            pass
-    except FileExistsError as error:
+            return created
+    except (FileExistsError, NotADirectoryError) as error:
         raise OutputError(f"{path} is a file, not a folder") from error
     except OSError as error:
         raise OutputError(f"cannot write to {path}: {reason(error)}") from error

@@ -200,8 +200,8 @@ def save(model: Model, path: Path, *, force: bool = False) -> Model:
             weights = written.enter_context(files.atomic(data, force=force))
             with tempfile.TemporaryDirectory(prefix=".tripoint-", dir=path.parent) as folder:
                 ir.save(model.ir, Path(folder, path.name), external_data=data.name)
-                os.replace(Path(folder, data.name), weights)
-                os.replace(Path(folder, path.name), temporary)
+                Path(folder, data.name).replace(weights)
+                Path(folder, path.name).replace(temporary)
         else:
             ir.save(model.ir, temporary)
     return Model(model.ir, path)
