@@ -280,7 +280,8 @@ def test_build_writes_plan_and_manifest(tmp_path, size):
         "sha256": result.sha256,
     }
     assert len(content["model"]["sha256"]) == 64
-    assert content["flags"]["tf32"] is False
+    assert content["flags"]["tf32"] is True
+    assert content["environment"] == {"NVIDIA_TF32_OVERRIDE": None}
     assert content["flags"]["strongly_typed"] is True
     assert content["target"]["compute_capabilities"] is None
     assert content["profiles"][0][0]["max"] == [4 if size == "N" else 1, 3, 5, 5]
@@ -311,9 +312,10 @@ def test_build_replaces_only_when_told(tmp_path):
     with pytest.raises(OutputError, match=r"exists"):
         builder.build(eca(), output, tensorrt=RTX)
     assert output.read_text() == "mine too"
-    result = builder.build(eca(), output, tensorrt=RTX, force=True, tf32=True)
+    result = builder.build(eca(), output, tensorrt=RTX, force=True, tf32=False)
     assert sha256(output) == manifest.read(beside)["engine"]["sha256"] == result.sha256
-    assert result.manifest["flags"]["tf32"] is True
+    assert result.manifest["flags"]["tf32"] is False
+    assert result.manifest["environment"] == {"NVIDIA_TF32_OVERRIDE": "0"}
 
 
 @needs_tensorrt

@@ -182,7 +182,7 @@ def test_broken_plan_is_an_error(tmp_path):
 
 
 def test_tf32_is_what_was_asked_for(tmp_path) -> None:
-    """TensorRT-RTX 1.6.1 heeds the environment, not the builder flag; ``tf32=False`` must hold."""
+    """TensorRT-RTX 1.6.1 heeds NVIDIA_TF32_OVERRIDE at build and execution, not the flag."""
     random = np.random.default_rng(0)
     values = random.standard_normal((256, 64), dtype=np.float32)
     graph = onnx.parser.parse_graph(
@@ -194,8 +194,11 @@ def test_tf32_is_what_was_asked_for(tmp_path) -> None:
     model = Model(ir.from_proto(onnx.helper.make_model(graph, opset_imports=imports, ir_version=8)))
     x = random.standard_normal((64, 256), dtype=np.float32)
     plan = tmp_path / "product.plan"
+    exact = x.astype(np.float64) @ values
     built = builder.build(model, plan, tf32=False)
     assert built.manifest["flags"]["tf32"] is False
-    exact = x.astype(np.float64) @ values
-    (full,) = runner.execute(plan, [{"x": x}], tf32=False)
+    environment = built.manifest["environment"]
+    (full,) = runner.execute(plan, [{"x": x}], environment=environment)
     assert np.abs(full["y"] - exact).max() < 1e-4
+    with pytest.raises(ExternalStepError, match="execution context"):
+        runner.execute(plan, [{"x": x}], environment={"NVIDIA_TF32_OVERRIDE": None})

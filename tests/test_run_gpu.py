@@ -40,11 +40,18 @@ def _spec(example: str, dynamic: bool) -> Spec:
     return Spec.parse([CASES[example][dynamic]])
 
 
+@pytest.mark.parametrize("tf32", [False, True], ids=["float32", "tf32"])
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 @pytest.mark.parametrize("example", CASES)
 def test_three_legs_agree_before_and_after_fix(
-    example: str, exporter: str, dynamic: bool, examples: Path, tmp_path: Path, record: list
+    example: str,
+    exporter: str,
+    dynamic: bool,
+    tf32: bool,
+    examples: Path,
+    tmp_path: Path,
+    record: list,
 ) -> None:
     reference = f"{examples / example}.py:model"
     result = tripoint.run(
@@ -52,7 +59,7 @@ def test_three_legs_agree_before_and_after_fix(
         tmp_path / "run",
         spec=_spec(example, dynamic),
         exporter=exporter,
-        force=True,
+        tf32=tf32,
     )
     after = result.verification
     assert result.build is not None, result.no_build
@@ -61,7 +68,7 @@ def test_three_legs_agree_before_and_after_fix(
 
     ranges = Spec(dims=_symbols(result))
     plan = tmp_path / "before.plan"
-    tripoint.build(result.model, plan, spec=ranges)
+    tripoint.build(result.model, plan, spec=ranges, tf32=tf32)
     before = tripoint.verify(result.model, torch=reference, engine=plan, spec=ranges)
     assert before.verdict == "equal", before.reasons
 
@@ -71,6 +78,7 @@ def test_three_legs_agree_before_and_after_fix(
                 "example": example,
                 "exporter": exporter,
                 "dynamic": dynamic,
+                "tf32": tf32,
                 "stage": stage,
                 "verdict": found.verdict,
                 "points": len(found.points),

@@ -103,12 +103,12 @@ def _make_folder(path: Path) -> bool:
         try:
             path.mkdir(parents=True)
             created = True
-        except FileExistsError:
+        except FileExistsError as error:
+            if not path.is_dir():
+                raise OutputError(f"{path} is a file, not a folder") from error
             created = False
         with tempfile.TemporaryFile(dir=path):
             return created
-    except (FileExistsError, NotADirectoryError) as error:
-        raise OutputError(f"{path} is a file, not a folder") from error
     except OSError as error:
         raise OutputError(f"cannot write to {path}: {reason(error)}") from error
 
