@@ -89,12 +89,6 @@ def test_one_symbol_in_two_inputs_has_one_range():
         profile.from_spec(TEXT, Spec.parse(["ids:1..4x8", "mask:1..5x8"]))
 
 
-def test_hint_for_a_symbol_that_no_option_can_name():
-    with pytest.raises(UsageError) as raised:
-        profile.from_spec({"x": ("batch.0", 3)}, Spec())
-    assert "--input x:1..8..32x3" in (raised.value.hint or "")
-
-
 def test_points_hold_the_ends_and_repeat_by_seed():
     ranges = {"N": Range(1, 8, 32), "L": Range(16, 64, 128)}
     found = profile.points(ranges, count=6, seed=3)

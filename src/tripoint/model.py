@@ -19,7 +19,6 @@ from tripoint.errors import InputError
 
 TEXT_SUFFIXES = frozenset({".onnxtxt", ".onnxtext"})
 _INLINE_LIMIT = 1 << 30
-_ONNX_DOMAINS = ("", "ai.onnx")
 
 
 @dataclass
@@ -43,8 +42,7 @@ class Model:
     @property
     def opset(self) -> int:
         """Version of the default operator set; 0 if the model does not import it."""
-        imports = self.ir.opset_imports
-        return next((imports[domain] for domain in _ONNX_DOMAINS if domain in imports), 0)
+        return self.ir.opset_imports.get("", 0)
 
     @property
     def nodes(self) -> int:
@@ -86,6 +84,7 @@ def load(path: str | os.PathLike[str]) -> Model:
         loaded = _parse(path)
         _check_structure(loaded)
         _check_external_data(loaded, path.parent)
+        _normalize_domain(loaded)
     except InputError as error:
         raise error.within(subject=str(path)) from error
     return Model(loaded, path)
@@ -120,6 +119,17 @@ def _decoded(error: Exception) -> str:
     return " ".join(decoded.split())
 
 
+def _normalize_domain(model: ir.Model) -> None:
+    """Call the default operator set by its empty name; ``ai.onnx`` means the same."""
+    for imports in (model.opset_imports, *(f.opset_imports for f in model.functions.values())):
+        if "ai.onnx" in imports:
+            imports.setdefault("", imports.pop("ai.onnx"))
+    for graph in model.graphs():
+        for node in graph:
+            if node.domain == "ai.onnx":
+                node.domain = ""
+
+
 def _check_structure(model: ir.Model) -> None:
     if not model.graph.outputs:
         raise InputError("not an ONNX file, or a truncated one: its graph has no outputs")
@@ -148,7 +158,8 @@ def _check_external_data(model: ir.Model, folder: Path) -> None:
         location = os.fspath(tensor.location)
         if location not in sizes:
             target = (root / location).resolve()
-            if not target.is_relative_to(root):
+            leaves = Path(location).is_absolute() or ".." in Path(location).parts
+            if leaves or not target.is_relative_to(root):
                 raise InputError(
                     f"tensor {tensor.name!r} points at {location!r}, outside the model's folder",
                     hint="external data must lie beside the model; this file is refused",
@@ -185,23 +196,28 @@ def save(model: Model, path: Path, *, force: bool = False) -> Model:
     Raises:
         OutputError: If a file exists without ``force``, or cannot be written.
     """
+    for data in _own_data(model.ir):
+        files.refuse_same(data, path)
+    large = _inline_bytes(model.ir) > _INLINE_LIMIT and path.suffix not in TEXT_SUFFIXES
     with contextlib.ExitStack() as written:
-        for source, location in _foreign_data(model.ir, path.parent).items():
-            target = files.in_folder(path.parent, location)
-            shutil.copyfile(source, written.enter_context(files.atomic(target, force=force)))
+        # What is entered first is put in place last: the model, once its data is there.
         temporary = written.enter_context(files.atomic(path, force=force))
-        if path.suffix in TEXT_SUFFIXES:
-            import onnx
-
-            text = onnx.printer.to_text(ir.to_proto(model.ir))
-            temporary.write_text(text, encoding="utf-8")
-        elif _inline_bytes(model.ir) > _INLINE_LIMIT:
+        if large:
             data = path.with_name(path.name + ".data")
             weights = written.enter_context(files.atomic(data, force=force))
             with tempfile.TemporaryDirectory(prefix=".tripoint-", dir=path.parent) as folder:
                 ir.save(model.ir, Path(folder, path.name), external_data=data.name)
                 Path(folder, data.name).replace(weights)
                 Path(folder, path.name).replace(temporary)
+            return Model(model.ir, path)
+        for source, location in _foreign_data(model.ir, path.parent).items():
+            target = files.in_folder(path.parent, location)
+            shutil.copyfile(source, written.enter_context(files.atomic(target, force=force)))
+        if path.suffix in TEXT_SUFFIXES:
+            import onnx
+
+            text = onnx.printer.to_text(ir.to_proto(model.ir))
+            temporary.write_text(text, encoding="utf-8")
         else:
             ir.save(model.ir, temporary)
     return Model(model.ir, path)
@@ -219,13 +235,19 @@ def _inline_bytes(model: ir.Model) -> int:
 def _foreign_data(model: ir.Model, folder: Path) -> dict[Path, str]:
     """Location by file, of the data files that do not lie in ``folder`` yet."""
     found = {}
-    for tensor in external_tensors(model):
-        location = os.fspath(tensor.location)
-        source = Path(tensor.base_dir) / location
+    for source, location in _own_data(model).items():
         target = folder / location
         if not (target.exists() and target.samefile(source)):
             found[source] = location
     return found
+
+
+def _own_data(model: ir.Model) -> dict[Path, str]:
+    """Location by file, of all data files."""
+    return {
+        Path(tensor.base_dir) / tensor.location: os.fspath(tensor.location)
+        for tensor in external_tensors(model)
+    }
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ DTYPES = (
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
 
-_RANGE = re.compile(r"(\d+)\.\.(?:(\d+)\.\.)?(\d+)")
+_RANGE = re.compile(r"([0-9]+)\.\.(?:([0-9]+)\.\.)?([0-9]+)")
 _SYMBOL = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 

@@ -195,18 +195,14 @@ def _refuse_unknown_symbols(
 
 def _unbound(inputs: Mapping[str, Shape], missing: Sequence[str]) -> UsageError:
     symbol = missing[0]
-    name, axis, shape = next(
-        (name, axis, shape)
+    name, axis = next(
+        (name, axis)
         for name, shape in inputs.items()
         for axis, dim in enumerate(shape)
         if symbol in _symbols(dim)
     )
     others = f" (and {', '.join(missing[1:])})" if missing[1:] else ""
-    if symbol.isidentifier() and symbol.isascii():
-        hint = " ".join(f"--dim {s}=1..8..32" for s in missing)
-    else:
-        spelled = "x".join("1..8..32" if dim == symbol else str(dim) for dim in shape)
-        hint = f"--input {name}:{spelled}"
+    hint = " ".join(f"--dim {symbol}=1..8..32" for symbol in missing)
     return UsageError(
         f"input {name!r} has a dynamic axis {axis}, {symbol}{others}, without a range",
         hint=f"{hint}   (min..opt..max, with the sizes you need)",

@@ -18,6 +18,9 @@ from tripoint.facts import symbols
 _LARGEST = 64
 """Longest vector that is taken for a shape."""
 
+_FAR = 2**31 - 1
+"""An end from here on means all that is left."""
+
 _VERSIONS = (1, 7, 8, 9, 11, 13, 16, 19, 20, 21, 23, 24, 25)
 
 Values = list[int | ir.SymbolicDim]
@@ -31,6 +34,7 @@ def register() -> None:
         ("ConstantOfShape", _constant_of_shape),
         ("Equal", _equal),
         ("Where", _where),
+        ("Slice", _slice),
     ):
         known: list[Callable[..., None]] = []
         for version in _VERSIONS:
@@ -84,6 +88,34 @@ def _where(ctx: Any, node: ir.Node) -> None:
             for condition, a, b in zip(conditions, then, otherwise, strict=True)
         ]
         ctx.set_symbolic_value(node.outputs[0], chosen)
+
+
+def _slice(ctx: Any, node: ir.Node) -> None:
+    """Do not let a slice of a symbolic dim be longer than that dim.
+
+    The library assumes that constant bounds lie inside, so ``x[1:5]`` of N rows has 4.
+    """
+    data, output = node.inputs[0], node.outputs[0]
+    operands = [_integers(ctx, value) for value in node.inputs[1:]]
+    if data is None or data.shape is None or output.shape is None or None in operands[:2]:
+        return
+    starts, ends = operands[0] or [], operands[1] or []
+    axes = operands[2] if len(operands) > 2 and operands[2] else list(range(len(starts)))
+    steps = operands[3] if len(operands) > 3 and operands[3] else [1] * len(starts)
+    dims = list(output.shape)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=False):
+        dim = data.shape[axis]
+        inside = 0 <= start < end < _FAR and step > 0
+        if isinstance(dim, ir.SymbolicDim) and inside and (start, end) != (0, 1):
+            dims[axis] = symbols.sliced(dim, start, end, step)
+    output.shape = ir.Shape(dims)
+
+
+def _integers(ctx: Any, value: ir.Value | None) -> list[int] | None:
+    known = _values(ctx, value)
+    if known is None or not all(isinstance(element, int) for element in known):
+        return None
+    return [element for element in known if isinstance(element, int)]
 
 
 def _values(ctx: Any, value: ir.Value | None) -> Values | None:

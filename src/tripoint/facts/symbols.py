@@ -9,8 +9,13 @@ from typing import Any
 
 from tripoint.facts.table import Dim, Shape
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9.]*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _FUNCTIONS = frozenset({"floor", "ceiling", "max", "min", "mod", "Max", "Min", "Mod", "sqrt"})
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is a symbol by itself: a name, and not that of a function."""
+    return bool(_NAME.fullmatch(text)) and text not in _FUNCTIONS
 
 
 @functools.lru_cache(maxsize=4096)
@@ -49,6 +54,25 @@ def allow_ceiling() -> None:
     from onnx_shape_inference import _symbolic_shapes
 
     _symbolic_shapes.ALLOWED_FUNCTIONS.setdefault("ceiling", sympy.ceiling)
+
+
+def sliced(dim: Any, start: int, end: int, step: int) -> Any:
+    """Number of elements that ``[start:end:step]`` takes of a symbolic dim.
+
+    Args:
+        dim: An ``onnx_ir.SymbolicDim``.
+        start: At least 0.
+        end: More than ``start``.
+        step: At least 1.
+    """
+    import sympy
+    from onnx_shape_inference import _symbolic_shapes
+
+    size = _symbolic_shapes.dim_to_expr(dim)
+    if size is None:
+        return dim
+    count = sympy.ceiling((sympy.Min(end, size) - start) / step)
+    return _symbolic_shapes.expr_to_dim(sympy.Max(0, count))
 
 
 def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -12,11 +13,14 @@ from onnx_shape_inference import SYM_DATA_KEY, infer_symbolic_shapes
 
 from tripoint.errors import InputError
 from tripoint.facts import operators
-from tripoint.facts.symbols import symbols_of
+from tripoint.facts.symbols import is_plain, symbols_of
 from tripoint.facts.table import Dim, Shape
 
 DATA_DEPENDENT = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "StringSplit"})
 """Operators whose output size is decided by values (ONNX operator specification)."""
+
+_ODD = re.compile(r"[^A-Za-z0-9_]+")
+_ARITHMETIC = re.compile(r"[A-Za-z0-9_+*/%(),\s-]+")
 
 _LOGGER = logging.getLogger("onnx_shape_inference")
 
@@ -51,22 +55,28 @@ def infer(model: ir.Model) -> Truth:
     return annotate(model.clone())
 
 
-def annotate(model: ir.Model) -> Truth:
+def annotate(model: ir.Model, *, named: bool = False) -> Truth:
     """As :func:`infer`, and leave the shapes on the values of ``model``.
 
     Declared shapes of inputs are kept, all others are computed anew: exporters write sizes of
     the example into them. A declared shape is used only where nothing could be computed.
+
+    Args:
+        model: The model.
+        named: Whether the dims of its inputs are symbols and expressions already, as in a part
+            of a graph that was annotated; else they are read by :func:`input_shapes`.
     """
-    for value in model.graph.inputs:
-        _name_dims(value)
-    declared = {}
+    for value, shape in ({} if named else input_shapes(model.graph)).items():
+        value.shape = shape
+    declared: dict[ir.Value, ir.Shape | None] = {}
     for value in _node_outputs(model):
         declared[value] = value.shape
         value.shape = None
-    contradictions = _infer(model)
-    for value, shape in declared.items():
+    with tensor_names_kept(model):
+        contradictions = _infer(model)
+    for value, previous in declared.items():
         if value.shape is None:
-            value.shape = shape
+            value.shape = previous
     values = [*model.graph.inputs, *_node_outputs(model)]
     symbols = frozenset(
         symbol
@@ -83,6 +93,27 @@ def annotate(model: ir.Model) -> Truth:
     )
 
 
+@contextlib.contextmanager
+def tensor_names_kept(model: ir.Model) -> Iterator[None]:
+    """Undo what onnx-ir writes into Constant nodes when it reads their values.
+
+    Clones share these tensors, so the model of the caller would change.
+    """
+    tensors = [
+        attribute.value
+        for node in model.graph.all_nodes()
+        if node.op_type == "Constant"
+        for attribute in node.attributes.values()
+        if attribute.type == ir.AttributeType.TENSOR
+    ]
+    names = [tensor.name for tensor in tensors]
+    try:
+        yield
+    finally:
+        for tensor, name in zip(tensors, names, strict=True):
+            tensor.name = name
+
+
 def strip(model: ir.Model) -> None:
     """Remove the notes that :func:`annotate` leaves on values, except the shapes."""
     for value in _node_outputs(model):
@@ -94,9 +125,12 @@ def strip(model: ir.Model) -> None:
 
 def shape_of(value: ir.Value) -> Shape | None:
     """Shape of a value as integers and expressions; None if the rank is unknown."""
-    if value.shape is None:
-        return None
-    return tuple(_dim(dim) for dim in value.shape)
+    return dims_of(value.shape) if value.shape is not None else None
+
+
+def dims_of(shape: ir.Shape) -> Shape:
+    """A shape as integers and expressions."""
+    return tuple(_dim(dim) for dim in shape)
 
 
 def dtype_of(value: ir.Value) -> str | None:
@@ -104,24 +138,38 @@ def dtype_of(value: ir.Value) -> str | None:
     return value.dtype.name.lower() if value.dtype is not None else None
 
 
-def anonymous(name: str, axis: int) -> str:
-    """The symbol for an input dim that has neither a size nor a name."""
-    return f"{re.sub(r'[^A-Za-z0-9_]', '_', name)}_dim{axis}"
+def input_shapes(graph: ir.Graph) -> dict[ir.Value, ir.Shape]:
+    """Shapes of the graph inputs, each dim a size, a plain symbol or an expression in symbols.
+
+    ONNX allows any text as the name of a dim, and none. ``batch size`` becomes ``batch_size``, a
+    dim without a name ``<input>_dim<axis>``. An expression such as ``2*N`` stays one only if ``N``
+    is the name of another dim; otherwise it is taken for a name, too.
+    """
+    shaped = [value for value in graph.inputs if value.shape is not None]
+    texts = [str(dim.value) for value in shaped for dim in _symbolic(value)]
+    plain = {text for text in texts if is_plain(text)}
+    shapes = {}
+    for value in shaped:
+        dims = list(value.shape or ())
+        for axis, dim in enumerate(dims):
+            if isinstance(dim, ir.SymbolicDim):
+                dims[axis] = _symbol(value.name or "", axis, dim.value, plain)
+        shapes[value] = ir.Shape(dims)
+    return shapes
 
 
-def _name_dims(value: ir.Value) -> None:
-    if value.shape is None or all(
-        isinstance(dim, int) or dim.value is not None for dim in value.shape
-    ):
-        return
-    value.shape = ir.Shape(
-        [
-            anonymous(value.name or "", axis)
-            if isinstance(dim, ir.SymbolicDim) and dim.value is None
-            else dim
-            for axis, dim in enumerate(value.shape)
-        ]
-    )
+def _symbol(name: str, axis: int, text: object, plain: set[str]) -> ir.SymbolicDim:
+    if text is None:
+        return ir.SymbolicDim(f"{_ODD.sub('_', name)}_dim{axis}")
+    used = symbols_of(str(text))
+    if used and used <= plain and _ARITHMETIC.fullmatch(str(text)):
+        return ir.SymbolicDim(str(text))
+    tidy = _ODD.sub("_", str(text)).strip("_") or f"{_ODD.sub('_', name)}_dim{axis}"
+    return ir.SymbolicDim(tidy if is_plain(tidy) else f"_{tidy}")
+
+
+def _symbolic(value: ir.Value) -> list[ir.SymbolicDim]:
+    return [dim for dim in value.shape or () if isinstance(dim, ir.SymbolicDim) and dim.value]
 
 
 def _dim(dim: int | ir.SymbolicDim) -> Dim:

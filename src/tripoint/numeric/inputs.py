@@ -26,23 +26,29 @@ _KEEP_VALUES = frozenset(
 )
 
 
-def inputs_of(model: Model) -> dict[str, tuple[str, Shape]]:
+def inputs_of(model: Model, *, named: bool = False) -> dict[str, tuple[str, Shape]]:
     """Element type and shape of the graph inputs that must be fed, in order.
 
-    A dim without size or name is called ``<input>_dim<axis>``.
+    Args:
+        model: The model.
+        named: Whether its dims are symbols and expressions already, as in an annotated graph;
+            else they are read by :func:`tripoint.facts.truth.input_shapes`.
 
     Raises:
         InputError: If an input declares no type or no rank.
     """
+    graph = model.ir.graph
+    shapes = {value: value.shape for value in graph.inputs}
+    if not named:
+        shapes |= truth.input_shapes(graph)
     found: dict[str, tuple[str, Shape]] = {}
-    for value in model.ir.graph.inputs:
-        if value.name in model.ir.graph.initializers:
+    for value in graph.inputs:
+        if value.name in graph.initializers:
             continue
-        name = value.name or ""
-        if value.dtype is None or value.shape is None:
+        name, shape = value.name or "", shapes.get(value)
+        if value.dtype is None or shape is None:
             raise InputError(f"input {name!r} declares no type or no shape")
-        dims = tuple(_dim(name, axis, dim) for axis, dim in enumerate(value.shape))
-        found[name] = (value.dtype.name.lower(), dims)
+        found[name] = (value.dtype.name.lower(), truth.dims_of(shape))
     return found
 
 
@@ -118,12 +124,6 @@ def bindings_of(inputs: InputSpecs, arrays: Arrays) -> dict[str, int]:
                 f"input {name!r} is given as {list(array.shape)}, the model takes {wanted}"
             )
     return found
-
-
-def _dim(name: str, axis: int, dim: int | ir.SymbolicDim) -> Dim:
-    if isinstance(dim, int):
-        return dim
-    return str(dim.value) if dim.value is not None else truth.anonymous(name, axis)
 
 
 def _size(name: str, dim: Dim, bindings: Mapping[str, int]) -> int:

@@ -59,7 +59,7 @@ class _Conv1dBetweenSqueezes(RewriteRuleClassBase):  # type: ignore[misc]
         for value in (squeezed, result):
             axes = constant_axes(maker(value))
             if axes is None:
-                return match.fail(f"the axes of `{value.name}` are not constant", [value])
+                return match.fail(f"`{value.name}` has no constant axes", [value])
             if len(axes) != 1:
                 return match.fail(f"`{value.name}` changes {len(axes)} axes, not one", [value])
         if ir.convenience.get_const_tensor(weight) is None:

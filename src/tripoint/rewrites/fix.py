@@ -67,13 +67,14 @@ def fix(
     points = points or proof.Points.guess(_symbols(working))
     names = transaction.Names.of(working.graph)
     run = _Run(working, names, points, numeric, on_progress or (lambda _: None))
-    run.until_nothing_fits(chosen)
+    with truth.tensor_names_kept(original):
+        run.until_nothing_fits(chosen)
     fixed, after, whole = model, before, None
     if run.applied:
         new = proof.Side(Model(working), (found := truth.annotate(working)).shapes)
         # The annotated copy is the same function as its file, so ONNX Runtime may read that.
         old = proof.Side(Model(original, model.path), known.shapes)
-        whole = proof.prove(old, new, points, numeric=numeric)
+        whole = proof.prove(old, new, points, numeric=numeric, composed=True)
         truth.strip(working)
         for value in _values(working):
             value.shape = declared.get(value.name)
@@ -134,21 +135,16 @@ class _Run:
             after.give_back_shapes()
             matched = set(delta.match.nodes)
             replaced = [node for node in old if node in matched]
-            self.applied.append(
-                Applied(
-                    rewrite.name,
-                    tuple(node_name(node) for node in replaced),
-                    delta.match.outputs[0].name or "",
-                    outcome,
-                )
-            )
-            self.refused.pop((rewrite.name, name), None)
+            tensor = delta.match.outputs[0].name or ""
             self.renamed.update(
                 transaction.commit(
                     self.model.graph, self.names, root, replaced, delta, rewrite.name
                 )
             )
-            self.on_progress(f"{rewrite.name}: {self.applied[-1].tensor}")
+            gone = tuple(node_name(node) for node in replaced if node.graph is None)
+            self.applied.append(Applied(rewrite.name, gone, tensor, outcome))
+            self.refused.pop((rewrite.name, name), None)
+            self.on_progress(f"{rewrite.name}: {tensor}")
             return
 
     def _refuse(self, rewrite: Rewrite, node: str, reason: str) -> None:

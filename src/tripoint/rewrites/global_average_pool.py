@@ -30,7 +30,9 @@ class _GlobalAveragePool(RewriteRuleClassBase):  # type: ignore[misc]
     def check(self, context: Any, x: ir.Value, axes: ir.Value, mean: ir.Value) -> MatchResult:  # noqa: ARG002
         match = MatchResult()
         rank = x.shape.rank() if x.shape is not None else None
-        if rank is None or rank < 3:
+        if rank is None:
+            return match.fail(f"the rank of `{x.name}` is not known", [x])
+        if rank < 3:
             return match.fail(f"`{x.name}` has no spatial axes", [x])
         if x.dtype is None or not x.dtype.is_floating_point():
             return match.fail(f"`{x.name}` is not floating point", [x])

@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from tripoint.errors import ExternalStepError, TripointError
 from tripoint.facts import symbols, truth
-from tripoint.facts.table import Shape
+from tripoint.facts.table import Dim, Shape
 from tripoint.model import Model
 from tripoint.numeric import ort
 from tripoint.numeric.inputs import generate, inputs_of
@@ -71,12 +71,14 @@ class Side:
     shapes: Mapping[str, Shape | None]
 
     @classmethod
-    def of(cls, graph: ir.Model) -> Side:
-        """Infer the shapes of a graph, and write them on its values."""
-        return cls(Model(graph), truth.annotate(graph).shapes)
+    def of(cls, part: ir.Model) -> Side:
+        """Infer the shapes of a part of an annotated graph, and write them on its values."""
+        return cls(Model(part), truth.annotate(part, named=True).shapes)
 
 
-def prove(before: Side, after: Side, points: Points, *, numeric: bool = True) -> Proof:
+def prove(
+    before: Side, after: Side, points: Points, *, numeric: bool = True, composed: bool = False
+) -> Proof:
     """Discharge both obligations for two models with the same inputs and outputs.
 
     Args:
@@ -85,8 +87,11 @@ def prove(before: Side, after: Side, points: Points, *, numeric: bool = True) ->
         points: Where numbers are compared. At points at which the original itself does not run
             there is nothing to compare; at least three must remain.
         numeric: False leaves the numbers out, and the proof says so.
+        composed: Whether ``after`` came from ``before`` by steps that are proven already. Sizes
+            that tensor values decide then stay the same symbol; otherwise a symbol that a graph
+            makes up has nothing to do with one of the same name in the other.
     """
-    symbolic, reason = _symbolic(before, after)
+    symbolic, reason = _symbolic(before, after, composed=composed)
     if symbolic != "holds":
         return Proof(symbolic, Numeric("skipped", (), None, None, "shapes differ"), reason)
     if not numeric:
@@ -95,26 +100,38 @@ def prove(before: Side, after: Side, points: Points, *, numeric: bool = True) ->
     return Proof(symbolic, result, "" if result.status == "holds" else result.reason)
 
 
-def _symbolic(before: Side, after: Side) -> tuple[Status, str]:
+def _symbolic(before: Side, after: Side, *, composed: bool) -> tuple[Status, str]:
+    given = {
+        symbol
+        for value in before.model.ir.graph.inputs
+        for dim in truth.shape_of(value) or ()
+        for symbol in symbols.symbols_of(dim)
+    }
     outputs = zip(before.model.ir.graph.outputs, after.model.ir.graph.outputs, strict=True)
     for a, b in outputs:
         shape, other = before.shapes.get(a.name or ""), after.shapes.get(b.name or "")
-        status = _same_shape(shape, other)
+        status = _same_shape(shape, other, None if composed else given)
         if status != "holds":
             verb = "changes" if status == "fails" else "may change"
-            return status, f"the shape of `{a.name}` {verb} from {shape} to {other}"
+            return status, f"a shape {verb} from {shape} to {other}"
     return "holds", ""
 
 
-def _same_shape(shape: Shape | None, other: Shape | None) -> Status:
+def _same_shape(shape: Shape | None, other: Shape | None, given: set[str] | None) -> Status:
     if shape is None or other is None:
         return "undecided"
     if len(shape) != len(other):
         return "fails"
-    equal = [symbols.equal(a, b) for a, b in zip(shape, other, strict=True)]
+    equal = [_same_dim(a, b, given) for a, b in zip(shape, other, strict=True)]
     if False in equal:
         return "fails"
     return "undecided" if None in equal else "holds"
+
+
+def _same_dim(a: Dim, b: Dim, given: set[str] | None) -> bool | None:
+    if given is not None and not symbols.symbols_of(a) | symbols.symbols_of(b) <= given:
+        return None
+    return symbols.equal(a, b)
 
 
 def _numeric(before: Model, after: Model, points: Points) -> Numeric:
@@ -128,7 +145,9 @@ def _numeric(before: Model, after: Model, points: Points) -> Numeric:
     passed_over = ""
     for seed, point in enumerate(points.candidates):
         try:
-            feed = generate(inputs_of(before), point, seed, model=before, wide=before.path is None)
+            feed = generate(
+                inputs_of(before, named=True), point, seed, model=before, wide=before.path is None
+            )
             if any(array.size == 0 for array in feed.values()):
                 raise ExternalStepError("an input has no elements")
             expected = reference.run(feed)
