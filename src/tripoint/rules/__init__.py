@@ -1,1 +1,0 @@
-"""Rules that read the tensor table and report findings, one a file."""
