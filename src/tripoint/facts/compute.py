@@ -75,13 +75,7 @@ class Facts:
         return Explainer(self.model.ir, self._facts, self.view.reasons, str(self.view.target))
 
 
-def compute(
-    model: Model,
-    target: str | None = None,
-    *,
-    tensorrt: str | None = None,
-    known: Truth | None = None,
-) -> Facts:
+def compute(model: Model, target: str | None = None, *, tensorrt: str | None = None) -> Facts:
     """Compute true shapes and a TensorRT's view of a model.
 
     Args:
@@ -89,15 +83,15 @@ def compute(
         target: ``"installed"`` or a version such as ``"7.1"``; None takes the installed
             TensorRT where there is one, else the newest model of an importer.
         tensorrt: Which importable TensorRT ``"installed"`` means, None for the first found.
-        known: True shapes, where they have been inferred already.
 
     Raises:
         UsageError: If the target is unknown.
         MissingDependencyError: If the target is ``"installed"`` and no TensorRT is.
         InputError: If shapes cannot be inferred.
     """
-    known = known or truth.infer(model.ir)
-    return Facts(model, known, views.view(model, known.shapes, target, tensorrt=tensorrt))
+    pending = views.start(model, target, tensorrt=tensorrt)
+    known = truth.infer(model.ir)
+    return Facts(model, known, pending(known.shapes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,8 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchingTracer, MatchStatus
 
 from tripoint import rewrites
-from tripoint.facts import compute, truth, views
+from tripoint.facts import truth, views
+from tripoint.facts.compute import Facts
 from tripoint.facts.origins import node_name
 from tripoint.facts.symbols import symbols_of
 from tripoint.facts.table import TensorTable
@@ -58,28 +59,28 @@ def fix(
         InputError: If shapes cannot be inferred.
     """
     chosen = rewrites.select(tuple(select) if select is not None else None)
-    views.resolve(target, tensorrt=tensorrt)
+    pending = views.start(model, target, tensorrt=tensorrt)
     original = model.ir.clone(deep_copy=True)
     declared = {value.name: value.shape for value in _values(original)}
     known = truth.annotate(original)
-    before = compute.compute(model, target, tensorrt=tensorrt, known=known)
     working = original.clone(deep_copy=True)
     points = points or proof.Points.guess(_symbols(working))
     names = transaction.Names.of(working.graph)
     run = _Run(working, names, points, numeric, on_progress or (lambda _: None))
     with truth.tensor_names_kept(original):
         run.until_nothing_fits(chosen)
+    before = Facts(model, known, pending(known.shapes))
     fixed, after, whole = model, before, None
     if run.applied:
-        new = proof.Side(Model(working), (found := truth.annotate(working)).shapes)
+        found = truth.annotate(working)
+        fixed = Model(_as_declared(working, declared))
+        pending = views.start(fixed, target, tensorrt=tensorrt)
         # The annotated copy is the same function as its file, so ONNX Runtime may read that.
         old = proof.Side(Model(original, model.path), known.shapes)
-        whole = proof.prove(old, new, points, numeric=numeric, composed=True)
-        truth.strip(working)
-        for value in _values(working):
-            value.shape = declared.get(value.name)
-        fixed = Model(working)
-        after = compute.compute(fixed, target, tensorrt=tensorrt, known=found)
+        whole = proof.prove(
+            old, proof.Side(Model(working), found.shapes), points, numeric=numeric, composed=True
+        )
+        after = Facts(fixed, found, pending(found.shapes))
     return FixResult(
         model=fixed,
         applied=tuple(run.applied),
@@ -178,6 +179,15 @@ def _values(model: ir.Model) -> Iterable[ir.Value]:
     yield from model.graph.inputs
     for node in model.graph.all_nodes():
         yield from node.outputs
+
+
+def _as_declared(annotated: ir.Model, declared: Mapping[str | None, ir.Shape | None]) -> ir.Model:
+    """A copy whose values carry the shapes that the given model declared, and nothing more."""
+    model = annotated.clone(deep_copy=True)
+    truth.strip(model)
+    for value in _values(model):
+        value.shape = declared.get(value.name)
+    return model
 
 
 def _symbols(model: ir.Model) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 
 from tripoint.errors import UsageError
 from tripoint.facts.table import Shape, View
@@ -11,21 +12,23 @@ from tripoint.model import Model
 INSTALLED = "installed"
 
 
-def view(
-    model: Model,
-    shapes: Mapping[str, Shape | None],
-    target: str | None = None,
-    *,
-    tensorrt: str | None = None,
-) -> View:
-    """See a model as one TensorRT sees it.
+Shapes = Mapping[str, Shape | None]
+"""True shape by tensor name; None if the rank is unknown."""
+
+
+def start(
+    model: Model, target: str | None = None, *, tensorrt: str | None = None
+) -> Callable[[Shapes], View]:
+    """Begin to see a model as one TensorRT sees it, while true shapes are still being inferred.
 
     Args:
-        model: The model.
-        shapes: True shape by tensor name.
+        model: The model; it must not be changed until the view is there.
         target: ``"installed"``, a version that has a model, or None for the default: the
             installed TensorRT where there is one, else the newest model.
         tensorrt: Name of the importable TensorRT that ``"installed"`` means.
+
+    Returns:
+        A function that takes the true shapes and gives the view, waiting for it if need be.
 
     Raises:
         UsageError: If the target is unknown.
@@ -33,18 +36,43 @@ def view(
     """
     from tripoint.facts.views import importer_v7, installed
 
-    target = resolve(target, tensorrt=tensorrt)
-    if target == INSTALLED:
-        return installed.view(model, tensorrt=tensorrt)
-    return importer_v7.view(model, shapes, target)
+    chosen = resolve(target, tensorrt=tensorrt)
+    if chosen != INSTALLED:
+        return lambda shapes: importer_v7.view(model, shapes, chosen)
+    pending = _Pending(lambda: installed.view(model, tensorrt=tensorrt))
+    return lambda _: pending.result()
+
+
+class _Pending:
+    """A call that goes on beside the caller; an interrupted program does not wait for it."""
+
+    def __init__(self, call: Callable[[], View]) -> None:
+        self._call = call
+        self._view: View | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._view = self._call()
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            self._error = error
+
+    def result(self) -> View:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        assert self._view is not None  # noqa: S101 - one of the two is set
+        return self._view
 
 
 def resolve(target: str | None, *, tensorrt: str | None = None) -> str:
     """The target that is meant, checked before any work is done.
 
     Args:
-        target: As in :func:`view`.
-        tensorrt: As in :func:`view`.
+        target: As in :func:`start`.
+        tensorrt: As in :func:`start`.
 
     Returns:
         ``"installed"`` or a version that has a model.
