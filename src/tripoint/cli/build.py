@@ -35,7 +35,10 @@ def build(
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
-    """Build an engine in a child process; TensorRT-RTX does so without a GPU."""
+    """Build an engine, its profile and its manifest.
+
+    Runs in a child process. TensorRT-RTX builds without a GPU.
+    """
     from tripoint import api
     from tripoint.cli.opening import opened
     from tripoint.errors import UsageError

@@ -18,7 +18,7 @@ def doctor(
     force: options.Force = False,
     debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
-    """Show versions, GPU, which of the three legs can run here, and what the others lack."""
+    """Show what is installed and which legs can run."""
     import dataclasses
 
     from tripoint.doctor import doctor as examine

@@ -29,7 +29,10 @@ def export(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Export a PyTorch module to ONNX and list the nodes with their source lines."""
+    """Export a PyTorch module to ONNX.
+
+    Lists the nodes with the source lines that they came from.
+    """
     from tripoint import api
     from tripoint.facts.compute import listing
     from tripoint.report import json, text

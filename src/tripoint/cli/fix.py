@@ -42,7 +42,10 @@ def fix(
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
-    """Rewrite the graph into one that TensorRT understands, and prove that it is the same."""
+    """Rewrite the graph for TensorRT, with proof.
+
+    A rewrite is kept only if all shapes stay the same and ONNX Runtime computes the same numbers.
+    """
     from tripoint import api, files
     from tripoint import model as models
     from tripoint.cli.opening import opened

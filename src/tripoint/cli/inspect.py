@@ -28,7 +28,7 @@ def inspect(
     force: options.Force = False,
     debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
-    """Describe inputs and outputs as TensorRT sees them, of a model or of a plan."""
+    """Describe the network of a model or a plan."""
     from tripoint import api
     from tripoint.cli.opening import opened
     from tripoint.engine.inspect import describe, inspect_plan

@@ -40,7 +40,11 @@ def run(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Export, find lost dimensions, rewrite with proof, build, compare: one verdict."""
+    """Take a model from PyTorch to one verdict.
+
+    Exports it, finds where TensorRT loses a dimension and why, rewrites the graph with proof,
+    builds the engine and compares PyTorch, ONNX Runtime and TensorRT.
+    """
     from tripoint import files
     from tripoint.pipeline import run as run_pipeline
     from tripoint.report import json, summary

@@ -27,7 +27,7 @@ def shapes(
     force: options.Force = False,
     debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
-    """Show the true shape of every tensor beside TensorRT's view of it."""
+    """Show true shapes beside TensorRT's view of them."""
     from tripoint import api
     from tripoint.cli.opening import opened
     from tripoint.report import json, text

@@ -41,7 +41,10 @@ def verify(
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
-    """Compare PyTorch, ONNX Runtime and TensorRT, output by output and by name."""
+    """Compare PyTorch, ONNX Runtime and TensorRT.
+
+    Output by output, matched by name, at several sizes of the input range.
+    """
     from tripoint import api
     from tripoint.cli.inputs_file import read_inputs
     from tripoint.report import json, text

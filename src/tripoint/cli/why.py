@@ -25,7 +25,10 @@ def why(
     force: options.Force = False,
     debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
-    """Say why TensorRT does not know the dims of one tensor, back to where it starts."""
+    """Say why TensorRT does not know a dimension.
+
+    Goes from the tensor back to where the loss starts and to what made the size opaque.
+    """
     from tripoint import api
     from tripoint.cli.opening import opened
     from tripoint.report import json, text

@@ -178,6 +178,7 @@ class Summary:
     dynamic_dims: int
     data_dependent_dims: int
     unresolved_dims: int
+    differing_tensors: int
     not_seen: int
     origins: tuple[str, ...]
 
@@ -246,6 +247,7 @@ class TensorTable:
             dynamic_dims=dynamic,
             data_dependent_dims=data_dependent,
             unresolved_dims=unresolved,
+            differing_tensors=sum(facts.differs for facts in self.tensors),
             not_seen=sum(facts.tensorrt is None for facts in self.tensors),
             origins=self.origins,
         )

@@ -91,6 +91,8 @@ def summary(table: TensorTable) -> list[str]:
         (counts.unresolved_dims, "not decided"),
     ]
     lines += [f"{count} dims {what}" for count, what in others if count]
+    if counts.differing_tensors:
+        lines.append(f"{counts.differing_tensors} tensors of another size than the true one")
     if counts.not_seen:
         lines.append(f"{counts.not_seen} tensors that the target did not reach")
     return lines + refusals(table)
