@@ -52,14 +52,15 @@ def shapes(table: TensorTable, *, lost_only: bool = False) -> list[str]:
     """The tensor table: true shape beside TensorRT's view, losses marked."""
     shown = [facts for facts in table.tensors if not lost_only or facts.lost or facts.differs]
     rows: list[Sequence[object]] = [("tensor", "op", "dtype", "true shape", "TensorRT", "")]
-    rows += [_row(facts, table) for facts in shown]
+    origins = frozenset(table.origins)
+    rows += [_row(facts, origins) for facts in shown]
     lines = columns(rows) if shown else []
     return [*lines, *([""] if lines else []), *summary(table)]
 
 
-def _row(facts: TensorFacts, table: TensorTable) -> Sequence[object]:
+def _row(facts: TensorFacts, origins: frozenset[str]) -> Sequence[object]:
     notes = []
-    if facts.name in table.origins:
+    if facts.name in origins:
         notes.append("origin")
     if facts.lost:
         notes.append(f"lost {', '.join(map(str, facts.lost))}")
@@ -84,7 +85,9 @@ def summary(table: TensorTable) -> list[str]:
     counts = table.summary
     lines = [f"{counts.tensors} tensors, {_lost(counts.lost_dims, counts.lost_tensors)}"]
     if counts.origins:
-        lines.append(f"origins: {', '.join(map(clean, counts.origins))}")
+        named = ", ".join(map(clean, counts.origins[:LONG_TABLE]))
+        more = len(counts.origins) - LONG_TABLE
+        lines.append(f"origins: {named}{f' and {more} more' if more > 0 else ''}")
     others = [
         (counts.dynamic_dims, "dynamic"),
         (counts.data_dependent_dims, "data-dependent"),
