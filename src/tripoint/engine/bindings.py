@@ -7,6 +7,7 @@ where they lie; :func:`load` imports one, and is called in the child process alo
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
@@ -116,7 +117,9 @@ def load(name: str) -> ModuleType:
     candidate = next(candidate for candidate in _CANDIDATES if candidate.name == name)
     try:
         if candidate.libraries:
-            # The import loads the shared libraries that the bindings are linked against.
+            # The import loads the shared libraries that the bindings are linked against. It would
+            # import ONNX Runtime, too, of which its own plugin is a part and TensorRT is not.
+            sys.modules.setdefault("onnxruntime", None)  # type: ignore[arg-type]
             importlib.import_module(candidate.libraries)
         return importlib.import_module(name)
     except (ImportError, OSError, RuntimeError) as error:
