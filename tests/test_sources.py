@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -372,6 +373,22 @@ def test_a_refusal_of_torch_fits_on_the_screen(tmp_path: Path) -> None:
 
 
 # Source lines
+
+
+def test_nothing_of_the_exporter_reaches_the_screen(examples: Path, tmp_path: Path) -> None:
+    """Also what native code leaves in a buffer until the process ends."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    reference, path = f"{examples / 'eca.py'}:model", tmp_path / "eca.onnx"
+    program = (
+        "import tripoint; from tripoint.spec import Spec; tripoint.export("
+        f"{reference!r}, {str(path)!r}, spec=Spec.parse(['x:1x3x5x5']), exporter='torchscript')"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, check=True
+    )
+    assert (ran.stdout, ran.stderr) == (b"", b"")
+    assert path.exists()
+
 
 OWN, LIBRARY = "/home/me/net.py", "/v/lib/python3.11/site-packages"
 
