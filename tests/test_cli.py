@@ -514,6 +514,34 @@ def test_run_writes_everything_and_says_what_was_not_run(
     assert strict.exit_code == (3 if gpu.absence() else 0)
 
 
+@needs_tensorrt
+def test_run_on_a_file_with_external_data(cli: Callable[..., Result], tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 13]> g (float[N,4] x) => (float[N,4] y) '
+        "<float[4] w = {1, 2, 3, 4}> { s = Shape(x) e = Expand(w, s) y = Mul(x, e) }"
+    )
+    weight = onnx.numpy_helper.to_array(model.graph.initializer[0])
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, "w"))
+    (tmp_path / "in").mkdir()
+    onnx.save(
+        *(model, tmp_path / "in" / "model.onnx"),
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+        convert_attribute=False,
+    )
+    before = (tmp_path / "in" / "weights.bin").read_bytes()
+    call = ("run", tmp_path / "in" / "model.onnx", "--dim", "N=1..2..4", "-o", tmp_path / "out")
+    for options in ([], ["--force"]):
+        result = cli(*call, "-q", *options)
+        assert result.exit_code == 0, result.output
+        assert "redundant-expand" in result.stdout
+    assert (tmp_path / "out" / "weights.bin").read_bytes() == before
+    for name in ("in/model.onnx", "out/model.onnx", "out/model.fixed.onnx"):
+        onnx.load(tmp_path / name)
+    refused(cli(*call, "-q"), 2, "model.onnx exists")
+
+
 def test_verify_names_a_swap_and_a_missing_output(
     cli: Callable[..., Result], tmp_path: Path, examples: Path
 ) -> None:

@@ -205,22 +205,31 @@ def save(model: Model, path: Path, *, force: bool = False) -> Model:
         if large:
             data = path.with_name(path.name + ".data")
             weights = written.enter_context(files.atomic(data, force=force))
-            with tempfile.TemporaryDirectory(prefix=".tripoint-", dir=path.parent) as folder:
-                ir.save(model.ir, Path(folder, path.name), external_data=data.name)
-                Path(folder, data.name).replace(weights)
-                Path(folder, path.name).replace(temporary)
-            return Model(model.ir, path)
-        for source, location in _foreign_data(model.ir, path.parent).items():
-            target = files.in_folder(path.parent, location)
-            shutil.copyfile(source, written.enter_context(files.atomic(target, force=force)))
-        if path.suffix in TEXT_SUFFIXES:
-            import onnx
-
-            text = onnx.printer.to_text(ir.to_proto(model.ir))
-            temporary.write_text(text, encoding="utf-8")
+            _write_split(model.ir, path, temporary, data, weights)
         else:
-            ir.save(model.ir, temporary)
-    return Model(model.ir, path)
+            for source, location in _foreign_data(model.ir, path.parent).items():
+                target = files.in_folder(path.parent, location)
+                shutil.copyfile(source, written.enter_context(files.atomic(target, force=force)))
+            _write(model.ir, path, temporary)
+    return load(path)
+
+
+def _write_split(model: ir.Model, path: Path, here: Path, data: Path, data_here: Path) -> None:
+    """Write a graph and all its weights as two files, to ``here`` and ``data_here``."""
+    with tempfile.TemporaryDirectory(prefix=".tripoint-", dir=path.parent) as folder:
+        ir.save(model, Path(folder, path.name), external_data=data.name)
+        Path(folder, data.name).replace(data_here)
+        Path(folder, path.name).replace(here)
+
+
+def _write(model: ir.Model, path: Path, here: Path) -> None:
+    """Write a graph to ``here`` in the format that ``path`` asks for."""
+    if path.suffix in TEXT_SUFFIXES:
+        import onnx
+
+        here.write_text(onnx.printer.to_text(ir.to_proto(model)), encoding="utf-8")
+    else:
+        ir.save(model, here)
 
 
 def _inline_bytes(model: ir.Model) -> int:

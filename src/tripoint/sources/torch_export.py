@@ -99,8 +99,8 @@ def export(
     _check_interface(exported, plan, names, exporter)
     normalize.keep_sources(exported)
     normalize.drop_invented_dims(exported, plan.symbols)
-    models.save(Model(exported), path, force=force)
-    return Export(models.load(path), plan.symbols, plan.tensors, names, log.text)
+    saved = models.save(Model(exported), path, force=force)
+    return Export(saved, plan.symbols, plan.tensors, names, log.text)
 
 
 def _dynamo(
