@@ -141,7 +141,7 @@ def run(
         say("shapes and rewrites")
         result = api.fix(
             origin.model,
-            spec=spec if spec.dims or spec.inputs else None,
+            spec=spec,
             target=target,
             tensorrt=tensorrt,
             select=select,

@@ -27,6 +27,7 @@ class PlanInspection:
         network: Inputs and outputs, from the plan itself if it was loaded, else from the
             manifest; None if there is neither.
         loaded: Whether TensorRT loaded it here.
+        differences: Why it may not run here, by its manifest; one sentence each.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class PlanInspection:
     manifest: Mapping[str, Any] | None
     network: NetworkDescription | None
     loaded: bool
+    differences: tuple[str, ...]
 
 
 def inspect_plan(
@@ -68,11 +70,19 @@ def inspect_plan(
             f"this is not the plan that {beside.name} describes: their hashes differ",
             hint="build it again, or remove the manifest if the plan is from elsewhere",
         ).within(subject=str(path))
+    differences = _differences(content, tensorrt) if content else ()
     if load:
         loaded = _load(path, content, tensorrt, timeout)
-        return PlanInspection(path, size, digest, content, loaded, True)
+        return PlanInspection(path, size, digest, content, loaded, True, differences)
     known = _from_manifest(content) if content else None
-    return PlanInspection(path, size, digest, content, known, False)
+    return PlanInspection(path, size, digest, content, known, False, differences)
+
+
+def _differences(content: Mapping[str, Any], tensorrt: str | None) -> tuple[str, ...]:
+    if tensorrt is None and not bindings.available():
+        return ("no TensorRT is installed here",)
+    machine = manifest.Machine(bindings.find(tensorrt), gpu.probe().devices)
+    return tuple(manifest.differences(content, machine))
 
 
 def _load(

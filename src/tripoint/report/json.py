@@ -143,6 +143,7 @@ def plan(result: PlanInspection) -> dict[str, Any]:
             "sha256": result.sha256,
         },
         "loaded": result.loaded,
+        "differences": result.differences,
         "network": result.network,
         "manifest": result.manifest,
     }

@@ -284,6 +284,7 @@ def plan(value: PlanInspection) -> list[str]:
         tensorrt = value.manifest["tensorrt"]
         lines.append(f"built by {clean(tensorrt['name'])} {clean(tensorrt['version'])}")
         lines += environment(value.manifest)
+        lines += [f"may not run here: {clean(reason)}" for reason in value.differences]
     else:
         lines.append("it has no manifest")
     if value.network is None:
