@@ -209,6 +209,7 @@ def test_names_cannot_steer_the_terminal(cli: Callable[..., Result], tmp_path: P
         (b"", "empty"),
         (b"\x08\x08\x12\x07pytorch", "truncated"),
         (b"<html></html>", "not an ONNX file"),
+        (onnx.parser.parse_model(STATIC.replace("(x) }", "(z) }")).SerializeToString(), "'z'"),
     ],
 )
 def test_files_that_are_no_models(

@@ -135,6 +135,20 @@ def _check_structure(model: ir.Model) -> None:
         raise InputError("not an ONNX file, or a truncated one: its graph has no outputs")
     if not model.opset_imports:
         raise InputError("the model imports no operator set, so its operators have no meaning")
+    for node in model.graph.all_nodes():
+        for value in node.inputs:
+            if value is not None and _made_by_nothing(value):
+                name = node.name or next((output.name for output in node.outputs), "")
+                raise InputError(
+                    f"node {name!r} ({node.op_type}) reads {value.name!r}, which nothing makes"
+                )
+    for value in model.graph.outputs:
+        if _made_by_nothing(value):
+            raise InputError(f"nothing makes the graph output {value.name!r}")
+
+
+def _made_by_nothing(value: ir.Value) -> bool:
+    return not (value.producer() or value.is_graph_input() or value.is_initializer())
 
 
 def external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -53,4 +54,6 @@ def _options(
 
 def main() -> None:
     """Entry point of the ``tripoint`` script."""
+    # Libraries warn through logging; what matters of it is in the messages of the commands.
+    logging.getLogger().addHandler(logging.NullHandler())
     app()
