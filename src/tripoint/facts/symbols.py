@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tripoint.facts.table import Dim, Shape
+from tripoint.facts.table import Dim
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _FUNCTIONS = frozenset({"floor", "ceiling", "max", "min", "mod", "Max", "Min", "Mod", "sqrt"})
@@ -93,12 +93,6 @@ def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int | None:
         return None
     value = expression(dim).subs({_symbol(name): size for name, size in bindings.items()})
     return int(value) if value.is_Integer else None
-
-
-def evaluate_shape(shape: Shape, bindings: Mapping[str, int]) -> tuple[int, ...] | None:
-    """The sizes of a whole shape, or None if one of them is not decided."""
-    sizes = [evaluate(dim, bindings) for dim in shape]
-    return None if None in sizes else tuple(size for size in sizes if size is not None)
 
 
 @functools.lru_cache(maxsize=4096)
