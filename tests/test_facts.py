@@ -13,6 +13,7 @@ from tripoint.api import facts
 from tripoint.errors import UsageError
 from tripoint.facts.symbols import equal, evaluate, symbols_of
 from tripoint.facts.table import Shape, TensorFacts, ViewShape
+from tripoint.report import text
 
 EXPAND_OF_TORCHSCRIPT = """
 sizes = Shape(x)
@@ -361,3 +362,17 @@ def test_source_lines_of_the_export_are_in_the_chain() -> None:
         )
     chain = tripoint.why(model, "y", target="7.1")
     assert [str(step.source) for step in chain.back] == ["/home/me/net.py:8", "/home/me/net.py:7"]
+
+
+def test_a_long_chain_goes_all_the_way_back() -> None:
+    length = 100
+    links = "".join(f"e{i + 1} = Relu(e{i});" for i in range(length))
+    model = build(
+        "float[2,3] x", f"s = Shape(x); e0 = Expand(x, s); {links} y = Neg(e{length})", opset=11
+    )
+    chain = tripoint.why(model, "y", target="7.1")
+    assert chain.origin == "e0"
+    assert len(chain.back) == length + 3
+    shown = text.chain(chain)
+    assert len(shown) < 30
+    assert any(f"{length + 3 - 24} more" in line for line in shown)

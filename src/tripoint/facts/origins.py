@@ -12,6 +12,10 @@ from tripoint.facts.table import Chain, Reason, Source, Step, TensorFacts
 from tripoint.sources import lines
 
 _LONGEST = 64
+"""Steps that are followed behind a size operand."""
+
+_SIZED_BY_OPERAND = frozenset({"Reshape", "Expand", "ConstantOfShape", "Range"})
+"""Operators whose computed size operand decides all dims of the output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,9 @@ class Explainer:
             causes = [v for v in node.inputs if v is not None and v.name in reason.via]
         else:
             operands = [v for v in roles.size_operands(node) if _computed(v)]
-            measured = [root for v in operands for root in _measured(v)]
-            causes = measured or [v for v in node.inputs if v is not None]
+            causes = [root for v in operands for root in _measured(v)]
+            if not causes or node.op_type not in _SIZED_BY_OPERAND:
+                causes += [v for v in node.inputs if v is not None]
         return next((cause for cause in causes if self._is_lost(cause)), None)
 
     def _chain(self, value: ir.Value, reach: Mapping[str, tuple[str, ...]]) -> Chain:
@@ -80,7 +85,7 @@ class Explainer:
         if not self._is_lost(value):
             return Chain(name, None, (), ())
         back: list[Step] = []
-        while (cause := self._inherited(value)) is not None and len(back) < _LONGEST:
+        while (cause := self._inherited(value)) is not None:
             back.append(self._step(value, f"takes over the unknown dims of `{cause.name}`"))
             value = cause
         back.append(self._step(value, self._origin_reason(value)))
@@ -92,9 +97,7 @@ class Explainer:
         if reason is not None:
             return reason.text
         node = value.producer()
-        operand = (
-            next((v for v in roles.size_operands(node) if _computed(v)), None) if node else None
-        )
+        operand = _size_operand(node) if node is not None else None
         if operand is None:
             return f"{self.version} does not derive this shape"
         producer = operand.producer()

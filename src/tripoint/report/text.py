@@ -21,6 +21,9 @@ from tripoint.rewrites.base import Applied, FixResult, Numeric, Proof
 LONG_TABLE = 40
 """Rows up to which a summary shows the whole tensor table."""
 
+_ENDS = 12
+"""Steps of a long chain that are shown at either end."""
+
 
 def columns(rows: Sequence[Sequence[object]], *, indent: str = "  ") -> list[str]:
     """Align rows into columns, cleaned of control characters.
@@ -124,7 +127,11 @@ def chain(value: Chain) -> list[str]:
     if value.origin is None:
         return [f"{clean(value.tensor)}: no dimension is lost"]
     lines = [f"{clean(value.tensor)}: the loss starts at {clean(value.origin)}"]
-    lines += columns([_step(step) for step in value.back], indent="    ")
+    steps = [_step(step) for step in value.back]
+    if len(steps) > 2 * _ENDS:
+        hidden = len(steps) - 2 * _ENDS
+        steps[_ENDS:-_ENDS] = [("...", "", "", f"{hidden} more that take over unknown dims")]
+    lines += columns(steps, indent="    ")
     if value.reaches:
         lines.append(f"    reaches the outputs {', '.join(map(clean, value.reaches))}")
     return lines
