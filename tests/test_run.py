@@ -1,0 +1,55 @@
+"""The main job on every example, for a real parser and for a modelled one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import tripoint
+from tripoint.engine import bindings, gpu
+from tripoint.pipeline import ARTEFACTS
+from tripoint.spec import Spec
+
+pytestmark = pytest.mark.skipif(
+    not bindings.available(), reason="TensorRT is not installed: pip install 'tripoint[rtx]'"
+)
+
+BATCH = ["N=1..2..4"]
+INPUTS = {
+    "eca": ["x:{}x3x5x5"],
+    "resnet": ["x:{}x3x32x32"],
+    "vit": ["image:{}x3x32x32"],
+    "text_encoder": ["ids:{}x12", "mask:{}x12"],
+    "three_outputs": ["x:{}x3x16x16"],
+}
+
+
+@pytest.mark.parametrize("target", ["installed", "7.1"])
+@pytest.mark.parametrize("batch", ["1", "N"], ids=["static", "dynamic"])
+@pytest.mark.parametrize("example", INPUTS)
+def test_run_completes(
+    example: str, batch: str, target: str, examples: Path, tmp_path: Path
+) -> None:
+    inputs = [text.format(batch) for text in INPUTS[example]]
+    result = tripoint.run(
+        f"{examples / example}.py:model",
+        tmp_path / "out",
+        spec=Spec.parse(inputs, BATCH if batch == "N" else ()),
+        # One exporter for each target, so that both see every example.
+        exporter="dynamo" if target == "installed" else "torchscript",
+        target=target,
+    )
+    written = {path.name for path in result.folder.iterdir()}
+    assert set(ARTEFACTS) - {"report.json"} <= written  # the command writes the report
+    assert result.fix.proven
+    assert result.fix.after.lost_dims <= result.fix.before.lost_dims
+    assert len(result.fix.remaining) == result.fix.facts_after.table.summary.lost_tensors
+    assert all(entry.reason for entry in result.fix.remaining)
+    if target == "installed":
+        assert result.fix.after.lost_dims == 0
+    ran = {leg.name for leg in result.verification.legs if leg.status == "ran"}
+    assert {"PyTorch", "ONNX Runtime", "ONNX Runtime (fixed)"} <= ran
+    expected = "unproven" if gpu.absence() else "equal"
+    assert result.verification.verdict == expected, result.verification.reasons
+    assert len(result.verification.points) >= 3
