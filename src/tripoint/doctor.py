@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import util
+
+from tripoint.packages import version
 
 _PACKAGES = (
     "onnx",
@@ -64,7 +66,7 @@ def doctor() -> Environment:
         tripoint=__version__,
         python=platform.python_version(),
         platform=platform.platform(terse=True),
-        packages={name: _version(name) for name in _PACKAGES},
+        packages={name: version(name) for name in _PACKAGES},
         tensorrt=tuple(f"{binding.name} {binding.version}" for binding in found),
         gpus=tuple(device.name for device in found_gpus.devices),
         legs=(
@@ -76,10 +78,3 @@ def doctor() -> Environment:
             LegStatus("build", bool(found), runtime),
         ),
     )
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None

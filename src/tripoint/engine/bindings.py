@@ -10,13 +10,13 @@ import importlib
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Literal
 
 from tripoint.engine.process import child_path
 from tripoint.errors import ExternalStepError, MissingDependencyError, UsageError
+from tripoint.packages import version
 
 INSTALL = "pip install 'tripoint[rtx]'"
 
@@ -141,12 +141,4 @@ def _exists(module: str, path: list[str]) -> bool:
 
 
 def _version(distributions: Iterable[str]) -> str:
-    versions = (_version_of(distribution) for distribution in distributions)
-    return next(filter(None, versions), "unknown")
-
-
-def _version_of(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+    return next(filter(None, map(version, distributions)), "unknown")

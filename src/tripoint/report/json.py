@@ -6,7 +6,6 @@ import dataclasses
 import json
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from tripoint.engine.builder import BuildResult
 from tripoint.engine.inspect import PlanInspection
 from tripoint.facts.table import Chain, Source, TensorFacts, TensorTable
 from tripoint.model import Model
+from tripoint.packages import version
 from tripoint.parity.results import Verification
 from tripoint.rewrites.base import FixResult
 
@@ -45,7 +45,7 @@ def envelope(command: str, model: Model | None = None) -> dict[str, Any]:
         "environment": {
             "python": platform.python_version(),
             "platform": platform.platform(terse=True),
-            **{name: version for name in _PACKAGES if (version := _version(name))},
+            **{name: found for name in _PACKAGES if (found := version(name))},
         },
     }
     if model is not None:
@@ -181,13 +181,6 @@ def _port(facts: TensorFacts) -> dict[str, Any]:
         "shape": facts.shape,
         "tensorrt": facts.tensorrt,
     }
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _plain(value: Any) -> Any:
