@@ -72,26 +72,26 @@ def fix(
                 numeric=not no_numeric_proof,
                 on_progress=say,
             )
-        proven = result.proof is None or result.proof.holds
-        if path is not None and not dry_run and proven:
-            models.save(result.model, path, force=force)
+        written = path if result.proven and not dry_run else None
+        if written is not None:
+            models.save(result.model, written, force=force)
         console.emit(
             output_format,
             output_file,
             lines=lambda: [
                 *text.fix(result),
                 *(graph_diff(loaded, result.model) if diff else ()),
-                *([f"wrote {path}"] if proven and not dry_run else ["wrote nothing"]),
+                f"wrote {written}" if written is not None else "wrote nothing",
             ],
             document=lambda: {
                 **json.envelope("fix", loaded),
                 **json.fix(result),
-                "output": str(path) if proven and not dry_run else None,
+                "output": str(written) if written is not None else None,
                 **({"diff": graph_diff(loaded, result.model)} if diff else {}),
             },
             force=force,
         )
-    if not proven:
+    if not result.proven:
         sys.stderr.write("tripoint fix: the whole model is not proven equal; nothing was kept\n")
         raise typer.Exit(console.FOUND)
     skipped = result.proof is not None and result.proof.numeric.status == "skipped"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from tripoint.facts import roles
+from tripoint.facts import roles, truth
 from tripoint.facts.table import Chain, Reason, Source, Step, TensorFacts
 from tripoint.sources import lines
 
@@ -53,13 +53,8 @@ class Explainer:
         Raises:
             KeyError: If the graph has no such tensor.
         """
-        return self._chain(self._values()[name], self._reach())
-
-    def _values(self) -> dict[str, ir.Value]:
-        values = {value.name or "": value for value in self.model.graph.inputs}
-        for node in self.model.graph.all_nodes():
-            values.update((value.name or "", value) for value in node.outputs)
-        return values
+        by_name = {value.name or "": value for value in truth.values(self.model)}
+        return self._chain(by_name[name], self._reach())
 
     def _is_lost(self, value: ir.Value) -> bool:
         facts = self.facts.get(value.name or "")

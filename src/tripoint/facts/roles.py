@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from tripoint.facts import truth
 from tripoint.facts.table import Role
 
 ANY = range(1 << 16)
@@ -76,8 +77,7 @@ def infer(model: ir.Model) -> dict[str, Role]:
                 if computes_data:
                     execution.add(value)
     names: dict[str, Role] = {}
-    values = [*model.graph.inputs, *(v for n in model.graph.all_nodes() for v in n.outputs)]
-    for value in values:
+    for value in truth.values(model):
         if value in shape:
             names[value.name or ""] = "both" if value in execution else "shape"
         else:

@@ -77,7 +77,6 @@ def annotate(model: ir.Model, *, named: bool = False) -> Truth:
     for value, previous in declared.items():
         if value.shape is None:
             value.shape = previous
-    values = [*model.graph.inputs, *_node_outputs(model)]
     symbols = frozenset(
         symbol
         for value in model.graph.inputs
@@ -85,8 +84,8 @@ def annotate(model: ir.Model, *, named: bool = False) -> Truth:
         for symbol in symbols_of(dim)
     )
     return Truth(
-        shapes={value.name or "": shape_of(value) for value in values},
-        dtypes={value.name or "": dtype_of(value) for value in values},
+        shapes={value.name or "": shape_of(value) for value in values(model)},
+        dtypes={value.name or "": dtype_of(value) for value in values(model)},
         symbols=symbols,
         data_dependent=_data_dependent(model, symbols),
         contradictions=contradictions,
@@ -178,6 +177,12 @@ def _dim(dim: int | ir.SymbolicDim) -> Dim:
     text = str(dim.value) if dim.value is not None else "?"
     # Arithmetic that cancels all symbols leaves the integer as text.
     return int(text) if text.isdecimal() else text
+
+
+def values(model: ir.Model) -> Iterator[ir.Value]:
+    """Every graph input and every node output, those of nested graphs included."""
+    yield from model.graph.inputs
+    yield from _node_outputs(model)
 
 
 def _node_outputs(model: ir.Model) -> Iterator[ir.Value]:

@@ -61,7 +61,7 @@ def fix(
     chosen = rewrites.select(tuple(select) if select is not None else None)
     pending = views.start(model, target, tensorrt=tensorrt)
     original = model.ir.clone(deep_copy=True)
-    declared = {value.name: value.shape for value in _values(original)}
+    declared = {value.name: value.shape for value in truth.values(original)}
     known = truth.annotate(original)
     working = original.clone(deep_copy=True)
     points = points or proof.Points.guess(_symbols(working))
@@ -76,9 +76,9 @@ def fix(
         fixed = Model(_as_declared(working, declared))
         pending = views.start(fixed, target, tensorrt=tensorrt)
         # The annotated copy is the same function as its file, so ONNX Runtime may read that.
-        old = proof.Side(Model(original, model.path), known.shapes)
+        old = proof.Side(Model(original, model.path), known)
         whole = proof.prove(
-            old, proof.Side(Model(working), found.shapes), points, numeric=numeric, composed=True
+            old, proof.Side(Model(working), found), points, numeric=numeric, composed=True
         )
         after = Facts(fixed, found, pending(found.shapes))
     return FixResult(
@@ -154,8 +154,7 @@ class _Run:
     def _prove(
         self, old: list[ir.Node], new: list[ir.Node], delta: Any
     ) -> tuple[Proof, subgraph.Cut]:
-        made = {value for node in (*old, *new) for value in node.outputs}
-        inputs = [value for value in subgraph.boundary([*old, *new]) if value not in made]
+        inputs = subgraph.boundary([*old, *new])
         opsets = self.model.graph.opset_imports
         before = subgraph.cut(old, inputs, delta.match.outputs, opsets)
         after = subgraph.cut(new, inputs, delta.new_outputs, opsets)
@@ -175,17 +174,11 @@ class _Reasons(MatchingTracer):  # type: ignore[misc]
             self.reason = str(match_result.reason)
 
 
-def _values(model: ir.Model) -> Iterable[ir.Value]:
-    yield from model.graph.inputs
-    for node in model.graph.all_nodes():
-        yield from node.outputs
-
-
 def _as_declared(annotated: ir.Model, declared: Mapping[str | None, ir.Shape | None]) -> ir.Model:
     """A copy whose values carry the shapes that the given model declared, and nothing more."""
     model = annotated.clone(deep_copy=True)
     truth.strip(model)
-    for value in _values(model):
+    for value in truth.values(model):
         value.shape = declared.get(value.name)
     return model
 

@@ -22,6 +22,7 @@ import onnx_ir as ir
 from tripoint.errors import ExternalStepError, TripointError
 from tripoint.facts import symbols, truth
 from tripoint.facts.table import Dim, Shape
+from tripoint.facts.truth import Truth
 from tripoint.model import Model
 from tripoint.numeric import ort
 from tripoint.numeric.inputs import generate, inputs_of
@@ -64,16 +65,16 @@ class Side:
 
     Args:
         model: The graph; its values carry their true shapes.
-        shapes: True shape by tensor name.
+        known: The same shapes by tensor name, and the symbols of the inputs.
     """
 
     model: Model
-    shapes: Mapping[str, Shape | None]
+    known: Truth
 
     @classmethod
     def of(cls, part: ir.Model) -> Side:
         """Infer the shapes of a part of an annotated graph, and write them on its values."""
-        return cls(Model(part), truth.annotate(part, named=True).shapes)
+        return cls(Model(part), truth.annotate(part, named=True))
 
 
 def prove(
@@ -96,28 +97,24 @@ def prove(
         return Proof(symbolic, Numeric("skipped", (), None, None, "shapes differ"), reason)
     if not numeric:
         return Proof(symbolic, SKIPPED)
-    result = _numeric(before.model, after.model, points)
+    # Integers that enter a part may be anything; those that enter a model mostly mean something.
+    result = _numeric(before.model, after.model, points, wide=not composed)
     return Proof(symbolic, result, "" if result.status == "holds" else result.reason)
 
 
 def _symbolic(before: Side, after: Side, *, composed: bool) -> tuple[Status, str]:
-    given = {
-        symbol
-        for value in before.model.ir.graph.inputs
-        for dim in truth.shape_of(value) or ()
-        for symbol in symbols.symbols_of(dim)
-    }
+    given = None if composed else before.known.symbols
     outputs = zip(before.model.ir.graph.outputs, after.model.ir.graph.outputs, strict=True)
     for a, b in outputs:
-        shape, other = before.shapes.get(a.name or ""), after.shapes.get(b.name or "")
-        status = _same_shape(shape, other, None if composed else given)
+        shape, other = before.known.shapes.get(a.name or ""), after.known.shapes.get(b.name or "")
+        status = _same_shape(shape, other, given)
         if status != "holds":
             verb = "changes" if status == "fails" else "may change"
             return status, f"a shape {verb} from {shape} to {other}"
     return "holds", ""
 
 
-def _same_shape(shape: Shape | None, other: Shape | None, given: set[str] | None) -> Status:
+def _same_shape(shape: Shape | None, other: Shape | None, given: frozenset[str] | None) -> Status:
     if shape is None or other is None:
         return "undecided"
     if len(shape) != len(other):
@@ -128,26 +125,25 @@ def _same_shape(shape: Shape | None, other: Shape | None, given: set[str] | None
     return "undecided" if None in equal else "holds"
 
 
-def _same_dim(a: Dim, b: Dim, given: set[str] | None) -> bool | None:
+def _same_dim(a: Dim, b: Dim, given: frozenset[str] | None) -> bool | None:
     if given is not None and not symbols.symbols_of(a) | symbols.symbols_of(b) <= given:
         return None
     return symbols.equal(a, b)
 
 
-def _numeric(before: Model, after: Model, points: Points) -> Numeric:
+def _numeric(before: Model, after: Model, points: Points, *, wide: bool) -> Numeric:
     try:
         reference, candidate = ort.Session(before), ort.Session(after)
     except ExternalStepError as error:
         return Numeric("undecided", (), None, None, error.fact)
+    inputs = inputs_of(before, named=True)
     terms = 0
     used: list[Mapping[str, int]] = []
     worst = allowed = 0.0
     passed_over = ""
     for seed, point in enumerate(points.candidates):
         try:
-            feed = generate(
-                inputs_of(before, named=True), point, seed, model=before, wide=before.path is None
-            )
+            feed = generate(inputs, point, seed, model=before, wide=wide)
             if any(array.size == 0 for array in feed.values()):
                 raise ExternalStepError("an input has no elements")
             expected = reference.run(feed)
