@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import tripoint
+from marks import needs_tensorrt
 from tripoint.cli import app, console
 from tripoint.engine import bindings, gpu, process
 
@@ -23,10 +24,6 @@ SEED = Path(__file__).parent.parent / "examples" / "seed" / "graph_a.onnxtxt"
 STATIC = """<ir_version: 8, opset_import: ["": 13]>
 net (float[1,3,4,4] x) => (float[1,3,4,4] y) { y = Relu (x) }"""
 DYNAMIC = STATIC.replace("[1,3,4,4]", "[N,3,4,4]")
-
-needs_tensorrt = pytest.mark.skipif(
-    not bindings.available(), reason="TensorRT is not installed: pip install 'tripoint[rtx]'"
-)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from marks import RTX, needs_rtx
 from tripoint.engine import bindings, builder, exchange, gpu, inspect, manifest, process, profile
 from tripoint.engine.gpu import Device
 from tripoint.errors import (
@@ -24,13 +25,6 @@ from tripoint.errors import (
 )
 from tripoint.model import Model, sha256
 from tripoint.spec import Spec
-
-RTX = "tensorrt_rtx_bindings"
-
-needs_tensorrt = pytest.mark.skipif(
-    not any(binding.name == RTX for binding in bindings.available()),
-    reason="TensorRT is not installed: pip install 'tripoint[rtx]'",
-)
 
 ODD_TENSORRT = """
 import ctypes, enum, os, time
@@ -242,7 +236,7 @@ def test_exchange_keeps_names_dtypes_and_shapes(tmp_path):
 # Building
 
 
-@needs_tensorrt
+@needs_rtx
 @pytest.mark.parametrize("size", ["1", "N"])
 def test_build_writes_plan_and_manifest(tmp_path, size):
     model = eca(size)
@@ -289,7 +283,7 @@ def test_build_writes_plan_and_manifest(tmp_path, size):
     assert str(tmp_path) not in json.dumps(content)
 
 
-@needs_tensorrt
+@needs_rtx
 def test_build_for_chosen_gpus(tmp_path):
     chosen = ["8.6", "12.0"]
     result = builder.build(eca(), tmp_path / "a.plan", tensorrt=RTX, compute_capabilities=chosen)
@@ -300,7 +294,7 @@ def test_build_for_chosen_gpus(tmp_path):
     assert not (tmp_path / "b.plan").exists()
 
 
-@needs_tensorrt
+@needs_rtx
 def test_build_replaces_only_when_told(tmp_path):
     output = tmp_path / "model.plan"
     beside = tmp_path / "model.manifest.json"
@@ -318,7 +312,7 @@ def test_build_replaces_only_when_told(tmp_path):
     assert result.manifest["environment"] == {"NVIDIA_TF32_OVERRIDE": "0"}
 
 
-@needs_tensorrt
+@needs_rtx
 def test_interrupted_build_leaves_nothing(tmp_path):
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -328,14 +322,14 @@ def test_interrupted_build_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@needs_tensorrt
+@needs_rtx
 def test_dynamic_input_without_a_profile(tmp_path):
     with pytest.raises(UsageError, match="input 'x' has a dynamic axis 0 without a range"):
         builder.build(eca("N"), tmp_path / "a.plan", tensorrt=RTX)
     assert list(tmp_path.iterdir()) == []
 
 
-@needs_tensorrt
+@needs_rtx
 def test_refused_model_names_the_node(tmp_path):
     model = Model(
         ir.from_onnx_text(
@@ -348,7 +342,7 @@ def test_refused_model_names_the_node(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@needs_tensorrt
+@needs_rtx
 def test_folder_that_is_not_there(tmp_path):
     with pytest.raises(OutputError, match="cannot write"):
         builder.build(eca(), tmp_path / "none" / "a.plan", tensorrt=RTX)
@@ -417,7 +411,7 @@ def test_manifest_that_is_none(plan, text):
         inspect.inspect_plan(plan)
 
 
-@needs_tensorrt
+@needs_rtx
 @pytest.mark.skipif(gpu.absence() is None, reason="this machine has a GPU")
 def test_loading_a_plan_takes_a_gpu(plan):
     with pytest.raises(ExternalStepError, match="only where a GPU is"):

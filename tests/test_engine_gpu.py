@@ -8,7 +8,8 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from tripoint.engine import bindings, builder, exchange, gpu, inspect, profile, runner
+from marks import needs_tensorrt
+from tripoint.engine import builder, exchange, gpu, inspect, profile, runner
 from tripoint.errors import ExternalStepError, InputError
 from tripoint.model import Model
 from tripoint.spec import Spec
@@ -16,9 +17,7 @@ from tripoint.spec import Spec
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(gpu.absence() is not None, reason=f"no GPU: {gpu.absence()}"),
-    pytest.mark.skipif(
-        not bindings.available(), reason="TensorRT is not installed: pip install 'tripoint[rtx]'"
-    ),
+    needs_tensorrt,
 ]
 
 

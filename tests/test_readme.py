@@ -12,15 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tripoint.engine import bindings, gpu
+from marks import needs_tensorrt
+from tripoint.engine import gpu
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 pytestmark = [
-    pytest.mark.skipif(
-        not bindings.available(), reason="TensorRT is not installed: pip install 'tripoint[rtx]'"
-    ),
+    needs_tensorrt,
     pytest.mark.skipif(
         gpu.absence() is None, reason="the README shows what is printed without a GPU"
     ),

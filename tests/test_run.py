@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 import tripoint
-from tripoint.engine import bindings, gpu
+from marks import needs_tensorrt
+from tripoint.engine import gpu
 from tripoint.pipeline import ARTEFACTS
 from tripoint.spec import Spec
 
-pytestmark = pytest.mark.skipif(
-    not bindings.available(), reason="TensorRT is not installed: pip install 'tripoint[rtx]'"
-)
+pytestmark = needs_tensorrt
 
 BATCH = ["N=1..2..4"]
 INPUTS = {

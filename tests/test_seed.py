@@ -11,6 +11,7 @@ import pytest
 
 import tripoint
 from graphs import GRAPH_A, GRAPH_B, execute, feed, operators, to_bytes
+from marks import installed
 from tripoint.engine import bindings
 from tripoint.engine.network import NetworkDescription
 from tripoint.model import Model
@@ -31,11 +32,6 @@ LOG = {
     "15": (-1, 5, 5, 5),
 }
 """Output shape of each layer of graph A, as TensorRT 7.1.3.4 logged it."""
-
-installed = pytest.param(
-    "installed",
-    marks=pytest.mark.skipif(not bindings.available(), reason="no TensorRT is installed"),
-)
 
 
 @pytest.fixture(scope="module")

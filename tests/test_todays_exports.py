@@ -10,18 +10,13 @@ import pytest
 
 import tripoint
 from graphs import GRAPH_B, assert_same_function, operators
-from tripoint.engine import bindings
+from marks import installed, needs_tensorrt
 from tripoint.model import Model
 from tripoint.spec import Spec
 
 STATIC = "x:1x3x5x5"
 DYNAMIC = "x:1..2..8x3x5..9..32x5..9..32"
 SIZES = [{"x_dim0": n, "x_dim2": h, "x_dim3": w} for n, h, w in ((1, 5, 5), (2, 9, 7), (8, 6, 32))]
-
-installed = pytest.param(
-    "installed",
-    marks=pytest.mark.skipif(not bindings.available(), reason="no TensorRT is installed"),
-)
 
 
 @pytest.fixture(scope="module", params=["dynamo", "torchscript"])
@@ -91,7 +86,7 @@ def test_what_71_makes_of_them(exported: Model, exporter: str) -> None:
         assert mean.differs
 
 
-@pytest.mark.skipif(not bindings.available(), reason="no TensorRT is installed")
+@needs_tensorrt
 def test_the_installed_parser_loses_nothing(exported: Model) -> None:
     table = tripoint.shapes(exported, target="installed")
     assert table.summary.lost_dims == 0

@@ -7,18 +7,12 @@ import textwrap
 import onnx_ir as ir
 import pytest
 
-from tripoint.engine import bindings
+from marks import RTX, needs_rtx
 from tripoint.errors import MissingDependencyError, UsageError
 from tripoint.facts.views import installed
 from tripoint.model import Model
 
-RTX = "tensorrt_rtx_bindings"
 HEADER = '<ir_version: 8, opset_import: ["": 17, "my.domain": 1]>\n'
-
-needs_tensorrt = pytest.mark.skipif(
-    not any(binding.name == RTX for binding in bindings.available()),
-    reason="TensorRT is not installed: pip install 'tripoint[rtx]'",
-)
 
 CRASHING_TENSORRT = """
 import enum, os, signal
@@ -49,7 +43,7 @@ def model_of(body: str) -> Model:
     return Model(ir.from_onnx_text(HEADER + textwrap.dedent(body)))
 
 
-@needs_tensorrt
+@needs_rtx
 @pytest.mark.parametrize(("size", "seen"), [("2", 2), ("N", -1)])
 def test_shapes_roles_and_layers(size, seen):
     view = installed.view(
@@ -80,7 +74,7 @@ def test_shapes_roles_and_layers(size, seen):
     assert view.roles["x"] == view.roles["y"] == "execution"
 
 
-@needs_tensorrt
+@needs_rtx
 def test_name_of_the_main_graph_wins_over_that_of_a_function():
     view = installed.view(
         Model(
@@ -101,7 +95,7 @@ def test_name_of_the_main_graph_wins_over_that_of_a_function():
     assert view.shapes["y"] == (3, 2)
 
 
-@needs_tensorrt
+@needs_rtx
 @pytest.mark.parametrize(
     ("body", "node", "op", "reason", "reached"),
     [
