@@ -376,3 +376,13 @@ def test_a_long_chain_goes_all_the_way_back() -> None:
     shown = text.chain(chain)
     assert len(shown) < 30
     assert any(f"{length + 3 - 24} more" in line for line in shown)
+
+
+def test_inputs_that_do_not_fit_are_reported() -> None:
+    model = build(
+        "float[2,3] x, float[4,5] z", "a = MatMul(x, z); y = Relu(a)", outputs="float[] y"
+    )
+    table = tripoint.shapes(model, target="7.1")
+    (sentence,) = table.contradictions
+    assert "MatMul" in sentence
+    assert any(line.startswith("contradiction: ") for line in text.summary(table))

@@ -34,6 +34,7 @@ class Facts:
             chains=self._explainer.chains(),
             refusals=self.view.refusals,
             layers=self.view.layers,
+            contradictions=self.truth.contradictions,
         )
 
     def chain(self, tensor: str) -> Chain:

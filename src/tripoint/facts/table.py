@@ -197,6 +197,7 @@ class TensorTable:
         chains: One chain for each origin.
         refusals: Nodes that the target would refuse or read differently.
         layers: Number of layers of the parsed network, None for a modelled target.
+        contradictions: Sentences about nodes whose input shapes do not fit together.
     """
 
     target: Target
@@ -208,6 +209,7 @@ class TensorTable:
     chains: tuple[Chain, ...]
     refusals: tuple[Refusal, ...]
     layers: int | None
+    contradictions: tuple[str, ...]
 
     @cached_property
     def by_name(self) -> Mapping[str, TensorFacts]:

@@ -213,7 +213,7 @@ class _Notes(logging.Handler):
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
+        self.texts.append(record.getMessage().removeprefix("Shape inference error: "))
 
 
 def _data_dependent(model: ir.Model, symbols: frozenset[str]) -> frozenset[str]:

@@ -67,6 +67,7 @@ def shapes(table: TensorTable) -> dict[str, Any]:
         "tensors": [tensor(facts) for facts in table.tensors],
         "refusals": [dataclasses.asdict(refusal) for refusal in table.refusals],
         "layers": table.layers,
+        "contradictions": table.contradictions,
         "summary": dataclasses.asdict(table.summary),
     }
 

@@ -101,6 +101,7 @@ def summary(table: TensorTable) -> list[str]:
         lines.append(f"{counts.differing_tensors} tensors of another size than the true one")
     if counts.not_seen:
         lines.append(f"{counts.not_seen} tensors that the target did not reach")
+    lines += [f"contradiction: {clean(text)}" for text in table.contradictions]
     return lines + refusals(table)
 
 
@@ -333,7 +334,7 @@ def verdict(value: Verification) -> list[str]:
     ran = [clean(leg.name) for leg in value.legs if leg.status == "ran"]
     compared = f"compared {', '.join(ran)} at {len(value.points)} points"
     if len(ran) < 2:
-        compared = f"nothing was compared: only {', '.join(ran) or 'no leg'} ran"
+        compared = f"nothing was compared: {f'only {ran[0]}' if ran else 'no leg'} ran"
     if value.verdict == "unproven" and len(ran) > 1:
         compared += ", all equal"
     lines = [f"verdict: {value.verdict} ({compared})"]
