@@ -35,6 +35,8 @@ class Facts:
             refusals=self.view.refusals,
             layers=self.view.layers,
             contradictions=self.truth.contradictions,
+            bounds=self.truth.bounds,
+            frozen=self.truth.frozen,
         )
 
     def chain(self, tensor: str) -> Chain:
@@ -60,6 +62,7 @@ class Facts:
                 tensorrt=self.view.shapes.get(name),
                 role=self.view.roles.get(name) or computed.get(name),
                 source=line,
+                fixed=self.truth.fixed.get(name, ()),
             )
 
         for value in self.model.ir.graph.inputs:

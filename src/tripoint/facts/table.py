@@ -33,17 +33,21 @@ class Target:
     """Whose view a table shows.
 
     Args:
-        name: As it was asked for: ``"installed"``, ``"7.1"``.
-        kind: ``"installed"`` (a real parser) or ``"importer"`` (a model of one).
-        version: Full version, for instance ``"tensorrt_rtx 1.6.1.120"``.
+        name: As it was asked for: ``"installed"``, ``"7.1"``, the path of a log.
+        kind: ``"installed"`` (a real parser), ``"importer"`` (a model of one) or ``"log"`` (a
+            verbose log that a real parser wrote).
+        version: Full version, for instance ``"tensorrt_rtx 1.6.1.120"``; of a log, what its
+            format tells, for instance ``"7.1"`` or ``"8.2-8.6"``.
     """
 
     name: str
-    kind: Literal["installed", "importer"]
+    kind: Literal["installed", "importer", "log"]
     version: str
 
     def __str__(self) -> str:
-        return self.version if self.kind == "installed" else f"TensorRT {self.version} (modelled)"
+        if self.kind == "installed":
+            return self.version
+        return f"TensorRT {self.version} ({'recorded' if self.kind == 'log' else 'modelled'})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,50 @@ class Refusal:
 
     node: str
     op: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How large a size can be that tensor values decide.
+
+    Args:
+        symbol: The symbol that stands for the size.
+        tensor: The first tensor that has it.
+        node: Name of the node that decides it.
+        op: Operator type of that node.
+        least: Smallest size.
+        most: Largest size, an integer or an expression; None if the operator gives none.
+    """
+
+    symbol: str
+    tensor: str
+    node: str
+    op: str
+    least: int
+    most: Dim | None
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A constant size of the export's example where an input's size should be followed.
+
+    Args:
+        tensor: The tensor that has the constant size: an operand, or the output.
+        axis: The axis of that tensor.
+        node: Name of the node at which the constant meets the size that it does not follow.
+        op: Operator type of that node.
+        size: The constant.
+        expected: The expression that it would have to follow, for instance ``"S"``.
+        reason: One sentence.
+    """
+
+    tensor: str
+    axis: int
+    node: str
+    op: str
+    size: int
+    expected: str
     reason: str
 
 
@@ -108,6 +156,8 @@ class TensorFacts:
         tensorrt: TensorRT's view, None where it never reached this tensor.
         role: Execution tensor, shape tensor, or both; None if undecided.
         source: PyTorch file and line, if the export recorded them.
+        fixed: Axes whose true size is one integer that is not known. Only logs have them: they
+            hold neither attributes nor the values of constants.
     """
 
     name: str
@@ -118,6 +168,7 @@ class TensorFacts:
     tensorrt: ViewShape | None
     role: Role | None
     source: Source | None
+    fixed: tuple[int, ...] = ()
 
     @property
     def lost(self) -> tuple[int, ...]:
@@ -125,7 +176,11 @@ class TensorFacts:
         if self.shape is None or self.tensorrt is None or len(self.shape) != len(self.tensorrt):
             return ()
         pairs = enumerate(zip(self.shape, self.tensorrt, strict=True))
-        return tuple(axis for axis, (dim, seen) in pairs if isinstance(dim, int) and seen == -1)
+        return tuple(
+            axis
+            for axis, (dim, seen) in pairs
+            if seen == -1 and (isinstance(dim, int) or axis in self.fixed)
+        )
 
     @property
     def differs(self) -> bool:
@@ -198,6 +253,8 @@ class TensorTable:
         refusals: Nodes that the target would refuse or read differently.
         layers: Number of layers of the parsed network, None for a modelled target.
         contradictions: Sentences about nodes whose input shapes do not fit together.
+        bounds: What is known of the sizes that tensor values decide.
+        frozen: Constant sizes of the export's example that do not follow an input.
     """
 
     target: Target
@@ -210,6 +267,8 @@ class TensorTable:
     refusals: tuple[Refusal, ...]
     layers: int | None
     contradictions: tuple[str, ...]
+    bounds: tuple[Bound, ...] = ()
+    frozen: tuple[Frozen, ...] = ()
 
     @cached_property
     def by_name(self) -> Mapping[str, TensorFacts]:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 from onnx_shape_inference import SYM_DATA_KEY, infer_symbolic_shapes
@@ -14,7 +14,7 @@ from onnx_shape_inference import SYM_DATA_KEY, infer_symbolic_shapes
 from tripoint.errors import InputError
 from tripoint.facts import operators
 from tripoint.facts.symbols import is_plain, symbols_of
-from tripoint.facts.table import Dim, Shape
+from tripoint.facts.table import Bound, Dim, Frozen, Shape
 
 DATA_DEPENDENT = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "StringSplit"})
 """Operators whose output size is decided by values (ONNX operator specification)."""
@@ -37,6 +37,10 @@ class Truth:
         symbols: The symbols of the graph inputs.
         data_dependent: Symbols that stand for sizes that tensor values decide.
         contradictions: Sentences about nodes whose input shapes do not fit together.
+        bounds: What is known of the sizes that tensor values decide.
+        frozen: Constant sizes of the export's example that do not follow an input.
+        fixed: Axes by tensor name whose size is one integer that is not known; see
+            :class:`~tripoint.facts.table.TensorFacts`.
     """
 
     shapes: Mapping[str, Shape | None]
@@ -44,6 +48,9 @@ class Truth:
     symbols: frozenset[str]
     data_dependent: frozenset[str]
     contradictions: tuple[str, ...]
+    bounds: tuple[Bound, ...] = ()
+    frozen: tuple[Frozen, ...] = ()
+    fixed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def infer(model: ir.Model) -> Truth:
