@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from tripoint.errors import UsageError
 from tripoint.facts import truth
 from tripoint.facts.table import Shape, View
-from tripoint.facts.views.importer_v7 import SUPPORTED, view
+from tripoint.facts.views.importers import SUPPORTED, view
 from tripoint.model import Model
 
 # Squeeze(-1), Conv1d and Expand over a Shape, with the shapes that TensorRT 7.1.3 printed for it
@@ -70,7 +70,7 @@ def build(inputs: str, body: str, opset: int = 11) -> Model:
 
 def see(inputs: str, body: str, opset: int = 11) -> View:
     model = build(inputs, body, opset)
-    return view(model, truth.infer(model.ir).shapes)
+    return view(model, truth.infer(model.ir).shapes, "7.1")
 
 
 def true_shapes(model: Model) -> dict[str, Shape | None]:
@@ -425,7 +425,7 @@ def test_weights_are_not_read() -> None:
     kernel.const_value = ir.ExternalTensor(
         "absent.bin", 0, 432, ir.DataType.FLOAT, shape=ir.Shape([4, 3, 3, 3]), name="w_k"
     )
-    assert view(model, true_shapes(model)).shapes["y"] == (1, 4, 3, 3)
+    assert view(model, true_shapes(model), "7.1").shapes["y"] == (1, 4, 3, 3)
 
 
 def test_unreadable_size_operand_falls_back_to_the_truth() -> None:
@@ -434,7 +434,7 @@ def test_unreadable_size_operand_falls_back_to_the_truth() -> None:
     model.ir.graph.initializers["s"].const_value = ir.ExternalTensor(
         "absent.bin", 0, 16, ir.DataType.INT64, shape=ir.Shape([2]), name="s"
     )
-    seen = view(model, true)
+    seen = view(model, true, "7.1")
     assert seen.shapes["y"] == (3, 4)
     assert "a file that is not there" in seen.refusals[0].reason
 
@@ -458,7 +458,7 @@ def test_deep_graphs_need_no_recursion() -> None:
         current = node.outputs[0]
         nodes.append(node)
     graph = ir.Graph([source], [current], nodes=nodes, opset_imports={"": 11})
-    seen = view(Model(ir.Model(graph, ir_version=8)), {})
+    seen = view(Model(ir.Model(graph, ir_version=8)), {}, "7.1")
     assert len(seen.shapes) == count + 1
     assert seen.shapes[f"t{count - 1}"] == (1, 5)
 
@@ -512,7 +512,7 @@ def chains(draw: st.DrawFn) -> tuple[str, str]:
 def test_no_size_contradicts_the_truth_where_nothing_is_refused(chain: tuple[str, str]) -> None:
     model = build(*chain)
     true = true_shapes(model)
-    seen = view(model, true)
+    seen = view(model, true, "7.1")
     assert seen.refusals == ()
     for name, shape in seen.shapes.items():
         assert len(shape) == len(true[name] or ())

@@ -34,11 +34,11 @@ def start(
         UsageError: If the target is unknown.
         MissingDependencyError: If the target is ``"installed"`` and no TensorRT is.
     """
-    from tripoint.facts.views import importer_v7, installed
+    from tripoint.facts.views import importers, installed
 
     chosen = resolve(target, tensorrt=tensorrt)
     if chosen != INSTALLED:
-        return lambda shapes: importer_v7.view(model, shapes, chosen)
+        return lambda shapes: importers.view(model, shapes, chosen)
     pending = _Pending(lambda: installed.view(model, tensorrt=tensorrt))
     return lambda _: pending.result()
 
@@ -82,7 +82,7 @@ def resolve(target: str | None, *, tensorrt: str | None = None) -> str:
         MissingDependencyError: If it is ``"installed"`` and no TensorRT is.
     """
     from tripoint.engine import bindings
-    from tripoint.facts.views.importer_v7 import SUPPORTED
+    from tripoint.facts.views.importers import SUPPORTED
 
     if target in SUPPORTED:
         return target

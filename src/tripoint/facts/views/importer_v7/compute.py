@@ -8,69 +8,71 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from tripoint.facts.table import Reason, ViewShape
-from tripoint.facts.views.importer_v7 import core
-from tripoint.facts.views.importer_v7.context import KINDS, UNKNOWN, NodeContext, RefusedError
+from tripoint.facts.views.importer import core
+from tripoint.facts.views.importer.context import UNKNOWN, RefusedError
+from tripoint.facts.views.importer_v7 import contagion
+from tripoint.facts.views.importer_v7.context import TYPES, Node
 
 
-def same(node: NodeContext) -> ViewShape:
+def same(node: Node) -> ViewShape:
     """Activation, Unary, Identity, LRN, Scale: the shape of the input."""
     return node.shape(0)
 
 
-def elementwise(node: NodeContext) -> ViewShape:
+def elementwise(node: Node) -> ViewShape:
     """Broadcast of all inputs, per dim where they have one rank."""
     if node.opset < 7 and len({len(node.shape(index)) for index in node.present}) > 1:
         raise RefusedError("does not broadcast below opset 7")
-    return core.aligned_broadcast(node, node.present)
+    return contagion.aligned_broadcast(node, node.present)
 
 
-def where(node: NodeContext) -> ViewShape:
+def where(node: Node) -> ViewShape:
     """A Select layer over three inputs of one type, which must not be BOOL."""
-    kinds = {node.kind(1), node.kind(2)} - {None}
+    kinds = {node.type(1), node.type(2)} - {None}
     if len(kinds) > 1:
         node.refuse("selects only between tensors of one type, so it stops at this Where")
-    return core.aligned_broadcast(node, (0, 1, 2))
+    return contagion.aligned_broadcast(node, (0, 1, 2))
 
 
-def cast(node: NodeContext) -> ViewShape:
+def cast(node: Node) -> ViewShape:
     """An identity layer to a type that TensorRT 7.x has."""
     target = ir.DataType(node.attribute_int("to", 0))
-    if target not in KINDS:
+    if target not in TYPES:
         node.refuse(f"casts to no {target.name}, so it stops here")
     return node.shape(0)
 
 
-def clip(node: NodeContext) -> ViewShape:
+def clip(node: Node) -> ViewShape:
     """An activation; since opset 11 its bounds must be constants."""
     if node.opset >= 11 and any(not node.is_weights(index) for index in node.present[1:]):
         node.refuse("takes the bounds of Clip only as constants, so it stops here")
     return node.shape(0)
 
 
-def dropout(node: NodeContext) -> list[ViewShape]:
+def dropout(node: Node) -> list[ViewShape]:
     """An identity; its mask is refused since opset 10."""
     if len(node.onnx.outputs) > 1 and node.opset >= 10:
         node.refuse("has no mask output of Dropout since opset 10, so it stops here")
     return [node.shape(0)] * len(node.onnx.outputs)
 
 
-def quantize(node: NodeContext) -> ViewShape:
+def quantize(node: Node) -> ViewShape:
     """A scale layer with constant scale and zero point."""
     if not (node.is_weights(1) and node.is_weights(2)):
         node.refuse(f"needs a constant scale and zero point for {node.op}, so it stops here")
     return node.shape(0)
 
 
-def batch_normalization(node: NodeContext) -> ViewShape:
+def batch_normalization(node: Node) -> ViewShape:
     """A scale layer; rank 3 is unsqueezed and squeezed."""
     dims = node.shape(0)
-    folded = all(node.is_weights(i) and node.kind(i) == "FLOAT" for i in range(1, 5))
+    folded = all(node.is_weights(i) and node.type(i) == "FLOAT" for i in range(1, 5))
     if len(dims) == 3 and folded and not core.is_known(dims):
         return node.contaminated(0, 3)
     return dims
 
 
-def instance_normalization(node: NodeContext) -> ViewShape:
+def instance_normalization(node: Node) -> ViewShape:
     """A plugin that takes no dynamic input."""
     dims = node.shape(0)
     if not (node.is_weights(1) and node.is_weights(2)):
@@ -80,7 +82,7 @@ def instance_normalization(node: NodeContext) -> ViewShape:
     return dims
 
 
-def conv(node: NodeContext) -> ViewShape:
+def conv(node: Node) -> ViewShape:
     """Per dim; rank 3 is unsqueezed to rank 4 and squeezed, which needs all dims known."""
     dims, kernel = node.shape(0), node.shape(1)
     if node.is_weights(0):
@@ -96,7 +98,7 @@ def conv(node: NodeContext) -> ViewShape:
     return (dims[0], kernel[0], *core.window(node, dims[2:], kernel[2:]))
 
 
-def conv_transpose(node: NodeContext) -> ViewShape:
+def conv_transpose(node: Node) -> ViewShape:
     """As :func:`conv`, with constant weights only."""
     dims, kernel = node.shape(0), node.shape(1)
     if any(not node.is_weights(index) for index in node.present[1:]):
@@ -108,14 +110,14 @@ def conv_transpose(node: NodeContext) -> ViewShape:
     return (dims[0], channels, *core.deconvolution(node, dims[2:], kernel[2:]))
 
 
-def _check_spatial(node: NodeContext, dims: ViewShape, kernel: ViewShape) -> None:
+def _check_spatial(node: Node, dims: ViewShape, kernel: ViewShape) -> None:
     if len(dims) != len(kernel) or not 3 <= len(dims) <= 5:
         raise RefusedError(
             f"imports no {node.op} of {core.printed(dims)} with weights {core.printed(kernel)}"
         )
 
 
-def pool(node: NodeContext) -> list[ViewShape]:
+def pool(node: Node) -> list[ViewShape]:
     """Per dim; rank 3 is unsqueezed to rank 4 and squeezed, which needs all dims known."""
     dims = node.shape(0)
     kernel = node.attribute_ints("kernel_shape") or ()
@@ -131,13 +133,13 @@ def pool(node: NodeContext) -> list[ViewShape]:
     return [(*dims[:2], *core.window(node, dims[2:], kernel))] * outputs
 
 
-def global_pool(node: NodeContext) -> ViewShape:
+def global_pool(node: Node) -> ViewShape:
     """A Reduce layer over the spatial axes: 1 even where the input is -1."""
     dims = node.shape(0)
     return (*dims[:2], *(1,) * len(dims[2:]))
 
 
-def reduce(node: NodeContext) -> ViewShape:
+def reduce(node: Node) -> ViewShape:
     """Per dim. The axes are an attribute; an input is not looked at."""
     rank = len(node.shape(0))
     axes = node.attribute_ints("axes")
@@ -157,7 +159,7 @@ def reduce(node: NodeContext) -> ViewShape:
     return tuple(dim for axis, dim in enumerate(node.shape(0)) if axis not in gone)
 
 
-def softmax(node: NodeContext) -> ViewShape:
+def softmax(node: Node) -> ViewShape:
     """Flattened to a matrix and back, in the meaning of opset 12 and earlier."""
     dims = node.shape(0)
     axis = node.axis(node.attribute_int("axis", 1), len(dims))
@@ -171,7 +173,7 @@ def softmax(node: NodeContext) -> ViewShape:
     return dims if core.is_known(dims) else node.contaminated(0, len(dims))
 
 
-def arg(node: NodeContext) -> ViewShape:
+def arg(node: Node) -> ViewShape:
     """A TopK layer, squeezed without ``keepdims``."""
     dims = node.shape(0)
     axis = node.axis(node.attribute_int("axis", 0), len(dims))
@@ -181,7 +183,7 @@ def arg(node: NodeContext) -> ViewShape:
     return rest if core.is_known(rest) else node.contaminated(0, len(rest))
 
 
-def top_k(node: NodeContext) -> list[ViewShape]:
+def top_k(node: Node) -> list[ViewShape]:
     """Per dim with a constant k."""
     dims = node.shape(0)
     axis = node.axis(node.attribute_int("axis", -1), len(dims))
@@ -193,7 +195,7 @@ def top_k(node: NodeContext) -> list[ViewShape]:
     return [(*dims[:axis], k[0], *dims[axis + 1 :])] * 2
 
 
-def mat_mul(node: NodeContext) -> ViewShape:
+def mat_mul(node: Node) -> ViewShape:
     """A MatrixMultiply layer, or FullyConnected for a matrix and a constant matrix."""
     a, b = node.shape(0), node.shape(1)
     if len(a) == len(b) == 2 and node.is_weights(1) and not node.is_weights(0):
@@ -215,7 +217,7 @@ def mat_mul(node: NodeContext) -> ViewShape:
     return result
 
 
-def gemm(node: NodeContext) -> ViewShape:
+def gemm(node: Node) -> ViewShape:
     """A MatrixMultiply layer; A loses trailing ones, and more than two dims are flattened."""
     a, b = node.shape(0), node.shape(1)
     while len(a) > 1 and a[-1] == 1:
@@ -232,20 +234,20 @@ def gemm(node: NodeContext) -> ViewShape:
     product = (*a[:-1], b[1])
     if not node.has(2):
         return product
-    return core.broadcast_named(node, [(node.name(0), product), (node.name(2), node.shape(2))])
+    return contagion.broadcast_named(node, [(node.name(0), product), (node.name(2), node.shape(2))])
 
 
-def recurrent(node: NodeContext) -> list[ViewShape]:
+def recurrent(node: Node) -> list[ViewShape]:
     """All -1: the gates are slices whose size is a tensor even where all is static."""
     node.reason = Reason(
-        f"TensorRT {node.network.version} cuts the gates of {node.op} with a size that is a "
+        f"{node.network.version} cuts the gates of {node.op} with a size that is a "
         "tensor, and evaluates none while the network is built, so every dim is -1",
         (node.name(0),),
     )
     return [(UNKNOWN,) * rank for rank in (4, 3, 3)][: len(node.onnx.outputs)]
 
 
-def loop(node: NodeContext) -> list[ViewShape]:
+def loop(node: Node) -> list[ViewShape]:
     """State keeps its initial dims; the length of a scan output is a tensor."""
     first = 2 if node.op == "Loop" else 0
     last = len(node.onnx.inputs) - node.attribute_int("num_scan_inputs", 0)
@@ -253,23 +255,23 @@ def loop(node: NodeContext) -> list[ViewShape]:
     return [*states, *(_scan_output(node, name) for name in _names(node)[len(states) :])]
 
 
-def _names(node: NodeContext) -> list[str]:
+def _names(node: Node) -> list[str]:
     return [value.name or "" for value in node.onnx.outputs]
 
 
-def _scan_output(node: NodeContext, name: str) -> ViewShape:
+def _scan_output(node: Node, name: str) -> ViewShape:
     true = node.network.truth.get(name)
     if not true:
         raise RefusedError(f"computes `{name}` in a nested graph")
     node.reason = Reason(
-        f"the length of the scan output `{name}` is a tensor in TensorRT {node.network.version}, "
+        f"the length of the scan output `{name}` is a tensor in {node.network.version}, "
         "so it is -1",
         (),
     )
     return (UNKNOWN, *(dim if isinstance(dim, int) else UNKNOWN for dim in true[1:]))
 
 
-def if_(node: NodeContext) -> list[ViewShape]:
+def if_(node: Node) -> list[ViewShape]:
     """One branch where the condition is a constant, else refused."""
     if not node.is_weights(0):
         raise RefusedError("takes the condition of If only as a constant")

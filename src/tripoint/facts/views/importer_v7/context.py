@@ -1,22 +1,15 @@
-"""What an operator's importer sees: the network so far, and the node that is being imported."""
+"""The node that a 7.x importer sees: what makes a shape unknown there."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from tripoint.facts.table import Reason, Refusal, Shape, ViewShape
+from tripoint.facts.table import Reason, ViewShape
+from tripoint.facts.views.importer.context import UNKNOWN, NodeContext
 
-UNKNOWN = -1
-"""How TensorRT prints a dim that it does not know."""
-
-LARGEST_VECTOR = 64
-"""Longest constant whose values are read; a shape has at most 8 dims."""
-
-KINDS: Mapping[ir.DataType, str] = {
+TYPES: Mapping[ir.DataType, str] = {
     ir.DataType.BOOL: "BOOL",
     ir.DataType.INT8: "INT8",
     ir.DataType.INT32: "INT32",
@@ -26,213 +19,9 @@ KINDS: Mapping[ir.DataType, str] = {
 }
 """TensorRT 7.x type by ONNX element type; it has no others."""
 
-_INT32 = (-(2**31), 2**31 - 1)
 
-
-def dims_of(tensor: ir.TensorProtocol) -> ViewShape:
-    """Shape of a constant, without its data."""
-    return tuple(tensor.shape.numpy())
-
-
-class RefusedError(Exception):
-    """The node cannot be imported; the text continues "TensorRT 7.x ..."."""
-
-
-@dataclass
-class Network:
-    """The state of one import, filled in graph order.
-
-    Args:
-        version: Version of the importer.
-        opset: Version of the default operator set of the model.
-        truth: True shape by tensor name.
-        shapes: Shape that TensorRT prints, by tensor name, weights included.
-        weights: Constants whose values the parser still has. Any node but ``Transpose`` turns
-            them into a layer, behind which the parser has lost the values.
-        kinds: TensorRT type by tensor name, where known.
-        reasons: Why a tensor has a -1 that its inputs do not have.
-        refusals: What would stop this version, or mislead it.
-    """
-
-    version: str
-    opset: int
-    truth: Mapping[str, Shape | None]
-    shapes: dict[str, ViewShape] = field(default_factory=dict)
-    weights: dict[str, ir.TensorProtocol] = field(default_factory=dict)
-    kinds: dict[str, str] = field(default_factory=dict)
-    reasons: dict[str, Reason] = field(default_factory=dict)
-    refusals: list[Refusal] = field(default_factory=list)
-
-    def add_weights(self, name: str, tensor: ir.TensorProtocol) -> None:
-        """Register an initializer or a ``Constant``."""
-        self.weights[name] = tensor
-        self.shapes[name] = dims_of(tensor)
-        if tensor.dtype in KINDS:
-            self.kinds[name] = KINDS[tensor.dtype]
-
-    def contradicts(self, name: str) -> bool:
-        """Whether the rank or a size that TensorRT prints is not the true one."""
-        seen, true = self.shapes.get(name), self.truth.get(name)
-        if seen is None or true is None:
-            return False
-        if len(seen) != len(true):
-            return True
-        return any(
-            isinstance(dim, int) and size not in (UNKNOWN, dim)
-            for size, dim in zip(seen, true, strict=True)
-        )
-
-    def lost(self, name: str) -> bool:
-        """Whether TensorRT prints -1 for a dim that is an integer."""
-        seen, true = self.shapes.get(name), self.truth.get(name)
-        if seen is None or true is None or len(seen) != len(true):
-            return False
-        pairs = zip(seen, true, strict=True)
-        return any(size == UNKNOWN and isinstance(dim, int) for size, dim in pairs)
-
-
-@dataclass
-class NodeContext:
-    """The node that is being imported.
-
-    Args:
-        onnx: The ONNX node.
-        network: The network so far.
-        reason: Why an output has a -1 that the inputs do not have.
-        kept: Weights that the output still is, for ``Constant`` and ``Transpose``.
-    """
-
-    onnx: ir.Node
-    network: Network
-    reason: Reason | None = None
-    kept: ir.TensorProtocol | None = None
-
-    @property
-    def op(self) -> str:
-        """Operator type. The 7.x parser does not look at the domain."""
-        return self.onnx.op_type
-
-    @property
-    def opset(self) -> int:
-        """Version of the default operator set."""
-        return self.network.opset
-
-    @property
-    def present(self) -> tuple[int, ...]:
-        """Positions of the inputs that are not left out."""
-        return tuple(
-            i for i, value in enumerate(self.onnx.inputs) if value is not None and value.name
-        )
-
-    def has(self, index: int) -> bool:
-        """Whether an input is given."""
-        value = self.onnx.inputs[index] if index < len(self.onnx.inputs) else None
-        return value is not None and bool(value.name)
-
-    def name(self, index: int) -> str:
-        """Name of an input.
-
-        Raises:
-            RefusedError: If it is left out.
-        """
-        value = self.onnx.inputs[index] if index < len(self.onnx.inputs) else None
-        if value is None or not value.name:
-            raise RefusedError(f"needs input {index} of {self.op}, which is left out")
-        return value.name
-
-    def shape(self, index: int) -> ViewShape:
-        """Shape of an input as TensorRT sees it.
-
-        Raises:
-            RefusedError: If not even its rank is known.
-        """
-        name = self.name(index)
-        if name not in self.network.shapes:
-            raise RefusedError(f"never reaches {self.op}, since the rank of `{name}` is unknown")
-        return self.network.shapes[name]
-
-    def true_shape(self, index: int) -> Shape | None:
-        """True shape of an input; None if its rank is unknown."""
-        name = self.name(index)
-        if name in self.network.weights:
-            return self.network.shapes[name]
-        return self.network.truth.get(name)
-
-    def kind(self, index: int) -> str | None:
-        """TensorRT type of an input; None if it is left out or not known."""
-        return self.network.kinds.get(self.name(index)) if self.has(index) else None
-
-    def is_weights(self, index: int) -> bool:
-        """Whether the parser still has the values of an input."""
-        return self.has(index) and self.name(index) in self.network.weights
-
-    def ints(self, index: int) -> tuple[int, ...] | None:
-        """Values of an input as a shape vector, as INT32; None if it is a run-time tensor.
-
-        Raises:
-            RefusedError: If the parser has the values, but they are no vector that we can read.
-        """
-        if not self.is_weights(index):
-            return None
-        low, high = _INT32
-        return tuple(min(max(int(value), low), high) for value in self._values(index))
-
-    def floats(self, index: int) -> tuple[float, ...] | None:
-        """Values of a short vector; None if it is a run-time tensor.
-
-        Raises:
-            RefusedError: As :meth:`ints`.
-        """
-        if not self.is_weights(index):
-            return None
-        return tuple(float(value) for value in self._values(index))
-
-    def _values(self, index: int) -> Sequence[float]:
-        name = self.name(index)
-        dims = self.network.shapes[name]
-        if len(dims) > 1 or math.prod(dims) > LARGEST_VECTOR:
-            raise RefusedError(f"takes a scalar or a vector for `{name}` of {self.op}")
-        try:
-            tensor = self.network.weights[name]
-            values: Sequence[float] = tensor.numpy().reshape(-1).tolist()
-        except OSError as error:
-            raise RefusedError(f"reads `{name}` from a file that is not there") from error
-        return values
-
-    def axis(self, axis: int, rank: int) -> int:
-        """An axis counted from the front.
-
-        Raises:
-            RefusedError: If it is out of range.
-        """
-        if not -rank <= axis < rank:
-            raise RefusedError(f"takes no axis {axis} of a tensor of rank {rank} for {self.op}")
-        return axis % rank
-
-    def attribute_ints(self, name: str) -> tuple[int, ...] | None:
-        """An attribute that is a list of integers; None if it is absent."""
-        values = self.onnx.attributes.get_ints(name)
-        return None if values is None else tuple(values)
-
-    def attribute_int(self, name: str, default: int) -> int:
-        """An attribute that is an integer."""
-        return self.onnx.attributes.get_int(name, default)
-
-    def attribute_text(self, name: str, default: str) -> str:
-        """An attribute that is a string."""
-        return self.onnx.attributes.get_string(name, default)
-
-    def refuse(self, text: str) -> None:
-        """Note that this version stops here or reads the node differently, and go on.
-
-        Args:
-            text: Continues the sentence "TensorRT 7.x ...".
-        """
-        where = self.onnx.name or next(
-            (value.name for value in self.onnx.outputs if value.name), ""
-        )
-        sentence = f"TensorRT {self.network.version} {text}"
-        self.network.refusals.append(Refusal(where or "", self.op, sentence))
+class Node(NodeContext):
+    """The node that is being imported."""
 
     def contaminated(self, index: int, rank: int) -> ViewShape:
         """All -1, since the parser computes sizes as one vector that an unknown dim spoils."""
@@ -244,7 +33,7 @@ class NodeContext:
         listed = " or ".join(f"`{name}`" for name in names)
         self.reason = Reason(
             f"one unknown dim of {listed} makes the whole shape of {self.op} unknown "
-            f"in TensorRT {self.network.version}",
+            f"in {self.network.version}",
             tuple(names),
         )
 
@@ -252,7 +41,7 @@ class NodeContext:
         """Note an input whose unknown dims leave the -1 of a ``Reshape`` unsolved."""
         name = self.name(index)
         self.reason = Reason(
-            f"TensorRT {self.network.version} cannot solve the -1 in the size operand "
+            f"{self.network.version} cannot solve the -1 in the size operand "
             f"while a dim of `{name}` is unknown",
             (name,),
         )
@@ -262,7 +51,7 @@ class NodeContext:
         names = tuple(self.name(index) for index in operands)
         version = self.network.version
         self.reason = Reason(
-            f"{self._describe(operands)}, and TensorRT {version} evaluates no size operand "
+            f"{self._describe(operands)}, and {version} evaluates no size operand "
             f"while the network is built, so every dim is -1",
             names,
         )

@@ -11,19 +11,14 @@ import math
 import onnx_ir as ir
 
 from tripoint.facts.table import ViewShape
-from tripoint.facts.views.importer_v7 import core
-from tripoint.facts.views.importer_v7.context import (
-    KINDS,
-    UNKNOWN,
-    NodeContext,
-    RefusedError,
-    dims_of,
-)
+from tripoint.facts.views.importer import core
+from tripoint.facts.views.importer.context import UNKNOWN, RefusedError, dims_of
+from tripoint.facts.views.importer_v7.context import TYPES, Node
 
 _INT32_MIN = -(2**31)
 
 
-def constant(node: NodeContext) -> ViewShape:
+def constant(node: Node) -> ViewShape:
     """Stays weights. Only the attribute ``value`` is read."""
     attribute = node.onnx.attributes.get("value")
     if attribute is not None and attribute.type == ir.AttributeType.TENSOR:
@@ -33,13 +28,13 @@ def constant(node: NodeContext) -> ViewShape:
         tensor = ir.convenience.get_const_tensor(node.onnx.outputs[0])
     if tensor is None:
         raise RefusedError("knows no constants but tensors")
-    if tensor.dtype not in KINDS:
+    if tensor.dtype not in TYPES:
         node.refuse(f"has no type for a constant of {tensor.dtype.name}, so it stops here")
     node.kept = tensor
     return dims_of(tensor)
 
 
-def transpose(node: NodeContext) -> ViewShape:
+def transpose(node: Node) -> ViewShape:
     """Per dim. Weights stay weights where they are a matrix, others are refused."""
     dims = node.shape(0)
     perm = node.attribute_ints("perm") or tuple(reversed(range(len(dims))))
@@ -47,12 +42,12 @@ def transpose(node: NodeContext) -> ViewShape:
         raise RefusedError(f"cannot permute a tensor of rank {len(dims)} with {perm}")
     if node.is_weights(0):
         node.kept = node.network.weights[node.name(0)]
-        if perm != (1, 0) or node.kind(0) not in ("FLOAT", "HALF"):
+        if perm != (1, 0) or node.type(0) not in ("FLOAT", "HALF"):
             node.refuse(f"transposes only float matrices among constants, not `{node.name(0)}`")
     return tuple(dims[axis] for axis in perm)
 
 
-def shape_of(node: NodeContext) -> ViewShape:
+def shape_of(node: Node) -> ViewShape:
     """The rank of the input; a layer, so the parser does not know the values."""
     rank = len(node.shape(0))
     start, end = node.attribute_int("start", 0), node.attribute_int("end", rank)
@@ -61,13 +56,13 @@ def shape_of(node: NodeContext) -> ViewShape:
     return (rank,)
 
 
-def size(node: NodeContext) -> ViewShape:
+def size(node: Node) -> ViewShape:
     """A scalar."""
     node.shape(0)
     return ()
 
 
-def expand(node: NodeContext) -> ViewShape:
+def expand(node: Node) -> ViewShape:
     """A slice of stride 0 whose size is ``max(a, b) * min(a, b, 1)`` over both shapes."""
     dims, length = node.shape(0), _length(node, 1)
     rank = max(len(dims), length)
@@ -82,17 +77,20 @@ def expand(node: NodeContext) -> ViewShape:
     return tuple(max(a, b) * min(a, b, 1) for a, b in pairs)
 
 
-def reshape(node: NodeContext) -> ViewShape:
+def reshape(node: Node) -> ViewShape:
     """Static dims where the parser has the values of the size operand, else all -1."""
     target = node.attribute_ints("shape") if node.opset < 5 else node.ints(1)
     if target is None:
         return node.opaque([1], _length(node, 1))
     if 0 in target and node.attribute_int("allowzero", 0):
         node.refuse("silently ignores `allowzero` of Reshape and copies the dim for a 0")
-    return core.reshape(node, target)
+    result = core.reshape(node.shape(0), target)
+    if UNKNOWN in target and UNKNOWN in result:
+        node.unsolved(0)
+    return result
 
 
-def flatten(node: NodeContext) -> ViewShape:
+def flatten(node: Node) -> ViewShape:
     """To a matrix; rank 1 and 2 are returned as they are, whatever the axis."""
     dims = node.shape(0)
     axis = node.axis(node.attribute_int("axis", 1), len(dims))
@@ -103,7 +101,7 @@ def flatten(node: NodeContext) -> ViewShape:
     return math.prod(dims[:axis]), math.prod(dims[axis:])
 
 
-def _axes(node: NodeContext) -> tuple[int, ...] | None:
+def _axes(node: Node) -> tuple[int, ...] | None:
     """Axes of Squeeze and Unsqueeze, which 7.x reads from the attribute only."""
     axes = node.attribute_ints("axes")
     if axes is not None:
@@ -118,7 +116,7 @@ def _axes(node: NodeContext) -> tuple[int, ...] | None:
     return None
 
 
-def squeeze(node: NodeContext) -> ViewShape:
+def squeeze(node: Node) -> ViewShape:
     """Needs to know the dims that stay."""
     dims, axes = node.shape(0), _axes(node)
     if axes is None:
@@ -133,7 +131,7 @@ def squeeze(node: NodeContext) -> ViewShape:
     return rest if core.is_known(rest) else node.contaminated(0, len(rest))
 
 
-def unsqueeze(node: NodeContext) -> ViewShape:
+def unsqueeze(node: Node) -> ViewShape:
     """Needs to know all dims."""
     dims, axes = node.shape(0), _axes(node)
     if axes is None:
@@ -146,14 +144,14 @@ def unsqueeze(node: NodeContext) -> ViewShape:
     return tuple(1 if axis in added else next(rest) for axis in range(rank))
 
 
-def concat(node: NodeContext) -> ViewShape:
+def concat(node: Node) -> ViewShape:
     """Per dim. Constants become layers."""
     shapes = [node.shape(index) for index in node.present]
     axis = node.axis(node.attribute_int("axis", 1), len(shapes[0]))
     return core.concatenate(shapes, axis)
 
 
-def gather(node: NodeContext) -> ViewShape:
+def gather(node: Node) -> ViewShape:
     """Per dim."""
     dims, index = node.shape(0), node.shape(1)
     axis = node.axis(node.attribute_int("axis", 0), len(dims))
@@ -162,15 +160,15 @@ def gather(node: NodeContext) -> ViewShape:
     return (*dims[:axis], *index, *dims[axis + 1 :])
 
 
-def constant_of_shape(node: NodeContext) -> ViewShape:
+def constant_of_shape(node: Node) -> ViewShape:
     """Always all -1: the size is a tensor even where it is constant."""
     return node.opaque([0], _length(node, 0))
 
 
-def range_(node: NodeContext) -> ViewShape:
+def range_(node: Node) -> ViewShape:
     """Known where start, limit and delta are weights."""
     operands = [index for index in range(3) if not node.is_weights(index)]
-    floating = node.kind(0) in ("FLOAT", "HALF")
+    floating = node.type(0) in ("FLOAT", "HALF")
     if operands:
         if floating:
             node.refuse("takes FLOAT operands of Range only as constants, so it stops here")
@@ -183,7 +181,7 @@ def range_(node: NodeContext) -> ViewShape:
     return (max(math.ceil((limit - start) / delta), 0),)
 
 
-def tile(node: NodeContext) -> ViewShape:
+def tile(node: Node) -> ViewShape:
     """Known where the repeats are weights and all dims are known."""
     dims, repeats = node.shape(0), node.ints(1)
     if repeats is None:
@@ -195,7 +193,7 @@ def tile(node: NodeContext) -> ViewShape:
     return tuple(dim * count for dim, count in zip(dims, repeats, strict=True))
 
 
-def slice_(node: NodeContext) -> ViewShape:
+def slice_(node: Node) -> ViewShape:
     """Known where all operands are weights and all dims are known."""
     dims = node.shape(0)
     if node.opset < 10:
@@ -237,7 +235,7 @@ def _slice_size(dim: int, start: int, end: int, step: int, plain: bool) -> int:
     return -((first - last) // step) + (end == _INT32_MIN)
 
 
-def split(node: NodeContext) -> list[ViewShape]:
+def split(node: Node) -> list[ViewShape]:
     """Sizes from the attribute or equal ones; the input of opset 13 is never read."""
     dims = node.shape(0)
     count = len(node.onnx.outputs)
@@ -254,7 +252,7 @@ def split(node: NodeContext) -> list[ViewShape]:
     return [(*dims[:axis], part, *dims[axis + 1 :]) for part in sizes]
 
 
-def depth_to_space(node: NodeContext) -> ViewShape:
+def depth_to_space(node: Node) -> ViewShape:
     """Two reshapes of a tensor of rank 4."""
     block = node.attribute_int("blocksize", 1)
     n, c, h, w = _nchw(node)
@@ -263,7 +261,7 @@ def depth_to_space(node: NodeContext) -> ViewShape:
     return n, c // (block * block), h * block, w * block
 
 
-def space_to_depth(node: NodeContext) -> ViewShape:
+def space_to_depth(node: Node) -> ViewShape:
     """Two reshapes of a tensor of rank 4."""
     block = node.attribute_int("blocksize", 1)
     n, c, h, w = _nchw(node)
@@ -272,7 +270,7 @@ def space_to_depth(node: NodeContext) -> ViewShape:
     return n, c * block * block, h // block, w // block
 
 
-def _nchw(node: NodeContext) -> tuple[int, int, int, int]:
+def _nchw(node: Node) -> tuple[int, int, int, int]:
     dims = node.shape(0)
     if len(dims) != 4:
         raise RefusedError(f"imports {node.op} only for rank 4, not {len(dims)}")
@@ -280,7 +278,7 @@ def _nchw(node: NodeContext) -> tuple[int, int, int, int]:
     return n, c, h, w
 
 
-def pad(node: NodeContext) -> ViewShape:
+def pad(node: Node) -> ViewShape:
     """Zeros on the last two axes; a tensor of lower rank is unsqueezed to rank 4."""
     dims = node.shape(0)
     rank = len(dims)
@@ -307,7 +305,7 @@ def pad(node: NodeContext) -> ViewShape:
 _RESIZE_TRANSFORMS = ("asymmetric", "align_corners", "half_pixel", "pytorch_half_pixel")
 
 
-def resize(node: NodeContext) -> ViewShape:
+def resize(node: Node) -> ViewShape:
     """All -1 with sizes, even constant ones; per dim with constant scales."""
     dims = node.shape(0)
     mode = node.attribute_text("mode", "nearest")
@@ -324,7 +322,7 @@ def resize(node: NodeContext) -> ViewShape:
     return _scaled(node, 1 if node.opset < 11 else 2, linear=mode == "linear")
 
 
-def upsample(node: NodeContext) -> ViewShape:
+def upsample(node: Node) -> ViewShape:
     """Per dim with scales that are constant or an attribute."""
     mode = node.attribute_text("mode", "nearest")
     if node.opset >= 9:
@@ -333,14 +331,14 @@ def upsample(node: NodeContext) -> ViewShape:
     return _scale_dims(node, tuple(scales), linear=mode == "linear")
 
 
-def _scaled(node: NodeContext, index: int, *, linear: bool) -> ViewShape:
+def _scaled(node: Node, index: int, *, linear: bool) -> ViewShape:
     scales = node.floats(index)
     if scales is None:
         raise RefusedError(f"takes the scales of {node.op} only as a constant")
     return _scale_dims(node, scales, linear=linear)
 
 
-def _scale_dims(node: NodeContext, scales: tuple[float, ...], *, linear: bool) -> ViewShape:
+def _scale_dims(node: Node, scales: tuple[float, ...], *, linear: bool) -> ViewShape:
     dims = node.shape(0)
     if len(scales) != len(dims):
         raise RefusedError(f"needs {len(dims)} scales for this {node.op}, not {len(scales)}")
@@ -350,18 +348,18 @@ def _scale_dims(node: NodeContext, scales: tuple[float, ...], *, linear: bool) -
     return tuple(dim if dim == UNKNOWN else math.floor(dim * scale) for dim, scale in pairs)
 
 
-def random_uniform(node: NodeContext) -> ViewShape:
+def random_uniform(node: Node) -> ViewShape:
     """The shape is an attribute."""
     return node.attribute_ints("shape") or ()
 
 
-def random_uniform_like(node: NodeContext) -> ViewShape:
+def random_uniform_like(node: Node) -> ViewShape:
     """A fill layer of the input's shape."""
     dims = node.shape(0)
     return dims if core.is_known(dims) else node.contaminated(0, len(dims))
 
 
-def _length(node: NodeContext, index: int) -> int:
+def _length(node: Node, index: int) -> int:
     """Length of a shape vector.
 
     Raises:

@@ -1,41 +1,16 @@
-"""What the importer of each version does, as a table: a version is its operators.
+"""What the importer of each 7.x version does, as a table: a version is its operators.
 
-A further version is written as the differences from one that is here, for instance
-``{**_V7_1, "MatMul": compute.mat_mul_without_fully_connected}``.
+A further version is written as the differences from one that is here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from tripoint.facts.table import ViewShape
-from tripoint.facts.views.importer_v7 import compute, shaping
-from tripoint.facts.views.importer_v7.context import NodeContext
-
-Importer = Callable[[NodeContext], ViewShape | list[ViewShape]]
-"""Shape of the output, or of each output."""
-
-UNARY = frozenset(
-    (
-        *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf"),
-        *("Exp", "Floor", "Log", "Neg", "Reciprocal", "Sin", "Sinh", "Sqrt", "Tan"),
-    )
-)
-ACTIVATIONS = frozenset(
-    (
-        *("Elu", "HardSigmoid", "LeakyRelu", "ParametricSoftplus", "Relu", "ScaledTanh", "Selu"),
-        *("Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"),
-    )
-)
-ARITHMETIC = frozenset(
-    ("Add", "Div", "Equal", "Greater", "Less", "Max", "Mean", "Min", "Mul", "Sub", "Sum")
-)
-REDUCTIONS = frozenset(
-    (
-        *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean"),
-        *("ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"),
-    )
-)
+from tripoint.facts.views.importer.context import Importer, Version
+from tripoint.facts.views.importer.families import ACTIVATIONS, ARITHMETIC, REDUCTIONS, UNARY
+from tripoint.facts.views.importer_v7 import compute, shaping, types
+from tripoint.facts.views.importer_v7.context import TYPES, Node
 
 _V7_1: Mapping[str, Importer] = {
     **dict.fromkeys(UNARY | ACTIVATIONS, compute.same),
@@ -98,5 +73,18 @@ _V7_1: Mapping[str, Importer] = {
     "Where": compute.where,
 }
 
-VERSIONS: Mapping[str, Mapping[str, Importer]] = {"7.1": _V7_1}
-"""Importer by operator, by version."""
+
+def _version(name: str, importers: Mapping[str, Importer]) -> Version:
+    return Version(
+        name=name,
+        importers=importers,
+        types=TYPES,
+        node=Node,
+        check=types.check,
+        output_type=types.of_output,
+        nameless_dim=0,
+    )
+
+
+VERSIONS = (_version("7.1", _V7_1),)
+"""Oldest first."""

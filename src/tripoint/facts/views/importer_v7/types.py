@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from tripoint.facts.views.importer_v7.context import KINDS, NodeContext
-from tripoint.facts.views.importer_v7.versions import ACTIVATIONS, ARITHMETIC, UNARY, VERSIONS
+from tripoint.facts.views.importer.context import NodeContext
+from tripoint.facts.views.importer.families import ACTIVATIONS, ARITHMETIC, UNARY
+from tripoint.facts.views.importer_v7.context import TYPES
 
 _BOOL = frozenset({"BOOL"})
 _INT32 = frozenset({"INT32"})
-_OTHERS = frozenset(KINDS.values()) - _BOOL
+_OTHERS = frozenset(TYPES.values()) - _BOOL
 
 _REFUSED: Mapping[str, tuple[frozenset[str], tuple[int, ...] | None]] = {
     **dict.fromkeys(UNARY | ACTIVATIONS | {"Clip", "Resize", "Upsample"}, (_BOOL | _INT32, (0,))),
@@ -42,7 +43,7 @@ _NESTED = frozenset({"If", "Loop", "Scan"})
 def check(node: NodeContext) -> None:
     """Note each input type that the operator does not take."""
     kinds, inputs = _REFUSED.get(node.op, (frozenset(), ()))
-    found = {node.kind(index) for index in (node.present if inputs is None else inputs)}
+    found = {node.type(index) for index in (node.present if inputs is None else inputs)}
     for kind in sorted(kinds & found):
         note = " (and INT64 becomes INT32)" if kind == "INT32" else ""
         node.refuse(f"takes no {kind} input for {node.op}{note}, so it stops here")
@@ -52,16 +53,16 @@ def of_output(node: NodeContext, index: int) -> str | None:
     """TensorRT type of an output; None if it is not known."""
     declared = node.onnx.outputs[index].dtype
     if declared is not None:
-        return KINDS.get(declared)
+        return TYPES.get(declared)
     if node.op == "Cast":
-        return KINDS.get(ir.DataType(node.attribute_int("to", 0)))
+        return TYPES.get(ir.DataType(node.attribute_int("to", 0)))
     if node.kept is not None:
-        return KINDS.get(node.kept.dtype)
+        return TYPES.get(node.kept.dtype)
     if node.op == "ConstantOfShape":
         filled = node.onnx.attributes.get_tensor("value")
-        return KINDS.get(filled.dtype if filled is not None else ir.DataType.FLOAT)
+        return TYPES.get(filled.dtype if filled is not None else ir.DataType.FLOAT)
     if node.op == "TopK" and index == 1:
         return "INT32"
-    if node.op in _NESTED or node.op not in VERSIONS[node.network.version]:
+    if node.op in _NESTED or node.op not in node.network.version.importers:
         return None
-    return _RESULTS.get(node.op) or node.kind(1 if node.op == "Where" else 0)
+    return _RESULTS.get(node.op) or node.type(1 if node.op == "Where" else 0)

@@ -1,4 +1,4 @@
-"""Rules of the 7.x core library: the shape of a layer from the shapes of its inputs."""
+"""Rules of the core library: the shape of a layer from the shapes of its inputs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from tripoint.facts.table import ViewShape
-from tripoint.facts.views.importer_v7.context import UNKNOWN, NodeContext, RefusedError
+from tripoint.facts.views.importer.context import UNKNOWN, NodeContext, RefusedError
 
 
 def is_known(shape: ViewShape) -> bool:
@@ -43,34 +43,6 @@ def _broadcast_dim(a: int, b: int) -> int:
         # The other can only be 1 or equal, so the result is known unless that is 1 or 0.
         return max(a, b) if max(a, b) > 1 else UNKNOWN
     raise RefusedError(f"cannot broadcast a dim of {a} with one of {b}")
-
-
-def aligned_broadcast(node: NodeContext, operands: Sequence[int]) -> ViewShape:
-    """Broadcast inputs of any rank.
-
-    The parser gives operands of lower rank leading ones by a reshape, which loses all of
-    their dims as soon as one is unknown.
-
-    Raises:
-        RefusedError: If sizes do not fit together.
-    """
-    named = [(node.name(index), node.shape(index)) for index in operands]
-    return broadcast_named(node, named)
-
-
-def broadcast_named(node: NodeContext, operands: Sequence[tuple[str, ViewShape]]) -> ViewShape:
-    """As :func:`aligned_broadcast`, for shapes that are not all inputs as they stand."""
-    rank = max(len(shape) for _, shape in operands)
-    per_dim = broadcast([align(shape, rank) for _, shape in operands])
-    spoilt = {name for name, shape in operands if len(shape) < rank and not is_known(shape)}
-    if not spoilt:
-        return per_dim
-    result = broadcast(
-        [(UNKNOWN,) * rank if name in spoilt else align(shape, rank) for name, shape in operands]
-    )
-    if result != per_dim:
-        node.blame(sorted(spoilt))
-    return result
 
 
 def align(shape: ViewShape, rank: int) -> ViewShape:
@@ -121,29 +93,24 @@ def check_equal(a: int, b: int) -> None:
         raise RefusedError(f"cannot match a dim of {a} with one of {b}")
 
 
-def reshape(node: NodeContext, target: Sequence[int]) -> ViewShape:
-    """Shuffle layer with static dims on input 0: 0 copies, one -1 is solved.
+def reshape(dims: ViewShape, target: Sequence[int]) -> ViewShape:
+    """Shuffle layer with static dims: 0 copies, one -1 is solved if all else is known.
 
     Raises:
         RefusedError: If the number of elements does not fit.
     """
-    dims = node.shape(0)
     if any(size == 0 and axis >= len(dims) for axis, size in enumerate(target)):
         raise RefusedError(f"cannot reshape {printed(dims)} to {printed(tuple(target))}")
-    result = [dims[axis] if size == 0 else size for axis, size in enumerate(target)]
+    result = tuple(dims[axis] if size == 0 else size for axis, size in enumerate(target))
     wildcards = [axis for axis, size in enumerate(target) if size == UNKNOWN]
     total = volume(dims)
     rest = volume(tuple(size for axis, size in enumerate(result) if axis not in wildcards))
-    if UNKNOWN in (total, rest):
-        if wildcards:
-            node.unsolved(0)
-    elif not wildcards and total == rest:
-        pass
-    elif len(wildcards) == 1 and rest and total % rest == 0:
-        result[wildcards[0]] = total // rest
-    else:
-        raise RefusedError(f"cannot reshape {printed(dims)} to {printed(tuple(target))}")
-    return tuple(result)
+    if UNKNOWN in (total, rest) or (not wildcards and total == rest):
+        return result
+    if len(wildcards) == 1 and rest and total % rest == 0:
+        (place,) = wildcards
+        return (*result[:place], total // rest, *result[place + 1 :])
+    raise RefusedError(f"cannot reshape {printed(dims)} to {printed(tuple(target))}")
 
 
 def window(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) -> ViewShape:
