@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from tripoint.errors import InputError
 
 TEXT_SUFFIXES = frozenset({".onnxtxt", ".onnxtext"})
 _INLINE_LIMIT = 1 << 30
+_MOST_NODES = 10_000_000
 
 
 @dataclass
@@ -83,6 +85,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     try:
         loaded = _parse(path)
         _check_structure(loaded)
+        _sort(loaded)
         _check_external_data(loaded, path.parent)
         _normalize_domain(loaded)
     except InputError as error:
@@ -109,7 +112,14 @@ def _parse(path: Path) -> ir.Model:
     except OSError as error:
         raise InputError(f"cannot be read: {files.reason(error)}") from error
     except Exception as error:
-        raise InputError(f"not a usable ONNX model: {error}") from error
+        raise InputError(f"not a usable ONNX model: {_root(error)}") from error
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an error was made from; onnx-ir wraps it in one for each level of the model."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _decoded(error: Exception) -> str:
@@ -135,16 +145,73 @@ def _check_structure(model: ir.Model) -> None:
         raise InputError("not an ONNX file, or a truncated one: its graph has no outputs")
     if not model.opset_imports:
         raise InputError("the model imports no operator set, so its operators have no meaning")
+    for name, count in Counter(value.name for value in model.graph.inputs).items():
+        if count > 1:
+            raise InputError(f"{count} inputs of the graph are named {name!r}")
     for node in model.graph.all_nodes():
         for value in node.inputs:
             if value is not None and _made_by_nothing(value):
-                name = node.name or next((output.name for output in node.outputs), "")
-                raise InputError(
-                    f"node {name!r} ({node.op_type}) reads {value.name!r}, which nothing makes"
-                )
+                raise InputError(f"{_described(node)} reads {value.name!r}, which nothing makes")
     for value in model.graph.outputs:
         if _made_by_nothing(value):
             raise InputError(f"nothing makes the graph output {value.name!r}")
+    _check_functions(model)
+
+
+def _described(node: ir.Node) -> str:
+    name = node.name or next((output.name for output in node.outputs), "")
+    return f"node {name!r} ({node.op_type})"
+
+
+def _check_functions(model: ir.Model) -> None:
+    """Refuse local functions that call themselves, or that expand to no end of nodes."""
+    sizes: dict[ir.OperatorIdentifier, int] = {}
+    pending = [(key, False) for key in model.functions]
+    open_calls: set[ir.OperatorIdentifier] = set()
+    while pending:
+        key, called_done = pending.pop()
+        calls = [node.op_identifier() for node in model.functions[key].all_nodes()]
+        if called_done:
+            open_calls.discard(key)
+            sizes[key] = sum(sizes.get(call, 1) for call in calls)
+            if sizes[key] > _MOST_NODES:
+                raise InputError(
+                    f"the local function {key[1]!r} expands to {sizes[key]} nodes, "
+                    f"more than {_MOST_NODES}"
+                )
+        elif key not in sizes:
+            open_calls.add(key)
+            pending.append((key, True))
+            for call in set(calls) & model.functions.keys():
+                if call in open_calls:
+                    raise InputError(f"the local function {call[1]!r} calls itself")
+                pending.append((call, False))
+
+
+def _sort(model: ir.Model) -> None:
+    """Bring nodes into an order in which each comes after those that it reads.
+
+    The ONNX specification demands one; TensorRT and ONNX Runtime read any.
+    """
+    graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for graph in graphs:
+        if _is_sorted(graph):
+            continue
+        try:
+            graph.sort()
+        except ValueError as error:
+            raise InputError("the graph has a cycle: a node reads what is made of it") from error
+
+
+def _is_sorted(graph: ir.Graph | ir.Function) -> bool:
+    position = {node: place for place, node in enumerate(graph.all_nodes())}
+    return all(
+        producer is None or position.get(producer, -1) < place
+        for node, place in position.items()
+        for value in node.inputs
+        if value is not None
+        for producer in (value.producer(),)
+    )
 
 
 def _made_by_nothing(value: ir.Value) -> bool:

@@ -68,6 +68,8 @@ def shapes(table: TensorTable) -> dict[str, Any]:
         "refusals": [dataclasses.asdict(refusal) for refusal in table.refusals],
         "layers": table.layers,
         "contradictions": table.contradictions,
+        "frozen": [dataclasses.asdict(entry) for entry in table.frozen],
+        "bounds": [dataclasses.asdict(entry) for entry in table.bounds],
         "summary": dataclasses.asdict(table.summary),
     }
 

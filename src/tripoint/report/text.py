@@ -11,7 +11,7 @@ from tripoint.engine.inspect import PlanInspection
 from tripoint.engine.network import NetworkDescription
 from tripoint.facts.compute import NodeLine
 from tripoint.facts.origins import format_shape
-from tripoint.facts.table import Chain, Step, TensorFacts, TensorTable
+from tripoint.facts.table import Bound, Chain, Frozen, Step, TensorFacts, TensorTable
 from tripoint.model import Model
 from tripoint.parity.compare import OutputComparison
 from tripoint.parity.results import LegReport, PointReport, Verification
@@ -56,12 +56,13 @@ def shapes(table: TensorTable, *, lost_only: bool = False) -> list[str]:
     shown = [facts for facts in table.tensors if not lost_only or facts.lost or facts.differs]
     rows: list[Sequence[object]] = [("tensor", "op", "dtype", "true shape", "TensorRT", "")]
     origins = frozenset(table.origins)
-    rows += [_row(facts, origins) for facts in shown]
+    frozen = frozenset(entry.tensor for entry in table.frozen)
+    rows += [_row(facts, origins, frozen) for facts in shown]
     lines = columns(rows) if shown else []
     return [*lines, *([""] if lines else []), *summary(table)]
 
 
-def _row(facts: TensorFacts, origins: frozenset[str]) -> Sequence[object]:
+def _row(facts: TensorFacts, origins: frozenset[str], frozen: frozenset[str]) -> Sequence[object]:
     notes = []
     if facts.name in origins:
         notes.append("origin")
@@ -69,6 +70,8 @@ def _row(facts: TensorFacts, origins: frozenset[str]) -> Sequence[object]:
         notes.append(f"lost {', '.join(map(str, facts.lost))}")
     if facts.differs:
         notes.append("not the true shape")
+    if facts.name in frozen:
+        notes.append("frozen")
     if facts.role == "shape":
         notes.append("shape tensor")
     elif facts.role == "both":
@@ -102,7 +105,30 @@ def summary(table: TensorTable) -> list[str]:
     if counts.not_seen:
         lines.append(f"{counts.not_seen} tensors that the target did not reach")
     lines += [f"contradiction: {clean(text)}" for text in table.contradictions]
+    lines += _listed("frozen sizes", (_frozen(entry) for entry in table.frozen))
+    lines += _listed("sizes that values decide", (_bound(entry) for entry in table.bounds))
     return lines + refusals(table)
+
+
+def _listed(what: str, entries: Iterable[str]) -> list[str]:
+    lines = [f"  {entry}" for entry in entries]
+    if len(lines) > LONG_TABLE:
+        lines = [*lines[:LONG_TABLE], f"  and {len(lines) - LONG_TABLE} more"]
+    return [f"{what}:", *lines] if lines else []
+
+
+def _frozen(entry: Frozen) -> str:
+    return clean(
+        f"{entry.op} {entry.node}: axis {entry.axis} of {entry.tensor} is {entry.size}, "
+        f"not {entry.expected}: {entry.reason}"
+    )
+
+
+def _bound(entry: Bound) -> str:
+    most = "" if entry.most is None else f" to {entry.most}"
+    return clean(
+        f"{entry.symbol} of {entry.tensor}: {entry.least}{most or ' or more'} ({entry.op})"
+    )
 
 
 def refusals(table: TensorTable) -> list[str]:
