@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from typing import Annotated
+import os
+import sys
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -56,4 +59,16 @@ def main() -> None:
     """Entry point of the ``tripoint`` script."""
     # Libraries warn through logging; what matters of it is in the messages of the commands.
     logging.getLogger().addHandler(logging.NullHandler())
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        _leave(end.code if isinstance(end.code, int) else 0 if end.code is None else 1)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without taking its libraries apart, which costs a tenth of a second."""
+    for stream in (sys.stdout, sys.stderr):
+        # The reader of a pipe may be gone.
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tripoint.cli import console, options
+from tripoint.cli import ahead, console, options
 from tripoint.cli.options import ExporterName, Format
 
 
@@ -46,6 +46,7 @@ def fix(
 
     A rewrite is kept only if all shapes stay the same and ONNX Runtime computes the same numbers.
     """
+    ahead.parser(model, target, tensorrt)
     from tripoint import api, files
     from tripoint import model as models
     from tripoint.cli.opening import opened

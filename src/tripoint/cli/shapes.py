@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tripoint.cli import console, options
+from tripoint.cli import ahead, console, options
 from tripoint.cli.options import ExporterName, Format
 
 
@@ -28,6 +28,7 @@ def shapes(
     debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
     """Show true shapes beside TensorRT's view of them."""
+    ahead.parser(model, target, tensorrt)
     from tripoint import api
     from tripoint.cli.opening import opened
     from tripoint.report import json, text

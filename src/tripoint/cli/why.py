@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tripoint.cli import console, options
+from tripoint.cli import ahead, console, options
 from tripoint.cli.options import ExporterName, Format
 
 
@@ -29,6 +29,7 @@ def why(
 
     Goes from the tensor back to where the loss starts and to what made the size opaque.
     """
+    ahead.parser(model, target, tensorrt)
     from tripoint import api
     from tripoint.cli.opening import opened
     from tripoint.report import json, text

@@ -1,8 +1,9 @@
 """The parent's side of the child process in which all native code runs.
 
-A crash of a parser, builder or runtime must end that process only. The request goes to the
-child as one line of JSON on its standard input; events and one result come back as lines of
-JSON on its standard output; whatever native code prints goes to a file of its own.
+A crash of a parser, builder or runtime must end that process only. The child is told how to
+start in one line of JSON on its standard input, and what to do in a second; events and one result
+come back as lines of JSON on its standard output; whatever native code prints goes to a file of
+its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -28,9 +29,9 @@ Kind = Literal["crash", "memory", "timeout", "failed"]
 Event = dict[str, Any]
 
 _BOOT = (
-    "import json, sys; message = json.loads(sys.stdin.buffer.readline()); "
-    "sys.path[:] = message['path']; "
-    "from tripoint.engine.worker import main; main(message['request'])"
+    "import json, sys; start = json.loads(sys.stdin.buffer.readline()); "
+    "sys.path[:] = start['path']; "
+    "from tripoint.engine.worker import main; main(start['load'])"
 )
 _STEPS = {
     "parse": "TensorRT parser",
@@ -82,9 +83,21 @@ def call(
         WorkerError: If the child crashes, runs out of memory or time, or native code fails.
         TripointError: As the task raised it in the child.
     """
-    with tempfile.TemporaryFile() as printed, _child(printed) as process:
-        talk = _Conversation(request["task"], process, printed, on_event)
+    with _taken(request) or _Child() as child:
+        talk = _Conversation(request["task"], child.process, child.printed, on_event)
         return talk.run(request, timeout)
+
+
+def prepare(tensorrt: str) -> None:
+    """Start the child of a later "parse", so that it loads TensorRT while the caller is busy.
+
+    A call that does not come costs nothing but that: the child leaves with this process.
+
+    Args:
+        tensorrt: Name of the TensorRT module.
+    """
+    if not _waiting:
+        _waiting.append(_Child(load=tensorrt))
 
 
 def child_path() -> list[str]:
@@ -101,20 +114,51 @@ def child_path() -> list[str]:
     ]
 
 
-@contextlib.contextmanager
-def _child(printed: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and a constant program
-        [sys.executable, "-I", "-c", _BOOT],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=printed,
-        # A group of its own, so that Ctrl-C reaches the parent alone and one signal ends all.
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        _stop(process)
+class _Child:
+    """A child process that waits for its request.
+
+    Args:
+        load: Name of a TensorRT module to load meanwhile.
+    """
+
+    def __init__(self, *, load: str | None = None) -> None:
+        self.load = load
+        self.printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter, a constant program
+            [sys.executable, "-I", "-c", _BOOT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.printed,
+            # A group of its own, so that Ctrl-C reaches the parent alone and one signal ends all.
+            start_new_session=True,
+        )
+        _send(self.process, {"path": child_path(), "load": load})
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _stop(self.process)
+        self.printed.close()
+
+
+_waiting: list[_Child] = []
+
+
+def _taken(request: dict[str, Any]) -> _Child | None:
+    """The child that was prepared for this request, if there is one."""
+    fits = request["task"] == "parse" and not request.get("environment")
+    if fits and _waiting and _waiting[0].load == request.get("tensorrt"):
+        return _waiting.pop()
+    return None
+
+
+def _send(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
+    assert process.stdin is not None  # noqa: S101 - asked for as a pipe
+    # A child that is gone is noticed by who reads from it.
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.flush()
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -149,15 +193,11 @@ class _Conversation:
     def run(self, request: dict[str, Any], timeout: float | None) -> dict[str, Any]:
         deadline = None if timeout is None else time.monotonic() + timeout
         lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        stdin, stdout = self.process.stdin, self.process.stdout
-        assert stdin is not None  # noqa: S101 - asked for as a pipe
+        stdout = self.process.stdout
         assert stdout is not None  # noqa: S101 - asked for as a pipe
         reader = threading.Thread(target=_read, args=(stdout, lines), daemon=True)
         reader.start()
-        with contextlib.suppress(BrokenPipeError):
-            message = json.dumps({"path": child_path(), "request": request})
-            stdin.write(message.encode() + b"\n")
-            stdin.flush()
+        _send(self.process, request)
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:

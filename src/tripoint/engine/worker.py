@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import os
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,14 +18,23 @@ Emit = Callable[[Mapping[str, Any]], None]
 TASKS = ("parse", "build", "inspect_plan", "execute", "devices")
 
 
-def main(request: dict[str, Any]) -> None:
-    """Run the task that ``request`` names and leave the process.
+def main(load: str | None) -> None:
+    """Read a request, ``{"task": one of TASKS, ...}``, run it and leave the process.
 
     Args:
-        request: ``{"task": one of TASKS, ...}``.
+        load: Name of a TensorRT module to load while there is no request yet.
     """
     emit = _take_standard_output()
     _forbid_core_dumps()
+    if load:
+        # What goes wrong here goes wrong again, and is reported, when the task loads it.
+        with contextlib.suppress(Exception):
+            importlib.import_module("tripoint.engine.tasks.parse")
+            importlib.import_module("tripoint.engine.bindings").load(load)
+    line = sys.stdin.buffer.readline()
+    if not line:
+        os._exit(0)
+    request = json.loads(line)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     emit({"event": "started", "pid": os.getpid()})
     status = 0

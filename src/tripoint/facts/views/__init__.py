@@ -34,11 +34,13 @@ def start(
         UsageError: If the target is unknown.
         MissingDependencyError: If the target is ``"installed"`` and no TensorRT is.
     """
-    from tripoint.facts.views import importers, installed
-
     chosen = resolve(target, tensorrt=tensorrt)
     if chosen != INSTALLED:
+        from tripoint.facts.views import importers
+
         return lambda shapes: importers.view(model, shapes, chosen)
+    from tripoint.facts.views import installed
+
     pending = _Pending(lambda: installed.view(model, tensorrt=tensorrt))
     return lambda _: pending.result()
 
@@ -82,14 +84,16 @@ def resolve(target: str | None, *, tensorrt: str | None = None) -> str:
         MissingDependencyError: If it is ``"installed"`` and no TensorRT is.
     """
     from tripoint.engine import bindings
+
+    if target == INSTALLED or (target is None and (tensorrt or bindings.available())):
+        bindings.find(tensorrt)
+        return INSTALLED
+    # Many modules, which an installed TensorRT does not need.
     from tripoint.facts.views.importers import SUPPORTED
 
-    if target in SUPPORTED:
-        return target
-    if target is None and not tensorrt and not bindings.available():
+    if target is None:
         return SUPPORTED[-1]
-    if target not in (None, INSTALLED):
+    if target not in SUPPORTED:
         known = ", ".join((INSTALLED, *SUPPORTED))
         raise UsageError(f"unknown target {target!r}", hint=f"the targets are {known}")
-    bindings.find(tensorrt)
-    return INSTALLED
+    return target
