@@ -303,7 +303,11 @@ REFUSED_EXPAND = [
         "the proof failed: a shape changes",
     ),
     # a size that the caller decides
-    ("float[2,3,5,5] x, float[2,3,1,1] g, int64[4] s", "e = Expand(g, s); y = Sub(x, e)", "ranks"),
+    (
+        "float[2,3,5,5] x, float[2,3,1,1] g, int64[4] s",
+        "e = Expand(g, s); y = Sub(x, e)",
+        "only through Expand",
+    ),
 ]
 
 

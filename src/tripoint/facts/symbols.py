@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tripoint.facts.table import Dim
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+_MADE_UP = re.compile(r"_d\d+")
 _FUNCTIONS = frozenset({"floor", "ceiling", "max", "min", "mod", "Max", "Min", "Mod", "sqrt"})
 
 
@@ -28,51 +31,110 @@ def symbols_of(dim: Dim) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=4096)
 def expression(dim: Dim) -> Any:
-    """The dim as a sympy expression over positive integer symbols.
+    """The dim as a sympy expression over integer symbols, see :func:`symbol`.
 
     Raises:
         ValueError: If the text is not an expression.
     """
     import sympy
-    from onnx_shape_inference import _symbolic_shapes
 
     if isinstance(dim, int):
         return sympy.Integer(dim)
-    allow_ceiling()
-    parsed = _symbolic_shapes.parse_symbolic_expression(dim)
-    return parsed.xreplace(
-        {s: sympy.Symbol(s.name, integer=True, positive=True) for s in parsed.free_symbols}
-    )
+    if is_plain(dim):
+        return symbol(dim)
+    try:
+        return _built(ast.parse(dim.strip(), mode="eval").body)
+    except (SyntaxError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{dim!r} is not an expression in sizes") from error
 
 
-def allow_ceiling() -> None:
-    """Let dims contain ceiling: onnx-shape-inference 0.4 writes it and cannot read it.
+def _built(node: ast.expr) -> Any:
+    import sympy
 
-    Pooling with ``ceil_mode`` is where it comes from.
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return sympy.Integer(node.value)
+    if isinstance(node, ast.Name):
+        return symbol(node.id)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_built(node.operand)
+    if isinstance(node, ast.BinOp):
+        return _BINARY[type(node.op)](_built(node.left), _built(node.right))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return _CALLS[node.func.id](*map(_built, node.args))
+    raise TypeError(type(node).__name__)
+
+
+def floor(value: Any) -> Any:
+    """The largest integer that is not more, in one form for one meaning.
+
+    Equal sizes then read the same: with integers m and n, ``floor((floor(x) + m)/n)`` is
+    ``floor((x + m)/n)``, and an integer inside of a floor stands outside.
     """
     import sympy
-    from onnx_shape_inference import _symbolic_shapes
 
-    _symbolic_shapes.ALLOWED_FUNCTIONS.setdefault("ceiling", sympy.ceiling)
+    whole, divisor = _over_integer(value)
+    if whole.is_integer:
+        terms = sympy.Add.make_args(whole)
+        flat = [term.args[0] if isinstance(term, sympy.floor) else term for term in terms]
+        value = sympy.Add(*flat) / divisor
+    constant = sympy.floor(value.as_coeff_Add()[0])
+    return sympy.floor(value - constant) + constant
 
 
-def sliced(dim: Any, start: int, end: int, step: int) -> Any:
-    """Number of elements that ``[start:end:step]`` takes of a symbolic dim.
+def ceiling(value: Any) -> Any:
+    """The smallest integer that is not less; of integers over an integer as a floor."""
+    import sympy
 
-    Args:
-        dim: An ``onnx_ir.SymbolicDim``.
-        start: At least 0.
-        end: More than ``start``.
-        step: At least 1.
+    whole, divisor = _over_integer(value)
+    return floor((whole + divisor - 1) / divisor) if whole.is_integer else sympy.ceiling(value)
+
+
+def _over_integer(value: Any) -> tuple[Any, Any]:
+    """An expression as a numerator with integer coefficients, over an integer."""
+    import sympy
+
+    terms = sympy.Add.make_args(value)
+    divisor = sympy.ilcm(1, *(term.as_coeff_Mul()[0].as_numer_denom()[1] for term in terms))
+    return sympy.Add(*(term * divisor for term in terms)), divisor
+
+
+def _of_sympy(name: str) -> Callable[..., Any]:
+    def call(*values: Any) -> Any:
+        import sympy
+
+        return getattr(sympy, name)(*values)
+
+    return call
+
+
+_BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: lambda a, b: floor(a / b),
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_CALLS: Mapping[str, Callable[..., Any]] = {
+    "floor": floor,
+    "ceiling": ceiling,
+    **{name: _of_sympy(name) for name in ("sqrt", "Max", "Min", "Mod")},
+    **{name.lower(): _of_sympy(name) for name in ("Max", "Min", "Mod")},
+}
+
+
+@functools.lru_cache(maxsize=4096)
+def symbol(name: str) -> Any:
+    """The sympy symbol of a size: positive, but at least 0 for one that was made up.
+
+    Such sizes, named ``_d0``, ``_d1`` and so on, may be decided by tensor values.
     """
     import sympy
-    from onnx_shape_inference import _symbolic_shapes
 
-    size = _symbolic_shapes.dim_to_expr(dim)
-    if size is None:
-        return dim
-    count = sympy.ceiling((sympy.Min(end, size) - start) / step)
-    return _symbolic_shapes.expr_to_dim(sympy.Max(0, count))
+    if _MADE_UP.fullmatch(name):
+        return sympy.Symbol(name, integer=True, nonnegative=True)
+    return sympy.Symbol(name, integer=True, positive=True)
 
 
 def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int | None:
@@ -91,7 +153,7 @@ def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int | None:
         return bindings[dim]
     if not symbols_of(dim) <= bindings.keys():
         return None
-    value = expression(dim).subs({_symbol(name): size for name, size in bindings.items()})
+    value = expression(dim).subs({symbol(name): size for name, size in bindings.items()})
     return int(value) if value.is_Integer else None
 
 
@@ -119,9 +181,3 @@ def equal(a: Dim, b: Dim) -> bool | None:
 
 _PROBES = ((97, 101, 103), (2, 3, 5), (64, 32, 16))
 """Sizes at which dims that differ are told apart quickly."""
-
-
-def _symbol(name: str) -> Any:
-    import sympy
-
-    return sympy.Symbol(name, integer=True, positive=True)

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 
 import onnx_ir as ir
-from onnx_shape_inference import SYM_DATA_KEY, infer_symbolic_shapes
 
 from tripoint.errors import InputError
-from tripoint.facts import operators
-from tripoint.facts.symbols import is_plain, symbols_of
+from tripoint.facts import bounds, frozen, inference
+from tripoint.facts.operators.context import graphs_in
+from tripoint.facts.symbols import expression, is_plain, symbols_of
 from tripoint.facts.table import Bound, Dim, Frozen, Shape
-
-DATA_DEPENDENT = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "StringSplit"})
-"""Operators whose output size is decided by values (ONNX operator specification)."""
 
 _ODD = re.compile(r"[^A-Za-z0-9_]+")
 _ARITHMETIC = re.compile(r"[A-Za-z0-9_+*/%(),\s-]+")
 
-_LOGGER = logging.getLogger("onnx_shape_inference")
-
-operators.register()
+_MOST_NODES = 1_000_000
+"""Nodes of a model whose local functions were inlined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,7 @@ class Truth:
         frozen: Constant sizes of the export's example that do not follow an input.
         fixed: Axes by tensor name whose size is one integer that is not known; see
             :class:`~tripoint.facts.table.TensorFacts`.
+        unknown: Operators whose output shapes are not known: those of other domains.
     """
 
     shapes: Mapping[str, Shape | None]
@@ -51,13 +49,14 @@ class Truth:
     bounds: tuple[Bound, ...] = ()
     frozen: tuple[Frozen, ...] = ()
     fixed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
 
 def infer(model: ir.Model) -> Truth:
     """Compute the true shape of every tensor; the model is not changed.
 
     Raises:
-        InputError: If an operator has inputs that its specification does not allow.
+        InputError: If local functions call each other in a circle, or cannot be inlined.
     """
     return annotate(model.clone())
 
@@ -69,34 +68,105 @@ def annotate(model: ir.Model, *, named: bool = False) -> Truth:
     the example into them. A declared shape is used only where nothing could be computed.
 
     Args:
-        model: The model.
+        model: The model. If it has local functions, their inside is not changed.
         named: Whether the dims of its inputs are symbols and expressions already, as in a part
             of a graph that was annotated; else they are read by :func:`input_shapes`.
     """
+    flat = inlined(model)
+    known = _annotate(flat, named=named)
+    if flat is not model:
+        shapes = {value.name: value for value in values(flat)}
+        for value in values(model):
+            if (found := shapes.get(value.name)) is not None:
+                value.shape, value.type = found.shape, found.type
+    return known
+
+
+def _annotate(model: ir.Model, *, named: bool) -> Truth:
     for value, shape in ({} if named else input_shapes(model.graph)).items():
         value.shape = shape
     declared: dict[ir.Value, ir.Shape | None] = {}
     for value in _node_outputs(model):
         declared[value] = value.shape
         value.shape = None
-    with tensor_names_kept(model):
-        contradictions = _infer(model)
-    for value, previous in declared.items():
-        if value.shape is None:
-            value.shape = previous
     symbols = frozenset(
         symbol
         for value in model.graph.inputs
         for dim in shape_of(value) or ()
         for symbol in symbols_of(dim)
     )
+    with tensor_names_kept(model):
+        found = inference.infer(model, symbols)
+        named_values = names(model)
+        frozen_sizes = frozen.find(model.graph, found, symbols, named_values)
+    for value, previous in declared.items():
+        if value.shape is None:
+            value.shape = previous
     return Truth(
-        shapes={value.name or "": shape_of(value) for value in values(model)},
-        dtypes={value.name or "": dtype_of(value) for value in values(model)},
+        shapes={name: shape_of(value) for value, name in named_values.items()},
+        dtypes={name: dtype_of(value) for value, name in named_values.items()},
         symbols=symbols,
-        data_dependent=_data_dependent(model, symbols),
-        contradictions=contradictions,
+        data_dependent=frozenset(name for name, size in found.sizes.items() if size.by_data),
+        contradictions=tuple(found.contradictions),
+        bounds=bounds.collect(named_values, found),
+        frozen=frozen_sizes,
+        unknown=tuple(found.unknown),
     )
+
+
+def inlined(model: ir.Model) -> ir.Model:
+    """A model without local functions, their calls replaced by their bodies.
+
+    Tensors keep their names; those inside of a function that is called twice get a number.
+
+    Args:
+        model: It is not changed.
+
+    Returns:
+        The model itself if it has no local functions.
+
+    Raises:
+        InputError: If functions call each other in a circle, become too large, or import other
+            operator sets than the model.
+    """
+    if not model.functions:
+        return model
+    from onnx_ir.passes.common import InlinePass
+
+    _refuse_endless(model)
+    flat = model.clone()
+    try:
+        return InlinePass()(flat).model
+    except (ValueError, KeyError, ir.passes.PassError) as error:
+        cause = error.__cause__ or error
+        raise InputError(f"local functions cannot be inlined: {cause}") from error
+
+
+def _refuse_endless(model: ir.Model) -> None:
+    """Count what inlining would give, without doing it."""
+    sizes: dict[ir.OperatorIdentifier, int] = {}
+    open_calls: list[ir.OperatorIdentifier] = []
+
+    def size(nodes: Iterable[ir.Node]) -> int:
+        total = 0
+        for node in nodes:
+            called = node.op_identifier()
+            total += expanded(called) if called in model.functions else 1
+        return total
+
+    def expanded(called: ir.OperatorIdentifier) -> int:
+        if called in open_calls:
+            circle = " -> ".join(name for _, name, _ in (*open_calls, called))
+            raise InputError(f"local functions call each other in a circle: {circle}")
+        if called not in sizes:
+            open_calls.append(called)
+            sizes[called] = size(model.functions[called].all_nodes())
+            open_calls.pop()
+        return sizes[called]
+
+    total = size(model.graph.all_nodes())
+    if total > _MOST_NODES:
+        raise InputError(f"with its local functions inlined the model has {total} nodes")
 
 
 @contextlib.contextmanager
@@ -123,7 +193,6 @@ def tensor_names_kept(model: ir.Model) -> Iterator[None]:
 def strip(model: ir.Model) -> None:
     """Remove the notes that :func:`annotate` leaves on values, except the shapes."""
     for value in _node_outputs(model):
-        value.metadata_props.pop(SYM_DATA_KEY, None)
         producer = value.producer()
         if producer is not None and producer.op_type != "Constant":
             value.const_value = None
@@ -148,8 +217,8 @@ def input_shapes(graph: ir.Graph) -> dict[ir.Value, ir.Shape]:
     """Shapes of the graph inputs, each dim a size, a plain symbol or an expression in symbols.
 
     ONNX allows any text as the name of a dim, and none. ``batch size`` becomes ``batch_size``, a
-    dim without a name ``<input>_dim<axis>``. An expression such as ``2*N`` stays one only if ``N``
-    is the name of another dim; otherwise it is taken for a name, too.
+    dim without a name, or of less than 0, ``<input>_dim<axis>``. An expression such as ``2*N``
+    stays one only if ``N`` is the name of another dim; otherwise it is taken for a name, too.
     """
     shaped = [value for value in graph.inputs if value.shape is not None]
     texts = [str(dim.value) for value in shaped for dim in _symbolic(value)]
@@ -160,6 +229,8 @@ def input_shapes(graph: ir.Graph) -> dict[ir.Value, ir.Shape]:
         for axis, dim in enumerate(dims):
             if isinstance(dim, ir.SymbolicDim):
                 dims[axis] = _symbol(value.name or "", axis, dim.value, plain)
+            elif dim < 0:
+                dims[axis] = _symbol(value.name or "", axis, None, plain)
         shapes[value] = ir.Shape(dims)
     return shapes
 
@@ -169,7 +240,8 @@ def _symbol(name: str, axis: int, text: object, plain: set[str]) -> ir.SymbolicD
         return ir.SymbolicDim(f"{_ODD.sub('_', name)}_dim{axis}")
     used = symbols_of(str(text))
     if used and used <= plain and _ARITHMETIC.fullmatch(str(text)):
-        return ir.SymbolicDim(str(text))
+        with contextlib.suppress(ValueError):
+            return ir.SymbolicDim(expression(str(text)))
     tidy = _ODD.sub("_", str(text)).strip("_") or f"{_ODD.sub('_', name)}_dim{axis}"
     return ir.SymbolicDim(tidy if is_plain(tidy) else f"_{tidy}")
 
@@ -197,38 +269,38 @@ def _node_outputs(model: ir.Model) -> Iterator[ir.Value]:
         yield from node.outputs
 
 
-def _infer(model: ir.Model) -> tuple[str, ...]:
-    notes = _Notes()
-    propagate, _LOGGER.propagate = _LOGGER.propagate, False
-    _LOGGER.addHandler(notes)
-    try:
-        # "skip" goes on behind a node whose inputs contradict each other.
-        infer_symbolic_shapes(
-            model, policy="skip", warn_on_missing=False, adopt_declared_symbols=False
-        )
-    except ValueError as error:
-        raise InputError(f"shapes cannot be inferred: {error}") from error
-    finally:
-        _LOGGER.removeHandler(notes)
-        _LOGGER.propagate = propagate
-    return tuple(notes.texts)
+def names(model: ir.Model) -> dict[ir.Value, str]:
+    """A name of its own for every tensor that a graph takes in or a node makes, nested ones too.
+
+    That is the tensor's ONNX name, if it is the only one of that name or belongs to the main
+    graph. Otherwise, nested graphs may use a name again, it is ``<node>/<attribute>/<name>``,
+    with the node and the attribute that hold the nested graph. Should that not be enough either,
+    a number follows. Outputs without a name, which ONNX takes for left out, are not listed.
+    """
+    scoped = list(_scoped(model.graph, ""))
+    uses = Counter(value.name for value, _ in scoped)
+    reserved = {value.name for value, scope in scoped if not scope}
+    numbers: dict[str, Iterator[int]] = defaultdict(lambda: count(2))
+    found: dict[ir.Value, str] = {}
+    taken: set[str] = set()
+    for value, scope in scoped:
+        name = value.name or ""
+        if scope and uses[name] > 1:
+            name = f"{scope}{name}"
+        if name in taken or (scope and name in reserved):
+            tried = (f"{name}#{number}" for number in numbers[name])
+            name = next(other for other in tried if other not in taken and other not in reserved)
+        taken.add(name)
+        found[value] = name
+    return found
 
 
-class _Notes(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage().removeprefix("Shape inference error: "))
-
-
-def _data_dependent(model: ir.Model, symbols: frozenset[str]) -> frozenset[str]:
-    found: set[str] = set()
-    for node in model.graph.all_nodes():
-        if node.op_type not in DATA_DEPENDENT:
-            continue
-        for value in node.outputs:
-            for dim in shape_of(value) or ():
-                found |= symbols_of(dim) - symbols
-    return frozenset(found)
+def _scoped(graph: ir.Graph, scope: str) -> Iterator[tuple[ir.Value, str]]:
+    """The named tensors of a graph and of those in it, each with the path of its graph."""
+    yield from ((value, scope) for value in graph.inputs if value.name)
+    for node in graph:
+        yield from ((value, scope) for value in node.outputs if value.name)
+        label = node.name or next((value.name for value in node.outputs if value.name), "")
+        for attribute in node.attributes.values():
+            for nested in graphs_in(attribute):
+                yield from _scoped(nested, f"{scope}{label}/{attribute.name}/")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from tripoint.facts import roles
+from tripoint.facts.operands import READS_SIZES, size_operands
 
 _IR_VERSION = 10
 
@@ -57,13 +57,13 @@ def with_sizes(nodes: Sequence[ir.Node], inside: Sequence[ir.Node] = ()) -> list
 
 
 def _needed(node: ir.Node, given: set[ir.Node]) -> list[ir.Node]:
-    operands = roles.size_operands(node)
+    operands = size_operands(node)
     needed = []
     for value in node.inputs:
         producer = value.producer() if value is not None else None
         if producer is None or producer.op_type == "Constant":
             continue
-        is_size = value in operands if node in given else node.op_type not in roles.READS_SIZES
+        is_size = value in operands if node in given else node.op_type not in READS_SIZES
         if is_size or producer in given:
             needed.append(producer)
     return needed

@@ -1,0 +1,30 @@
+"""Shape inference of a whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_ir as ir
+
+from tripoint.facts import operators
+from tripoint.facts.operators.context import Context
+
+operators.register()
+
+
+def infer(model: ir.Model, symbols: Iterable[str]) -> Context:
+    """Infer the shapes of a model, and leave them on its values.
+
+    Args:
+        model: No value but its inputs and initializers has a shape.
+        symbols: Names that the model uses for sizes.
+
+    Returns:
+        What else was found.
+    """
+    context = Context(model.opset_imports, symbols)
+    context.by_data.update(
+        value for value in model.graph.inputs if value.name not in model.graph.initializers
+    )
+    context.visit(model.graph)
+    return context
