@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from tripoint.facts.table import Reason, Refusal, Shape, ViewShape
 UNKNOWN = -1
 """How TensorRT prints a dim that it does not know."""
 
+MOST_DIMS = 8
+"""Highest rank that TensorRT has."""
+
 LARGEST_VECTOR = 64
 """Longest constant whose values are read; a shape has at most 8 dims."""
 
@@ -25,8 +29,24 @@ def dims_of(tensor: ir.TensorProtocol) -> ViewShape:
     return tuple(tensor.shape.numpy())
 
 
-Importer = Callable[[Any], ViewShape | list[ViewShape]]
-"""Takes the :class:`NodeContext` of its generation; gives the shape of each output."""
+Importer = Callable[[Any], ViewShape | list[ViewShape] | list[ViewShape | None]]
+"""Takes the :class:`NodeContext` of its generation; gives the shape of each output.
+
+None in a list is for an output of unknown rank.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an input of a nested graph stands for.
+
+    Args:
+        shape: Its shape as TensorRT prints it.
+        type: Its TensorRT type, None if not known.
+    """
+
+    shape: ViewShape
+    type: str | None = None
 
 
 class RefusedError(Exception):
@@ -45,6 +65,9 @@ class Version:
         check: Notes each input type that an operator does not take.
         output_type: TensorRT type of an output, by its position; None if it is not known.
         nameless_dim: How a graph input's dim without a size and without a name is read.
+        plugins: Whether an operator without an importer is looked up among the plugins.
+        constant_outputs: Whether a constant can be an output of the model.
+        local_functions: Whether the functions of a model are imported.
     """
 
     name: str
@@ -54,6 +77,9 @@ class Version:
     check: Callable[[NodeContext], None]
     output_type: Callable[[NodeContext, int], str | None]
     nameless_dim: int
+    plugins: bool = True
+    constant_outputs: bool = True
+    local_functions: bool = False
 
     def __str__(self) -> str:
         return f"TensorRT {self.name}"
@@ -67,22 +93,46 @@ class Network:
         version: The importer.
         opset: Version of the default operator set of the model.
         truth: True shape by tensor name.
+        names: The name by which each tensor is known here, its own over all nested graphs.
         shapes: Shape that TensorRT prints, by tensor name, weights included.
         weights: Constants whose values the parser still has. Any node but ``Transpose`` turns
             them into a layer, behind which the parser has lost the values.
         types: TensorRT type by tensor name, where known.
         reasons: Why a tensor has a -1 that its inputs do not have.
         refusals: What would stop this version, or mislead it.
+        initializers: Names of the initializers of all graphs; no view shows them.
+        depth: How many graphs are being imported inside each other.
+        state: What a generation keeps beside all this.
     """
 
     version: Version
     opset: int
     truth: Mapping[str, Shape | None]
+    names: dict[ir.Value, str] = field(default_factory=dict)
     shapes: dict[str, ViewShape] = field(default_factory=dict)
     weights: dict[str, ir.TensorProtocol] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, Reason] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
+    initializers: set[str] = field(default_factory=set)
+    depth: int = 0
+    state: Any = None
+
+    def name_of(self, value: ir.Value) -> str:
+        """The name by which a value is known here."""
+        return self.names.get(value, value.name or "")
+
+    def add_initializer(self, value: ir.Value, tensor: ir.TensorProtocol) -> str:
+        """Register an initializer under its name, or another where that is of another tensor."""
+        if value not in self.names:
+            name = value.name or ""
+            numbers = itertools.count(len(self.names))
+            while self.depth and (name in self.shapes or name in self.truth):
+                name = f"{value.name}#{next(numbers)}"
+            self.names[value] = name
+        self.initializers.add(self.names[value])
+        self.add_weights(self.names[value], tensor)
+        return self.names[value]
 
     def add_weights(self, name: str, tensor: ir.TensorProtocol) -> None:
         """Register an initializer or a ``Constant``."""
@@ -120,13 +170,17 @@ class NodeContext:
         onnx: The ONNX node.
         network: The network so far.
         reason: Why an output has a -1 that the inputs do not have.
+        reasons: The same for one output, by its position.
         kept: Weights that the output still is, for ``Constant`` and ``Transpose``.
+        bodies: Nested graphs that were imported for this node.
     """
 
     onnx: ir.Node
     network: Network
     reason: Reason | None = None
+    reasons: dict[int, Reason] = field(default_factory=dict)
     kept: ir.TensorProtocol | None = None
+    bodies: list[ir.Graph] = field(default_factory=list)
 
     @property
     def op(self) -> str:
@@ -159,7 +213,12 @@ class NodeContext:
         value = self.onnx.inputs[index] if index < len(self.onnx.inputs) else None
         if value is None or not value.name:
             raise RefusedError(f"needs input {index} of {self.op}, which is left out")
-        return value.name
+        return self.network.name_of(value)
+
+    def output_name(self, index: int) -> str:
+        """Name of an output; empty if it is left out."""
+        value = self.onnx.outputs[index]
+        return self.network.name_of(value) if value.name else ""
 
     def shape(self, index: int) -> ViewShape:
         """Shape of an input as TensorRT sees it.
@@ -220,6 +279,17 @@ class NodeContext:
             raise RefusedError(f"reads `{name}` from a file that is not there") from error
         return values
 
+    def branch(self, name: str) -> ir.Graph:
+        """An attribute that is a graph.
+
+        Raises:
+            RefusedError: If it is absent.
+        """
+        attribute = self.onnx.attributes.get(name)
+        if attribute is None or not isinstance(attribute.value, ir.Graph):
+            raise RefusedError(f"needs the graph `{name}` of {self.op}, which is left out")
+        return attribute.value
+
     def axis(self, axis: int, rank: int) -> int:
         """An axis counted from the front.
 
@@ -231,17 +301,46 @@ class NodeContext:
         return axis % rank
 
     def attribute_ints(self, name: str) -> tuple[int, ...] | None:
-        """An attribute that is a list of integers; None if it is absent."""
-        values = self.onnx.attributes.get_ints(name)
+        """An attribute that is a list of integers; None if it is absent.
+
+        Raises:
+            RefusedError: If it is something else; so for the attributes below.
+        """
+        values = self._attribute(self.onnx.attributes.get_ints, name)
         return None if values is None else tuple(values)
 
     def attribute_int(self, name: str, default: int) -> int:
         """An attribute that is an integer."""
-        return self.onnx.attributes.get_int(name, default)
+        value: int = self._attribute(self.onnx.attributes.get_int, name, default)
+        return value
+
+    def attribute_float(self, name: str, default: float) -> float:
+        """An attribute that is a number."""
+        value: float = self._attribute(self.onnx.attributes.get_float, name, default)
+        return value
+
+    def attribute_floats(self, name: str) -> tuple[float, ...] | None:
+        """An attribute that is a list of numbers; None if it is absent."""
+        values = self._attribute(self.onnx.attributes.get_floats, name)
+        return None if values is None else tuple(values)
 
     def attribute_text(self, name: str, default: str) -> str:
         """An attribute that is a string."""
-        return self.onnx.attributes.get_string(name, default)
+        value: str = self._attribute(self.onnx.attributes.get_string, name, default)
+        return value
+
+    def attribute_tensor(self, name: str) -> ir.TensorProtocol | None:
+        """An attribute that is a tensor; None if it is absent."""
+        value: ir.TensorProtocol | None = self._attribute(self.onnx.attributes.get_tensor, name)
+        return value
+
+    def _attribute(self, read: Callable[..., Any], name: str, *default: Any) -> Any:
+        try:
+            return read(name, *default)
+        except (TypeError, UnicodeError) as error:
+            raise RefusedError(
+                f"cannot read the attribute `{name}` of {self.op}, which has a wrong type"
+            ) from error
 
     def refuse(self, text: str) -> None:
         """Note that this version stops here or reads the node differently, and go on.
@@ -249,8 +348,7 @@ class NodeContext:
         Args:
             text: Continues the sentence "TensorRT VERSION ...".
         """
-        where = self.onnx.name or next(
-            (value.name for value in self.onnx.outputs if value.name), ""
-        )
+        outputs = (self.output_name(index) for index in range(len(self.onnx.outputs)))
+        where = self.onnx.name or next(filter(None, outputs), "")
         sentence = f"{self.network.version} {text}"
-        self.network.refusals.append(Refusal(where or "", self.op, sentence))
+        self.network.refusals.append(Refusal(where, self.op, sentence))

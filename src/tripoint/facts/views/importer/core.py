@@ -125,6 +125,8 @@ def window(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) -> View
     padding = _padding(node, count)
     same = node.attribute_text("auto_pad", "NOTSET").startswith("SAME")
     up = bool(node.attribute_int("ceil_mode", 0)) and node.opset >= 10
+    if len(kernel) != count or min((*strides, *dilations, *kernel), default=1) < 1:
+        raise RefusedError(f"takes no such kernel, strides or dilations for {node.op}")
     result = []
     for axis, size in enumerate(spatial):
         reach = dilations[axis] * (kernel[axis] - 1) + 1

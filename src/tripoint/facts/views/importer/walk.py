@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
 from tripoint.facts.table import Reason, Refusal, Shape, Target, View, ViewShape
+from tripoint.facts.truth import names
+from tripoint.facts.views.importer import operators
 from tripoint.facts.views.importer.context import (
+    MOST_DIMS,
     UNKNOWN,
+    Entry,
     Network,
     NodeContext,
     RefusedError,
@@ -16,39 +20,77 @@ from tripoint.facts.views.importer.context import (
 )
 from tripoint.model import Model
 
-_MOST_DIMS = 8
+_DEEPEST = 64
+"""Graphs inside graphs that are followed."""
+
+_MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError)
+"""What an importer meets in a node that ONNX does not allow: a stride of 0, a short list."""
 
 
 def view(model: Model, truth: Mapping[str, Shape | None], version: Version) -> View:
     """See a model as the importer of one TensorRT version sees it while it builds the network.
-
-    Nested graphs are not entered; their tensors are absent, as are initializers.
 
     Args:
         model: The model. It is not changed.
         truth: True shape by tensor name.
         version: The version.
     """
-    network = Network(version, model.opset, truth)
-    _import_initializers(network, model.ir.graph)
-    initializers = frozenset(network.shapes)
-    _import_inputs(network, model.ir.graph)
-    for node in model.ir.graph:
+    network = Network(version, model.opset, truth, names(model.ir))
+    graph = model.ir.graph
+    _import_initializers(network, graph)
+    _import_inputs(network, graph)
+    for node in graph:
         _import_node(version.node(node, network))
-    shapes = {name: shape for name, shape in network.shapes.items() if name not in initializers}
+    _mark_outputs(network, graph)
+    hidden = network.initializers
     return View(
         target=Target(name=version.name, kind="importer", version=version.name),
-        shapes=shapes,
+        shapes={name: shape for name, shape in network.shapes.items() if name not in hidden},
         reasons=network.reasons,
         refusals=tuple(network.refusals),
     )
 
 
+def enter(
+    node: NodeContext, graph: ir.Graph, inputs: Sequence[Entry | None] = ()
+) -> list[ViewShape | None]:
+    """Import a nested graph; it reads what the graphs around it have, too.
+
+    Args:
+        node: The node whose graph it is.
+        graph: The graph: :meth:`NodeContext.branch`.
+        inputs: What its inputs stand for; None for one that nothing stands for.
+
+    Returns:
+        The shape of each output, None where not even the rank is known.
+
+    Raises:
+        RefusedError: If graphs are nested too deep to be followed.
+    """
+    network = node.network
+    node.bodies.append(graph)
+    if network.depth >= _DEEPEST:
+        raise RefusedError(f"is not followed into more than {_DEEPEST} graphs inside each other")
+    network.depth += 1
+    try:
+        _import_initializers(network, graph)
+        for value, entry in zip(graph.inputs, inputs, strict=False):
+            if entry is not None:
+                network.shapes[network.name_of(value)] = entry.shape
+                if entry.type is not None:
+                    network.types[network.name_of(value)] = entry.type
+        for inner in graph:
+            _import_node(network.version.node(inner, network))
+    finally:
+        network.depth -= 1
+    return [network.shapes.get(network.name_of(value)) for value in graph.outputs]
+
+
 def _import_initializers(network: Network, graph: ir.Graph) -> None:
-    for name, value in graph.initializers.items():
+    for value in graph.initializers.values():
         if value.const_value is None:
             continue
-        network.add_weights(name, value.const_value)
+        name = network.add_initializer(value, value.const_value)
         dtype = value.const_value.dtype
         if dtype not in network.version.types:
             _refuse(network, name, "initializer", f"has no type for the {dtype.name} of `{name}`")
@@ -56,7 +98,7 @@ def _import_initializers(network: Network, graph: ir.Graph) -> None:
 
 def _import_inputs(network: Network, graph: ir.Graph) -> None:
     for value in graph.inputs:
-        name = value.name or ""
+        name = network.name_of(value)
         if name in network.weights:
             continue
         nameless = network.version.nameless_dim
@@ -72,6 +114,13 @@ def _import_inputs(network: Network, graph: ir.Graph) -> None:
             network.types[name] = network.version.types[value.dtype]
         else:
             _refuse(network, name, "input", f"has no type for the {value.dtype.name} of `{name}`")
+
+
+def _mark_outputs(network: Network, graph: ir.Graph) -> None:
+    for value in graph.outputs:
+        name = network.name_of(value)
+        if name in network.weights and not network.version.constant_outputs:
+            _refuse(network, name, "output", f"takes no constant for the output `{name}`")
 
 
 def _dim(dim: int | ir.SymbolicDim, nameless: int) -> int:
@@ -90,25 +139,57 @@ def _import_node(node: NodeContext) -> None:
     refusals = len(network.refusals)
     try:
         if importer is None:
-            raise RefusedError(f"has no importer for {node.op}")
+            raise RefusedError(_absence(node))
         network.version.check(node)
         result = importer(node)
-    except RefusedError as error:
-        node.refuse(str(error))
+    except (RefusedError, *_MALFORMED) as error:
+        node.refuse(
+            str(error)
+            if isinstance(error, RefusedError)
+            else f"cannot import this {node.op}: its operands or attributes are malformed"
+        )
         node.reason = None
+        node.reasons.clear()
         result = []
+        _enter_the_rest(node)
     shapes = result if isinstance(result, list) else [result]
-    for index, value in enumerate(node.onnx.outputs):
-        if not value.name:
+    for index in range(len(node.onnx.outputs)):
+        name = node.output_name(index)
+        if not name:
             continue
-        if index < len(shapes):
-            _register(node, index, value.name, shapes[index], node.reason)
+        known = shapes[index] if index < len(shapes) else None
+        if known is not None:
+            _register(node, index, name, known, node.reasons.get(index, node.reason))
         else:
-            shape = _true_as_printed(node, value.name)
+            shape = _true_as_printed(node, name)
             if shape is not None:
-                _register(node, index, value.name, shape, _inherited_loss(node))
+                _register(node, index, name, shape, _inherited_loss(node))
     if len(network.refusals) == refusals:
         _note_contradiction(node)
+
+
+def _absence(node: NodeContext) -> str:
+    version = node.network.version
+    lookup = " and looks for a plugin of that name" if version.plugins else ""
+    who = operators.absence(version.name, node.op)
+    return (
+        f"has no importer for {node.op}{lookup} (`No importer registered for op: {node.op}`); {who}"
+    )
+
+
+def _enter_the_rest(node: NodeContext) -> None:
+    """Import the nested graphs of a refused node, with the true shapes of their inputs."""
+    network = node.network
+    for attribute in node.onnx.attributes.values():
+        graph = attribute.value
+        if not isinstance(graph, ir.Graph) or graph in node.bodies or network.depth >= _DEEPEST:
+            continue
+        shapes = (network.truth.get(network.name_of(value)) for value in graph.inputs)
+        enter(node, graph, [None if dims is None else Entry(_printed(dims)) for dims in shapes])
+
+
+def _printed(true: Shape) -> ViewShape:
+    return tuple(dim if isinstance(dim, int) else UNKNOWN for dim in true)
 
 
 def _register(
@@ -118,13 +199,16 @@ def _register(
     network.shapes[name] = shape
     if node.kept is not None:
         network.weights[name] = node.kept
-    kind = network.version.output_type(node, index)
+    try:
+        kind = network.version.output_type(node, index)
+    except (RefusedError, *_MALFORMED):
+        kind = None
     if kind is not None:
         network.types[name] = kind
     if reason is not None and UNKNOWN in shape:
         network.reasons[name] = reason
-    if len(shape) > _MOST_DIMS:
-        node.refuse(f"has at most {_MOST_DIMS} dims, and `{name}` has {len(shape)}")
+    if len(shape) > MOST_DIMS:
+        node.refuse(f"has at most {MOST_DIMS} dims, and `{name}` has {len(shape)}")
 
 
 def _true_as_printed(node: NodeContext, name: str) -> ViewShape | None:
@@ -133,7 +217,7 @@ def _true_as_printed(node: NodeContext, name: str) -> ViewShape | None:
     true = network.truth.get(name)
     if true is None:
         return None
-    printed = tuple(dim if isinstance(dim, int) else UNKNOWN for dim in true)
+    printed = _printed(true)
     for lost in _lost_inputs(node):
         if network.truth.get(lost) != true:
             return (UNKNOWN,) * len(true)
@@ -155,8 +239,11 @@ def _inherited_loss(node: NodeContext) -> Reason | None:
 
 
 def _lost_inputs(node: NodeContext) -> list[str]:
-    names = dict.fromkeys(node.name(index) for index in node.present)
-    return [name for name in names if node.network.lost(name)]
+    """Inputs, and outputs of nested graphs, that have lost dims."""
+    network = node.network
+    names = [node.name(index) for index in node.present]
+    names += [network.name_of(value) for graph in node.bodies for value in graph.outputs]
+    return [name for name in dict.fromkeys(names) if network.lost(name)]
 
 
 def _note_contradiction(node: NodeContext) -> None:
@@ -164,9 +251,10 @@ def _note_contradiction(node: NodeContext) -> None:
     network = node.network
     if any(network.contradicts(node.name(index)) for index in node.present):
         return
-    for value in node.onnx.outputs:
-        if value.name and network.contradicts(value.name):
+    for index in range(len(node.onnx.outputs)):
+        name = node.output_name(index)
+        if name and network.contradicts(name):
             node.refuse(
-                f"silently gives `{value.name}` the shape {network.shapes[value.name]} "
-                f"although it is {network.truth[value.name]}"
+                f"silently gives `{name}` the shape {network.shapes[name]} "
+                f"although it is {network.truth[name]}"
             )

@@ -1,13 +1,14 @@
-"""Importers of operators that compute, after onnx-tensorrt release/7.1.
+"""Importers of operators that compute, after onnx-tensorrt release/7.0, 7.1 and 7.2.1.
 
-Each takes the node and returns the shape of its outputs as TensorRT 7.x prints it.
+Each takes the node and returns the shape of its outputs as TensorRT 7.x prints it. A name that
+ends in a version is for that version, and for those after it until the next such name.
 """
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from tripoint.facts.table import Reason, ViewShape
+from tripoint.facts.table import ViewShape
 from tripoint.facts.views.importer import core
 from tripoint.facts.views.importer.context import UNKNOWN, RefusedError
 from tripoint.facts.views.importer_v7 import contagion
@@ -74,10 +75,19 @@ def batch_normalization(node: Node) -> ViewShape:
 
 def instance_normalization(node: Node) -> ViewShape:
     """A plugin that takes no dynamic input."""
+    return _instance_normalization(node, fits=core.is_known(node.shape(0)))
+
+
+def instance_normalization_72(node: Node) -> ViewShape:
+    """A plugin that takes rank 3 and 4, known or not."""
+    return _instance_normalization(node, fits=len(node.shape(0)) in (3, 4))
+
+
+def _instance_normalization(node: Node, *, fits: bool) -> ViewShape:
     dims = node.shape(0)
     if not (node.is_weights(1) and node.is_weights(2)):
         node.refuse("needs a constant scale and bias for InstanceNormalization, so it stops here")
-    if not core.is_known(dims):
+    if not fits:
         node.refuse(f"has no InstanceNormalization for {core.printed(dims)}, so it stops here")
     return dims
 
@@ -98,6 +108,20 @@ def conv(node: Node) -> ViewShape:
     return (dims[0], kernel[0], *core.window(node, dims[2:], kernel[2:]))
 
 
+def conv_72(node: Node) -> ViewShape:
+    """As :func:`conv`; a kernel that is a tensor is for networks of explicit precision."""
+    if not node.is_weights(1):
+        node.refuse("takes the kernel of Conv only as a constant, so it stops here")
+    return conv(node)
+
+
+def conv_transpose_70(node: Node) -> ViewShape:
+    """As :func:`conv_transpose`, without dilation."""
+    if any(step != 1 for step in node.attribute_ints("dilations") or ()):
+        node.refuse("has no dilated ConvTranspose, so it stops here")
+    return conv_transpose(node)
+
+
 def conv_transpose(node: Node) -> ViewShape:
     """As :func:`conv`, with constant weights only."""
     dims, kernel = node.shape(0), node.shape(1)
@@ -111,7 +135,8 @@ def conv_transpose(node: Node) -> ViewShape:
 
 
 def _check_spatial(node: Node, dims: ViewShape, kernel: ViewShape) -> None:
-    if len(dims) != len(kernel) or not 3 <= len(dims) <= 5:
+    asked = node.attribute_ints("kernel_shape") or kernel[2:]
+    if len(dims) != len(kernel) or not 3 <= len(dims) <= 5 or asked != kernel[2:]:
         raise RefusedError(
             f"imports no {node.op} of {core.printed(dims)} with weights {core.printed(kernel)}"
         )
@@ -126,11 +151,23 @@ def pool(node: Node) -> list[ViewShape]:
         node.refuse("has no indices output of MaxPool, so it stops here")
     if any(step != 1 for step in node.attribute_ints("dilations") or ()):
         node.refuse("has no dilated pooling, so it stops here")
+    if node.op == "AveragePool" and not _pads_evenly(node):
+        node.refuse("averages no window that is padded unevenly, so it stops here")
     if len(kernel) != len(dims) - 2 or not 1 <= len(kernel) <= 3:
         raise RefusedError(f"cannot pool {core.printed(dims)} with a kernel of {kernel}")
     if len(dims) == 3 and not core.is_known(dims):
         return [node.contaminated(0, 3)] * outputs
     return [(*dims[:2], *core.window(node, dims[2:], kernel))] * outputs
+
+
+def _pads_evenly(node: Node) -> bool:
+    """Whether each of the first two axes is padded behind as in front, or by one more."""
+    pads = node.attribute_ints("pads") or ()
+    if node.attribute_text("auto_pad", "NOTSET").startswith("SAME"):
+        return True
+    half = len(pads) // 2
+    ends = zip(pads[:half][:2], pads[half:][:2], strict=True)
+    return all(after - before in (0, 1) for before, after in ends)
 
 
 def global_pool(node: Node) -> ViewShape:
@@ -173,6 +210,12 @@ def softmax(node: Node) -> ViewShape:
     return dims if core.is_known(dims) else node.contaminated(0, len(dims))
 
 
+def arg_70(node: Node) -> ViewShape:
+    """As :func:`arg`; a vector is unsqueezed and squeezed, which needs its length known."""
+    result = arg(node)
+    return node.contaminated(0, 1) if node.shape(0) == (UNKNOWN,) and result else result
+
+
 def arg(node: Node) -> ViewShape:
     """A TopK layer, squeezed without ``keepdims``."""
     dims = node.shape(0)
@@ -181,6 +224,13 @@ def arg(node: Node) -> ViewShape:
         return (*dims[:axis], 1, *dims[axis + 1 :])
     rest = (*dims[:axis], *dims[axis + 1 :])
     return rest if core.is_known(rest) else node.contaminated(0, len(rest))
+
+
+def top_k_70(node: Node) -> list[ViewShape]:
+    """As :func:`top_k`; a vector is unsqueezed and squeezed, which needs its length known."""
+    shapes = top_k(node)
+    dims = node.shape(0)
+    return [node.contaminated(0, 1)] * 2 if dims == (UNKNOWN,) else shapes
 
 
 def top_k(node: Node) -> list[ViewShape]:
@@ -195,12 +245,9 @@ def top_k(node: Node) -> list[ViewShape]:
     return [(*dims[:axis], k[0], *dims[axis + 1 :])] * 2
 
 
-def mat_mul(node: Node) -> ViewShape:
-    """A MatrixMultiply layer, or FullyConnected for a matrix and a constant matrix."""
+def mat_mul_70(node: Node) -> ViewShape:
+    """A MatrixMultiply layer."""
     a, b = node.shape(0), node.shape(1)
-    if len(a) == len(b) == 2 and node.is_weights(1) and not node.is_weights(0):
-        core.check_equal(a[1], b[0])
-        return (a[0], b[1]) if core.is_known(a) else node.contaminated(0, 2)
     rank = max(len(a), len(b))
     if rank == 0:
         raise RefusedError("multiplies no scalars in MatMul")
@@ -217,9 +264,40 @@ def mat_mul(node: Node) -> ViewShape:
     return result
 
 
+def mat_mul_71(node: Node) -> ViewShape:
+    """As :func:`mat_mul_70`, or FullyConnected for a matrix and a constant matrix."""
+    a, b = node.shape(0), node.shape(1)
+    if len(a) == len(b) == 2 and node.is_weights(1) and not node.is_weights(0):
+        return _fully_connected(node, a[1], b[0], b[1])
+    return mat_mul_70(node)
+
+
+def _fully_connected(node: Node, inner: int, expected: int, outer: int) -> ViewShape:
+    """A matrix is unsqueezed to rank 4 and squeezed, which needs all dims known."""
+    core.check_equal(inner, expected)
+    dims = node.shape(0)
+    return (dims[0], outer) if core.is_known(dims) else node.contaminated(0, 2)
+
+
+def gemm_72(node: Node) -> ViewShape:
+    """As :func:`gemm`, or FullyConnected for a matrix, a constant matrix and a constant vector."""
+    a, b = node.shape(0), node.shape(1)
+    plain = node.attribute_float("alpha", 1.0) == node.attribute_float("beta", 1.0) == 1.0
+    constant = node.is_weights(1) and node.is_weights(2) and not node.is_weights(0)
+    if not (plain and constant and len(a) == len(b) == 2 and len(node.shape(2)) == 1):
+        return gemm(node)
+    if node.attribute_int("transA", 0):
+        node.refuse("forgets transA of Gemm with constant weights, so it stops here")
+        return gemm(node)
+    inner, outer = (b[1], b[0]) if node.attribute_int("transB", 0) else (b[0], b[1])
+    return _fully_connected(node, a[1], inner, outer)
+
+
 def gemm(node: Node) -> ViewShape:
     """A MatrixMultiply layer; A loses trailing ones, and more than two dims are flattened."""
     a, b = node.shape(0), node.shape(1)
+    if node.is_weights(1) and not node.is_weights(0) and len(node.onnx.inputs) < 3:
+        node.refuse("reads a bias of Gemm that is not there, so it stops here")
     while len(a) > 1 and a[-1] == 1:
         a = a[:-1]
     if len(a) > 2:
@@ -235,44 +313,3 @@ def gemm(node: Node) -> ViewShape:
     if not node.has(2):
         return product
     return contagion.broadcast_named(node, [(node.name(0), product), (node.name(2), node.shape(2))])
-
-
-def recurrent(node: Node) -> list[ViewShape]:
-    """All -1: the gates are slices whose size is a tensor even where all is static."""
-    node.reason = Reason(
-        f"{node.network.version} cuts the gates of {node.op} with a size that is a "
-        "tensor, and evaluates none while the network is built, so every dim is -1",
-        (node.name(0),),
-    )
-    return [(UNKNOWN,) * rank for rank in (4, 3, 3)][: len(node.onnx.outputs)]
-
-
-def loop(node: Node) -> list[ViewShape]:
-    """State keeps its initial dims; the length of a scan output is a tensor."""
-    first = 2 if node.op == "Loop" else 0
-    last = len(node.onnx.inputs) - node.attribute_int("num_scan_inputs", 0)
-    states = [node.shape(index) for index in range(first, last)]
-    return [*states, *(_scan_output(node, name) for name in _names(node)[len(states) :])]
-
-
-def _names(node: Node) -> list[str]:
-    return [value.name or "" for value in node.onnx.outputs]
-
-
-def _scan_output(node: Node, name: str) -> ViewShape:
-    true = node.network.truth.get(name)
-    if not true:
-        raise RefusedError(f"computes `{name}` in a nested graph")
-    node.reason = Reason(
-        f"the length of the scan output `{name}` is a tensor in {node.network.version}, "
-        "so it is -1",
-        (),
-    )
-    return (UNKNOWN, *(dim if isinstance(dim, int) else UNKNOWN for dim in true[1:]))
-
-
-def if_(node: Node) -> list[ViewShape]:
-    """One branch where the condition is a constant, else refused."""
-    if not node.is_weights(0):
-        raise RefusedError("takes the condition of If only as a constant")
-    return []

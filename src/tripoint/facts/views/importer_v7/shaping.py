@@ -1,18 +1,20 @@
-"""Importers of operators that make, read or change shapes, after onnx-tensorrt release/7.1.
+"""Importers of operators that make, read or change shapes, after onnx-tensorrt 7.0 to 7.2.1.
 
 Each takes the node and returns the shape of its outputs as TensorRT 7.x prints it. A size
-operand counts only as long as the parser has its values; the core evaluates none.
+operand counts only as long as the parser has its values; the core evaluates none. A name that
+ends in a version is for that version, and for those after it until the next such name.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import onnx_ir as ir
 
 from tripoint.facts.table import ViewShape
 from tripoint.facts.views.importer import core
-from tripoint.facts.views.importer.context import UNKNOWN, RefusedError, dims_of
+from tripoint.facts.views.importer.context import MOST_DIMS, UNKNOWN, RefusedError, dims_of
 from tripoint.facts.views.importer_v7.context import TYPES, Node
 
 _INT32_MIN = -(2**31)
@@ -43,7 +45,10 @@ def transpose(node: Node) -> ViewShape:
     if node.is_weights(0):
         node.kept = node.network.weights[node.name(0)]
         if perm != (1, 0) or node.type(0) not in ("FLOAT", "HALF"):
-            node.refuse(f"transposes only float matrices among constants, not `{node.name(0)}`")
+            node.refuse(
+                f"transposes only float matrices among constants, not `{node.name(0)}` "
+                "(7.2.2 transposes rank 4, too), so it stops here"
+            )
     return tuple(dims[axis] for axis in perm)
 
 
@@ -62,8 +67,17 @@ def size(node: Node) -> ViewShape:
     return ()
 
 
-def expand(node: Node) -> ViewShape:
+def expand_70(node: Node) -> ViewShape:
+    """A slice of stride 0 whose size is ``max(a, b)`` over both shapes, which is wrong for 0."""
+    return _expand(node, max)
+
+
+def expand_71(node: Node) -> ViewShape:
     """A slice of stride 0 whose size is ``max(a, b) * min(a, b, 1)`` over both shapes."""
+    return _expand(node, lambda a, b: max(a, b) * min(a, b, 1))
+
+
+def _expand(node: Node, size_of: Callable[[int, int], int]) -> ViewShape:
     dims, length = node.shape(0), _length(node, 1)
     rank = max(len(dims), length)
     target = node.ints(1)
@@ -71,10 +85,11 @@ def expand(node: Node) -> ViewShape:
         return node.opaque([1], rank)
     if not core.is_known(dims):
         return node.contaminated(0, rank)
-    if min(target, default=0) < 0:
-        raise RefusedError(f"cannot expand to {core.printed(target)}")
     pairs = zip(core.align(dims, rank), core.align(target, rank), strict=True)
-    return tuple(max(a, b) * min(a, b, 1) for a, b in pairs)
+    sizes = tuple(size_of(a, b) for a, b in pairs)
+    if min(sizes, default=0) < 0:
+        raise RefusedError(f"cannot expand to {core.printed(target)}")
+    return sizes
 
 
 def reshape(node: Node) -> ViewShape:
@@ -95,6 +110,11 @@ def flatten(node: Node) -> ViewShape:
     dims = node.shape(0)
     axis = node.axis(node.attribute_int("axis", 1), len(dims))
     if len(dims) <= 2:
+        if (len(dims), axis) != (2, 1) and dims[:1] != (1,):
+            node.refuse(
+                f"silently returns `{node.name(0)}` of rank {len(dims)} as it is, "
+                f"whatever the axis of Flatten"
+            )
         return dims
     if not core.is_known(dims):
         return node.contaminated(0, 2)
@@ -116,7 +136,13 @@ def _axes(node: Node) -> tuple[int, ...] | None:
     return None
 
 
-def squeeze(node: Node) -> ViewShape:
+def squeeze_70(node: Node) -> ViewShape:
+    """Needs to know all dims, those that go included."""
+    rest = squeeze_71(node)
+    return rest if core.is_known(node.shape(0)) else node.contaminated(0, len(rest))
+
+
+def squeeze_71(node: Node) -> ViewShape:
     """Needs to know the dims that stay."""
     dims, axes = node.shape(0), _axes(node)
     if axes is None:
@@ -261,6 +287,16 @@ def depth_to_space(node: Node) -> ViewShape:
     return n, c // (block * block), h * block, w * block
 
 
+def depth_to_space_70(node: Node) -> ViewShape:
+    """As :func:`depth_to_space`; an unknown batch alone is the one -1 of both reshapes."""
+    batch, *rest = _nchw(node)
+    if batch != UNKNOWN or UNKNOWN in rest:
+        return depth_to_space(node)
+    block = node.attribute_int("blocksize", 1)
+    c, h, w = rest
+    return batch, c // (block * block), h * block, w * block
+
+
 def space_to_depth(node: Node) -> ViewShape:
     """Two reshapes of a tensor of rank 4."""
     block = node.attribute_int("blocksize", 1)
@@ -278,6 +314,13 @@ def _nchw(node: Node) -> tuple[int, int, int, int]:
     return n, c, h, w
 
 
+def pad_70(node: Node) -> ViewShape:
+    """As :func:`pad`, for tensors of rank 4 and more."""
+    if len(node.shape(0)) < 4:
+        node.refuse("pads no tensor of a rank below 4, so it stops here")
+    return pad(node)
+
+
 def pad(node: Node) -> ViewShape:
     """Zeros on the last two axes; a tensor of lower rank is unsqueezed to rank 4."""
     dims = node.shape(0)
@@ -289,7 +332,7 @@ def pad(node: Node) -> ViewShape:
         raise RefusedError("takes the pads of Pad only as a constant")
     if len(pads) != 2 * rank:
         raise RefusedError(f"needs {2 * rank} pads for rank {rank}, not {len(pads)}")
-    fill = node.floats(2) if node.has(2) else (node.onnx.attributes.get_float("value", 0.0),)
+    fill = node.floats(2) if node.has(2) else (node.attribute_float("value", 0.0),)
     outer = (*pads[: rank - 2], *pads[rank : 2 * rank - 2])
     if node.attribute_text("mode", "constant") != "constant" or fill is None or any(fill):
         node.refuse("pads only with a constant 0, so it stops here")
@@ -302,24 +345,48 @@ def pad(node: Node) -> ViewShape:
     return tuple(dim if dim == UNKNOWN else dim + added for dim, added in pairs)
 
 
-_RESIZE_TRANSFORMS = ("asymmetric", "align_corners", "half_pixel", "pytorch_half_pixel")
+_TRANSFORMS = ("asymmetric", "align_corners", "half_pixel", "pytorch_half_pixel")
 
 
-def resize(node: Node) -> ViewShape:
+def resize_70(node: Node) -> ViewShape:
+    """As :func:`resize_71`; asymmetric only."""
+    return _resize(node, ("asymmetric",))
+
+
+def resize_71(node: Node) -> ViewShape:
     """All -1 with sizes, even constant ones; per dim with constant scales."""
+    return _resize(node, _TRANSFORMS)
+
+
+def resize_72(node: Node) -> ViewShape:
+    """As :func:`resize_71`; each mode has its own transformations, with sizes and with scales."""
+    nearest = node.attribute_text("mode", "nearest") == "nearest"
+    if node.has(3):
+        return _resize(node, ("asymmetric", "align_corners") if nearest else _TRANSFORMS[1:])
+    return _resize(
+        node, ("asymmetric",) if nearest else ("asymmetric", "half_pixel", "pytorch_half_pixel")
+    )
+
+
+def _resize(node: Node, transforms: tuple[str, ...]) -> ViewShape:
     dims = node.shape(0)
     mode = node.attribute_text("mode", "nearest")
     transform = node.attribute_text("coordinate_transformation_mode", "half_pixel")
     nearest = node.attribute_text("nearest_mode", "round_prefer_floor")
-    if node.opset >= 11 and (transform not in _RESIZE_TRANSFORMS or mode == "cubic"):
+    if node.opset >= 11 and (transform not in transforms or mode == "cubic"):
         node.refuse(f"has no {mode} Resize with {transform}, so it stops here")
     elif node.opset >= 11 and mode == "nearest" and nearest != "floor":
         node.refuse("has no nearest_mode of Resize but floor, so it stops here")
-    if node.has(3):
+    if node.attribute_ints("axes") is not None:
+        raise RefusedError("does not know the axes of Resize, which are there since opset 18")
+    if node.opset >= 11 and node.has(3):
         if _length(node, 3) != len(dims):
             raise RefusedError("needs a size for each axis of Resize")
         return node.opaque([3], len(dims))
-    return _scaled(node, 1 if node.opset < 11 else 2, linear=mode == "linear")
+    result = _scaled(node, 1 if node.opset < 11 else 2, linear=mode == "linear")
+    if transform == "pytorch_half_pixel" and core.is_known(result) and 1 in result[2:]:
+        node.refuse("resizes to no size of 1 with pytorch_half_pixel, so it stops here")
+    return result
 
 
 def upsample(node: Node) -> ViewShape:
@@ -327,7 +394,7 @@ def upsample(node: Node) -> ViewShape:
     mode = node.attribute_text("mode", "nearest")
     if node.opset >= 9:
         return _scaled(node, 1, linear=mode == "linear")
-    scales = node.onnx.attributes.get_floats("scales") or ()
+    scales = node.attribute_floats("scales") or ()
     return _scale_dims(node, tuple(scales), linear=mode == "linear")
 
 
@@ -366,6 +433,10 @@ def _length(node: Node, index: int) -> int:
         RefusedError: If it is no vector of known length.
     """
     dims = node.shape(index)
+    if len(dims) == 1 and dims[0] > MOST_DIMS:
+        raise RefusedError(
+            f"has at most {MOST_DIMS} dims, and `{node.name(index)}` {dims[0]} sizes"
+        )
     if len(dims) != 1 or dims[0] == UNKNOWN:
         raise RefusedError(
             f"needs a vector of known length for `{node.name(index)}`, "

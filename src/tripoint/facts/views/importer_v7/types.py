@@ -59,7 +59,7 @@ def of_output(node: NodeContext, index: int) -> str | None:
     if node.kept is not None:
         return TYPES.get(node.kept.dtype)
     if node.op == "ConstantOfShape":
-        filled = node.onnx.attributes.get_tensor("value")
+        filled = node.attribute_tensor("value")
         return TYPES.get(filled.dtype if filled is not None else ir.DataType.FLOAT)
     if node.op == "TopK" and index == 1:
         return "INT32"
