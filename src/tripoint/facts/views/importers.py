@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import onnx_ir as ir
 
 from tripoint.errors import UsageError
-from tripoint.facts.table import Shape, View
+from tripoint.facts.mechanisms import node_name
+from tripoint.facts.table import Refusal, Shape, View
+from tripoint.facts.truth import inlined
 from tripoint.facts.views.importer import walk
+from tripoint.facts.views.importer.context import Version
 from tripoint.facts.views.importer_v7.versions import VERSIONS as V7
+from tripoint.facts.views.importer_v8.versions import VERSIONS as V8
 from tripoint.model import Model
 
-_VERSIONS = {version.name: version for version in V7}
+_VERSIONS = {version.name: version for version in (*V7, *V8)}
 
 SUPPORTED = tuple(_VERSIONS)
 """The versions that have a model, oldest first."""
@@ -32,4 +39,19 @@ def view(model: Model, truth: Mapping[str, Shape | None], version: str) -> View:
             f"there is no model of TensorRT {version}",
             hint=f"the versions that have one are {', '.join(SUPPORTED)}",
         )
-    return walk.view(model, truth, _VERSIONS[version])
+    importer = _VERSIONS[version]
+    flat = inlined(model.ir)
+    if flat is model.ir:
+        return walk.view(model, truth, importer)
+    seen = walk.view(Model(flat), truth, importer)
+    if importer.local_functions:
+        return seen
+    return replace(seen, refusals=(*_calls(model.ir, importer), *seen.refusals))
+
+
+def _calls(model: ir.Model, importer: Version) -> Iterator[Refusal]:
+    """A refusal of each call of a local function; the table shows what they would import as."""
+    for node in model.graph.all_nodes():
+        if node.op_identifier() in model.functions:
+            reason = f"{importer} imports no local functions, and {node.op_type} is one"
+            yield Refusal(node_name(node), node.op_type, reason)
