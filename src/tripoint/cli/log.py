@@ -1,0 +1,55 @@
+"""``tripoint log``: the tensor table out of a recorded verbose log."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tripoint.cli import console, options
+from tripoint.cli.options import Format
+
+
+@console.reported
+def log(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="a verbose log; - reads stdin")],
+    model: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="only the Nth model of the log", show_default=False, min=1),
+    ] = None,
+    lost_only: Annotated[
+        bool, typer.Option("--lost-only", help="only tensors that TensorRT does not know")
+    ] = False,
+    output_format: options.OutputFormat = Format.text,
+    output_file: options.OutputFile = None,
+    force: options.Force = False,
+    debug: options.Debug = False,  # noqa: ARG001
+) -> None:
+    """Show the shapes in a verbose log, and where dimensions get lost; no model is needed.
+
+    Reads what the ONNX parser of TensorRT 7.0 to 10 prints, through trtexec --verbose, a Python
+    logger of severity VERBOSE, or polygraphy -vv. Pages that show a log will do, too.
+    """
+    from tripoint.errors import UsageError
+    from tripoint.facts.views import log as logs
+    from tripoint.report import json
+    from tripoint.report import log as report
+
+    recordings = logs.read_stdin() if file == "-" else logs.read(file)
+    count = len(recordings)
+    if model is not None and model > count:
+        raise UsageError(
+            f"there is no model {model} in {file}", hint=f"it has {count}; --model counts from 1"
+        )
+    chosen = [
+        (number, recording, logs.facts(recording).table)
+        for number, recording in enumerate(recordings, start=1)
+        if model in (None, number)
+    ]
+    console.emit(
+        output_format,
+        output_file,
+        lines=lambda: report.lines(chosen, count, lost_only=lost_only),
+        document=lambda: {**json.envelope("log"), **report.document(chosen, count)},
+        force=force,
+    )
