@@ -41,29 +41,53 @@ def refusals(
         graph: The graph that was parsed, for nodes without a name.
         version: Name and version of the TensorRT.
     """
-    return tuple(
-        Refusal(_node(error, graph), error["op"], _reason(error, version)) for error in errors
+    return tuple(_refusal(error, graph, version) for error in errors)
+
+
+def _refusal(error: Mapping[str, Any], graph: ir.Graph, version: str) -> Refusal:
+    outer = _outer(error, graph)
+    name = str(error["name"])
+    where = ""
+    if error["stack"]:
+        where = f" (in the local function {', '.join(error['stack'])})"
+    elif outer is not None and outer.op_type != error["op"]:
+        where = f" (inside {outer.op_type} `{_name(outer)}`)"
+    return Refusal(
+        name or _unnamed(error, outer, graph), error["op"], _reason(error, version, where)
     )
 
 
-def _node(error: Mapping[str, Any], graph: ir.Graph) -> str:
-    if error["name"]:
-        return str(error["name"])
+def _outer(error: Mapping[str, Any], graph: ir.Graph) -> ir.Node | None:
+    """The node of the main graph; the parser counts these only, whatever is inside them."""
     index = error["node"]
-    nodes = [node for position, node in enumerate(graph) if position == index]
-    # Inside a local function or a nested graph the index counts other nodes.
-    if nodes and nodes[0].op_type == error["op"] and not error["stack"]:
-        outputs = [output.name for output in nodes[0].outputs if output.name]
-        return outputs[0] if outputs else f"node {index}"
-    return f"node {index}" if index >= 0 else graph.name or "model"
+    return next((node for position, node in enumerate(graph) if position == index), None)
 
 
-def _reason(error: Mapping[str, Any], version: str) -> str:
+def _unnamed(error: Mapping[str, Any], outer: ir.Node | None, graph: ir.Graph) -> str:
+    if outer is None:
+        return graph.name or "model"
+    if outer.op_type == error["op"] or error["stack"]:
+        return _name(outer)
+    inside = [
+        node
+        for attribute in outer.attributes.values()
+        if attribute.type == ir.AttributeType.GRAPH and isinstance(attribute.value, ir.Graph)
+        for node in attribute.value.all_nodes()
+        if node.op_type == error["op"] and not node.name
+    ]
+    return _name(inside[0] if len(inside) == 1 else outer)
+
+
+def _name(node: ir.Node) -> str:
+    return node.name or next((value.name for value in node.outputs if value.name), "") or ""
+
+
+def _reason(error: Mapping[str, Any], version: str, where: str) -> str:
     lead = _LEADS.get(error["code"], "failed to import this node")
-    stack = error["stack"]
-    within = f" (in the local function {', '.join(stack)})" if stack else ""
     text = _plain(error["text"])
-    return f"{version} {lead}{within}" + (f": {text}" if text else "")
+    if not text and error.get("function"):
+        text = f"it gives no reason but `false`, in {error['function']}"
+    return f"{version} {lead}{where}" + (f": {text}" if text else "")
 
 
 def _plain(native: str) -> str:

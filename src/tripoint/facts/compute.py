@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import onnx_ir as ir
+
 from tripoint.facts import roles, truth, views
 from tripoint.facts.origins import Explainer, node_name, source
 from tripoint.facts.table import Chain, Source, TensorFacts, TensorTable, View
 from tripoint.facts.truth import Truth
+from tripoint.facts.views.importer import operators
 from tripoint.model import Model
 
 
@@ -21,9 +24,14 @@ class Facts:
     view: View
 
     @cached_property
+    def graph(self) -> ir.Model:
+        """The model without local functions, whose tensors the table names."""
+        return truth.inlined(self.model.ir)
+
+    @cached_property
     def table(self) -> TensorTable:
         """The table; computed on first use."""
-        graph = self.model.ir.graph
+        graph = self.graph.graph
         return TensorTable(
             target=self.view.target,
             inputs=tuple(value.name or "" for value in graph.inputs),
@@ -37,6 +45,8 @@ class Facts:
             contradictions=self.truth.contradictions,
             bounds=self.truth.bounds,
             frozen=self.truth.frozen,
+            notes=self._notes,
+            layers_of=self.view.layers_of,
         )
 
     def chain(self, tensor: str) -> Chain:
@@ -48,35 +58,41 @@ class Facts:
         return self._explainer.chain(tensor)
 
     @cached_property
-    def _facts(self) -> dict[str, TensorFacts]:
-        computed = roles.infer(self.model.ir)
-        facts: dict[str, TensorFacts] = {}
+    def _notes(self) -> tuple[str, ...]:
+        target = self.view.target
+        newest = operators.newest_opset(target.version) if target.kind == "importer" else None
+        notes = [f"shapes behind {op} are not known: no rule for it" for op in self.truth.unknown]
+        if newest is not None and self.model.opset > newest:
+            notes.append(
+                f"TensorRT {target.version} was made for opset {newest} and older, "
+                f"this model has opset {self.model.opset}"
+            )
+        return (*self.view.notes, *notes)
 
-        def add(name: str, op: str | None, node: str | None, line: Source | None) -> None:
+    @cached_property
+    def _facts(self) -> dict[str, TensorFacts]:
+        computed = roles.infer(self.graph)
+        facts: dict[str, TensorFacts] = {}
+        for value, name in truth.names(self.graph).items():
+            node = value.producer()
             facts[name] = TensorFacts(
                 name=name,
-                op=op,
-                node=node,
+                op=node.op_type if node is not None else None,
+                node=node_name(node) if node is not None else None,
                 dtype=self.truth.dtypes.get(name),
                 shape=self.truth.shapes.get(name),
                 tensorrt=self.view.shapes.get(name),
                 role=self.view.roles.get(name) or computed.get(name),
-                source=line,
+                source=source(node) if node is not None else None,
                 fixed=self.truth.fixed.get(name, ()),
             )
-
-        for value in self.model.ir.graph.inputs:
-            add(value.name or "", None, None, None)
-        for node in self.model.ir.graph.all_nodes():
-            line = source(node)
-            for value in node.outputs:
-                if value.name:
-                    add(value.name, node.op_type, node_name(node), line)
         return facts
 
     @cached_property
     def _explainer(self) -> Explainer:
-        return Explainer(self.model.ir, self._facts, self.view.reasons, str(self.view.target))
+        return Explainer(
+            self.graph, self._facts, self.view.reasons, str(self.view.target), self.view.refusals
+        )
 
 
 def compute(model: Model, target: str | None = None, *, tensorrt: str | None = None) -> Facts:

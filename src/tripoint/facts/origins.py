@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import onnx_ir as ir
 
 from tripoint.facts import roles, truth
-from tripoint.facts.table import Chain, Reason, Source, Step, TensorFacts
+from tripoint.facts.losses import Losses, Rules, computed
+from tripoint.facts.mechanisms import Mechanisms, node_name, size_operand
+from tripoint.facts.operands import READS_SIZES
+from tripoint.facts.sizes import Axis, Element, Place, Sizes
+from tripoint.facts.symbols import symbols_of
+from tripoint.facts.table import Chain, Reason, Refusal, Source, Step, TensorFacts
 from tripoint.sources import lines
+
+__all__ = ["Explainer", "format_shape", "node_name", "source"]
 
 _LONGEST = 64
 """Steps that are followed behind a size operand."""
 
-_SIZED_BY_OPERAND = frozenset({"Reshape", "Expand", "ConstantOfShape", "Range"})
-"""Operators whose computed size operand decides all dims of the output."""
+_MODELLED = "(modelled)"
+"""How a target ends that goes on behind a node it refuses."""
+
+_OLD = re.compile(r"TensorRT 7\.")
+"""The core of TensorRT 7 evaluates no size operand while the network is built; that of 8.0 does
+(logs of one model, read by 7.2 and 8.0)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Explainer:
     """Walks the graph between a lost dimension and its cause.
 
@@ -27,21 +42,21 @@ class Explainer:
         facts: Facts by tensor name.
         reasons: What the importer said about a tensor, where it said something.
         version: How to call the target in a sentence.
+        refusals: Nodes that the target refused. A real parser stops at the first.
     """
 
     model: ir.Model
     facts: Mapping[str, TensorFacts]
     reasons: Mapping[str, Reason]
     version: str
+    refusals: tuple[Refusal, ...] = ()
 
     def chains(self) -> tuple[Chain, ...]:
         """One chain for each origin, in graph order."""
-        reach = self._reach()
         return tuple(
-            self._chain(value, reach)
-            for node in self.model.graph.all_nodes()
-            for value in node.outputs
-            if self._is_lost(value) and self._inherited(value) is None
+            self._lost_chain(value, start)
+            for value, lost in self._lost.items()
+            if (start := self._losses.starts(value, lost)) is not None
         )
 
     def chain(self, name: str) -> Chain:
@@ -53,99 +68,225 @@ class Explainer:
         Raises:
             KeyError: If the graph has no such tensor.
         """
-        by_name = {value.name or "": value for value in truth.values(self.model)}
-        return self._chain(by_name[name], self._reach())
+        value = self._named[name]
+        lost = self._lost.get(value, ())
+        if lost:
+            return self._lost_chain(value, self._losses.starts(value, lost) or Axis(value, lost[0]))
+        return Chain(name, None, tuple(self._known(value)), ())
 
-    def _is_lost(self, value: ir.Value) -> bool:
-        facts = self.facts.get(value.name or "")
-        return facts is not None and bool(facts.lost)
+    # The graph, once
 
-    def _inherited(self, value: ir.Value) -> ir.Value | None:
-        """The lost input that a loss was taken over from; None if it starts here."""
-        node = value.producer()
-        if node is None:
-            return None
-        reason = self.reasons.get(value.name or "")
-        if reason is not None:
-            causes = [v for v in node.inputs if v is not None and v.name in reason.via]
+    @cached_property
+    def _named(self) -> dict[str, ir.Value]:
+        return {name: value for value, name in truth.names(self.model).items()}
+
+    @cached_property
+    def _facts(self) -> dict[ir.Value, TensorFacts]:
+        known = self.facts
+        return {value: known[name] for name, value in self._named.items() if name in known}
+
+    @cached_property
+    def _lost(self) -> dict[ir.Value, tuple[int, ...]]:
+        return {value: facts.lost for value, facts in self._facts.items() if facts.lost}
+
+    @cached_property
+    def _sizes(self) -> Sizes:
+        shapes = {value: facts.shape for value, facts in self._facts.items()}
+        return Sizes.of(self.model.graph, shapes)
+
+    @cached_property
+    def _losses(self) -> Losses:
+        named = self._named
+        reasons = {named[name]: reason for name, reason in self.reasons.items() if name in named}
+        known = frozenset(self._facts)
+        return Losses.of(Rules(self._sizes, self._lost, known, reasons, named, self._folds))
+
+    @cached_property
+    def _folds(self) -> bool:
+        return _OLD.match(self.version) is None
+
+    @cached_property
+    def _mechanisms(self) -> Mechanisms:
+        return Mechanisms(self._sizes, self._facts, self.version, self._folds)
+
+    @cached_property
+    def _forced(self) -> Mapping[ir.Value, roles.Consumer]:
+        return roles.forced(self.model)
+
+    # Lost dimensions
+
+    def _lost_chain(self, value: ir.Value, lost: Axis) -> Chain:
+        path = self._losses.path(lost)
+        start = path[-1]
+        back = [
+            self._step(place.value, self._taken_over(place, following))
+            for place, following in itertools.pairwise(path)
+        ]
+        name = self._name(start.value)
+        said = self.reasons.get(name)
+        if said is not None or not isinstance(start, Axis):
+            back.append(self._step(start.value, said.text if said is not None else ""))
         else:
-            operands = [v for v in roles.size_operands(node) if _computed(v)]
-            causes = [root for v in operands for root in _measured(v)]
-            if not causes or node.op_type not in _SIZED_BY_OPERAND:
-                causes += [v for v in node.inputs if v is not None]
-        return next((cause for cause in causes if self._is_lost(cause)), None)
+            back.append(self._step(start.value, self._mechanisms.reason(start)))
+        back.extend(self._behind(start))
+        return Chain(self._name(value), name, tuple(back), self._reached(start.value))
 
-    def _chain(self, value: ir.Value, reach: Mapping[str, tuple[str, ...]]) -> Chain:
-        name = value.name or ""
-        if not self._is_lost(value):
-            return Chain(name, None, (), ())
-        back: list[Step] = []
-        while (cause := self._inherited(value)) is not None:
-            back.append(self._step(value, f"takes over the unknown dims of `{cause.name}`"))
-            value = cause
-        back.append(self._step(value, self._origin_reason(value)))
-        back.extend(self._behind(value))
-        return Chain(name, value.name or "", tuple(back), reach.get(value.name or "", ()))
+    def _taken_over(self, place: Place, following: Place) -> str:
+        name = self._name(following.value)
+        if isinstance(place, Element):
+            if isinstance(following, Axis):
+                return f"reads axis {following.index} of `{name}`, which is unknown"
+            return f"element {place.index} comes from element {following.index} of `{name}`"
+        if isinstance(following, Element):
+            return f"axis {place.index} has the size in element {following.index} of `{name}`"
+        if place.index == following.index:
+            return f"takes over the unknown dims of `{name}`"
+        return f"axis {place.index} takes over the unknown axis {following.index} of `{name}`"
 
-    def _origin_reason(self, value: ir.Value) -> str:
-        reason = self.reasons.get(value.name or "")
-        if reason is not None:
-            return reason.text
-        node = value.producer()
-        operand = _size_operand(node) if node is not None else None
-        if operand is None:
-            return f"{self.version} does not derive this shape"
-        producer = operand.producer()
-        made_by = producer.op_type if producer is not None else "the caller"
-        return (
-            f"its size operand `{operand.name}` is computed at run time by {made_by}, "
-            f"and {self.version} does not fold it while the network is built"
-        )
-
-    def _behind(self, value: ir.Value) -> Iterable[Step]:
+    def _behind(self, start: Place) -> Iterator[Step]:
         """From the size operand of an origin back to the tensor whose size was read."""
-        node = value.producer()
-        if node is None:
+        node = start.value.producer()
+        operand = size_operand(node) if node is not None else None
+        if operand is None:
             return
-        following = _size_operand(node)
+        place: Place | None = self._computed_source(start, Element) or next(
+            (each for each in self._sizes.elements([operand]) if self._is_computed(each)),
+            Element(operand, 0),
+        )
         for _ in range(_LONGEST):
-            producer = following.producer() if following is not None else None
-            if following is None or producer is None:
+            producer = place.value.producer() if place is not None else None
+            if place is None or producer is None:
                 return
-            if producer.op_type in roles.READS_SIZES:
-                measured = producer.inputs[0]
-                name = measured.name if measured is not None else ""
-                shape = self.facts[name or ""].shape if name in self.facts else None
-                yield self._step(following, f"reads the sizes of `{name}` {format_shape(shape)}")
+            if producer.op_type in READS_SIZES:
+                yield self._step(place.value, f"reads the sizes of {self._shaped(producer)}")
                 return
-            yield self._step(following, f"computes sizes at run time with {producer.op_type}")
-            following = next((v for v in producer.inputs if v is not None and _computed(v)), None)
+            made = f"computes sizes at run time with {producer.op_type}"
+            yield self._step(place.value, made)
+            following = self._computed_source(place, Element)
+            if following is None:
+                inputs = (value for value in producer.inputs if value is not None)
+                above = next((value for value in inputs if computed(value)), None)
+                following = Element(above, 0) if above is not None else None
+            place = following
+
+    def _computed_source(self, place: Place, kind: type[Element]) -> Place | None:
+        sources = (each for each in self._sizes.sources(place) if isinstance(each, kind))
+        return next((each for each in sources if self._is_computed(each)), None)
+
+    def _is_computed(self, place: Place) -> bool:
+        return computed(place.value) and self._sizes.constant(place) is None
+
+    def _shaped(self, node: ir.Node) -> str:
+        measured = node.inputs[0] if node.inputs else None
+        facts = self._facts.get(measured) if measured is not None else None
+        name = self._name(measured) if measured is not None else ""
+        return f"`{name}` {format_shape(facts.shape if facts is not None else None)}"
+
+    # How far
+
+    @cached_property
+    def _ends(self) -> Sequence[str]:
+        lost = [value for value in self.model.graph.outputs if value in self._lost]
+        return tuple(dict.fromkeys(self._name(value) for value in lost))
+
+    @cached_property
+    def _reach(self) -> Mapping[ir.Value, int]:
+        bits: dict[Place, int] = {
+            Axis(self._named[name], index): 1 << number
+            for number, name in enumerate(self._ends)
+            for index in self._lost[self._named[name]]
+        }
+        reached: dict[ir.Value, int] = {}
+        for place, ends in self._losses.reach(bits).items():
+            reached[place.value] = reached.get(place.value, 0) | ends
+        return reached
+
+    def _reached(self, value: ir.Value) -> tuple[str, ...]:
+        bits = self._reach.get(value, 0)
+        return tuple(name for number, name in enumerate(self._ends) if bits >> number & 1)
+
+    # Dimensions that are not lost
+
+    def _known(self, value: ir.Value) -> Iterator[Step]:
+        """Why a tensor has symbols, is not seen, or is a shape tensor."""
+        facts = self._facts.get(value)
+        if facts is None:
+            return
+        if facts.tensorrt is None:
+            yield self._step(value, self._unseen())
+        told: set[str] = set()
+        for axis, dim in enumerate(facts.shape or ()):
+            for symbol in sorted(symbols_of(dim) - told):
+                told.add(symbol)
+                yield from self._followed(Axis(value, axis), dim, symbol)
+        consumer = self._forced.get(value)
+        if facts.role in ("shape", "both") and consumer is not None:
+            node = consumer.node
+            reads = f"{node.op_type} `{node_name(node)}` needs it as a size, in input"
+            yield self._step(value, f"is a shape tensor: {reads} {consumer.position}")
+
+    def _unseen(self) -> str:
+        if not self.refusals or self.version.endswith(_MODELLED):
+            return f"{self.version} does not say what it makes of this tensor"
+        first = self.refusals[0]
+        return f"is not reached, {first.op} `{first.node}` stopped the parser: {first.reason}"
+
+    def _followed(self, place: Place, dim: int | str, symbol: str) -> Iterator[Step]:
+        """From an axis back to the input or the node that its symbol comes from.
+
+        Tensors that only pass the size on are left out.
+        """
+        yield self._step(place.value, f"axis {place.index} is {dim}")
+        seen: set[Place] = {place}
+        while found := self._further(place, symbol, seen):
+            for element in found[:-1]:
+                held = f"holds the size in element {element.index}"
+                yield self._step(element.value, held)
+            place = found[-1]
+            if place.value.producer() is None:
+                given = f"is given by the caller: axis {place.index} is {self._dim(place)}"
+                yield self._step(place.value, given)
+            elif self._dim(place) != dim:
+                dim = self._dim(place)
+                yield self._step(place.value, f"axis {place.index} is {dim}")
+        if place.value.producer() is not None:
+            yield self._step(place.value, f"decides {symbol} at run time, from values")
+
+    def _further(self, place: Place, symbol: str, seen: set[Place]) -> list[Place]:
+        """The nearest axis that a symbol comes from, behind the elements on the way to it."""
+        before: dict[Place, Place] = {}
+        pending = deque([place])
+        while pending:
+            current = pending.popleft()
+            for each in self._sizes.sources(current):
+                if each in seen:
+                    continue
+                seen.add(each)
+                before[each] = current
+                if isinstance(each, Element):
+                    pending.append(each)
+                elif symbol in symbols_of(self._dim(each)):
+                    path: list[Place] = [each]
+                    while (above := before[path[-1]]) is not place:
+                        path.append(above)
+                    return path[::-1]
+        return []
+
+    def _dim(self, place: Place) -> int | str:
+        shape = self._sizes.shape(place.value) or ()
+        return shape[place.index] if place.index < len(shape) else "?"
+
+    # Words
+
+    def _name(self, value: ir.Value) -> str:
+        facts = self._facts.get(value)
+        return facts.name if facts is not None else value.name or ""
 
     def _step(self, value: ir.Value, reason: str) -> Step:
         node = value.producer()
         if node is None:
-            return Step(value.name or "", None, None, reason)
-        return Step(value.name or "", node_name(node), node.op_type, reason, source(node))
-
-    def _reach(self) -> dict[str, tuple[str, ...]]:
-        """Lost graph outputs downstream of each tensor, computed once from the end."""
-        outputs = {value.name for value in self.model.graph.outputs}
-        reach: dict[str, tuple[str, ...]] = {}
-        for node in reversed(list(self.model.graph.all_nodes())):
-            for value in node.outputs:
-                if not self._is_lost(value):
-                    continue
-                found = dict.fromkeys([value.name or ""] if value.name in outputs else [])
-                for consumer, _ in value.uses():
-                    for output in consumer.outputs:
-                        found.update(dict.fromkeys(reach.get(output.name or "", ())))
-                reach[value.name or ""] = tuple(found)
-        return reach
-
-
-def node_name(node: ir.Node) -> str:
-    """Name of a node, or that of its first output where it has none."""
-    return node.name or (node.outputs[0].name if node.outputs else "") or ""
+            return Step(self._name(value), None, None, reason)
+        return Step(self._name(value), node_name(node), node.op_type, reason, source(node))
 
 
 def source(node: ir.Node) -> Source | None:
@@ -158,31 +299,3 @@ def format_shape(shape: tuple[int | str, ...] | None) -> str:
     if shape is None:
         return "(?)"
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
-
-
-def _size_operand(node: ir.Node) -> ir.Value | None:
-    return next((value for value in roles.size_operands(node) if _computed(value)), None)
-
-
-def _computed(value: ir.Value) -> bool:
-    node = value.producer()
-    return node is not None and node.op_type != "Constant"
-
-
-def _measured(value: ir.Value) -> list[ir.Value]:
-    """Tensors whose sizes a size operand was computed from."""
-    found: dict[ir.Value, None] = {}
-    seen: set[ir.Value] = set()
-    pending = [value]
-    while pending:
-        current = pending.pop()
-        node = current.producer()
-        if current in seen or node is None:
-            continue
-        seen.add(current)
-        inputs = [v for v in node.inputs if v is not None]
-        if node.op_type in roles.READS_SIZES:
-            found.update(dict.fromkeys(inputs))
-        else:
-            pending.extend(inputs)
-    return list(found)

@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from tripoint.facts import truth
+from tripoint.facts.operands import READS_SIZES, SIZE_OPERANDS
 from tripoint.facts.table import Role
 
-ANY = range(1 << 16)
-SIZE_OPERANDS: Mapping[str, range | tuple[int, ...]] = {
-    "Reshape": (1,),
-    "Expand": (1,),
-    "Tile": (1,),
-    "ConstantOfShape": (0,),
-    "Range": ANY,
-    "Slice": range(1, 5),
-    "Resize": (2, 3),
-    "Upsample": (1,),
-    "Pad": (1, 3),
-    "TopK": (1,),
-    "OneHot": (1,),
-    "Split": (1,),
-    "Squeeze": (1,),
-    "Unsqueeze": (1,),
-    "EyeLike": (),
-    **{
-        f"Reduce{kind}": (1,)
-        for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum")
-    },
-    "ReduceSumSquare": (1,),
-    "Loop": (0,),
-    "If": (0,),
-}
-"""Inputs that decide the shape of the output (ONNX operator specification)."""
 
-READS_SIZES = frozenset({"Shape", "Size"})
-"""Operators whose output depends on the sizes of the input, not on its values."""
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A node that reads a tensor as a size.
 
+    Args:
+        node: The node.
+        position: Number of the input.
+    """
 
-def size_operands(node: ir.Node) -> list[ir.Value]:
-    """The inputs of a node that decide the shape of its output."""
-    positions = SIZE_OPERANDS.get(node.op_type, ())
-    return [
-        value
-        for position, value in enumerate(node.inputs)
-        if value is not None and position in positions
-    ]
+    node: ir.Node
+    position: int
 
 
 def infer(model: ir.Model) -> dict[str, Role]:
@@ -56,30 +32,85 @@ def infer(model: ir.Model) -> dict[str, Role]:
     A tensor is a shape tensor if a size operand needs it, directly or through integer
     arithmetic; it is both if something else consumes it as well, or if it is a graph output.
     """
-    shape: set[ir.Value] = set()
-    execution: set[ir.Value] = set(model.graph.outputs)
-    for node in reversed(list(model.graph.all_nodes())):
-        computes_size = any(output in shape for output in node.outputs)
-        computes_data = any(output in execution for output in node.outputs)
-        if not computes_size and not computes_data:
-            computes_data = True  # nothing consumes it
-        operands = size_operands(node)
-        for value in node.inputs:
-            if value is None:
-                continue
-            if value in operands:
-                shape.add(value)
-            elif node.op_type in READS_SIZES:
-                execution.add(value)
-            else:
-                if computes_size:
-                    shape.add(value)
-                if computes_data:
-                    execution.add(value)
-    names: dict[str, Role] = {}
-    for value in truth.values(model):
+    shape = forced(model)
+    execution = _execution(model)
+    roles: dict[str, Role] = {}
+    for value, name in truth.names(model).items():
         if value in shape:
-            names[value.name or ""] = "both" if value in execution else "shape"
+            roles[name] = "both" if value in execution else "shape"
         else:
-            names[value.name or ""] = "execution"
-    return names
+            roles[name] = "execution"
+    return roles
+
+
+def forced(model: ir.Model) -> dict[ir.Value, Consumer]:
+    """For each shape tensor the nearest node that needs it as a size."""
+    found: dict[ir.Value, Consumer] = {}
+    for node in model.graph.all_nodes():
+        for position, value in enumerate(node.inputs):
+            if value is not None and position in SIZE_OPERANDS.get(node.op_type, ()):
+                found.setdefault(value, Consumer(node, position))
+    given = _given_to_bodies(model)
+    pending = deque(found)
+    while pending:
+        value = pending.popleft()
+        producer = value.producer()
+        if producer is not None and producer.op_type in READS_SIZES:
+            continue
+        for each in _feeding(value, given):
+            if each not in found:
+                found[each] = found[value]
+                pending.append(each)
+    return found
+
+
+def _execution(model: ir.Model) -> set[ir.Value]:
+    found: set[ir.Value] = set(model.graph.outputs)
+    for node in model.graph.all_nodes():
+        if node.op_type in READS_SIZES:
+            found.update(value for value in node.inputs if value is not None)
+        if not any(value.uses() for value in node.outputs):
+            found.update(value for value in node.outputs if not value.is_graph_output())
+    given = _given_to_bodies(model)
+    pending = list(found)
+    while pending:
+        for each in _feeding(pending.pop(), given):
+            if each not in found:
+                found.add(each)
+                pending.append(each)
+    return found
+
+
+def _feeding(value: ir.Value, given: Mapping[ir.Value, ir.Value]) -> list[ir.Value]:
+    """The tensors from whose values those of a tensor are computed."""
+    node = value.producer()
+    if node is None:
+        return [given[value]] if value in given else []
+    operands = SIZE_OPERANDS.get(node.op_type, ())
+    feeding = [
+        each
+        for position, each in enumerate(node.inputs)
+        if each is not None and position not in operands
+    ]
+    index = (value.index() or 0) + (node.op_type == "Loop")
+    return feeding + [body.outputs[index] for body in graphs_of(node) if index < len(body.outputs)]
+
+
+def _given_to_bodies(model: ir.Model) -> dict[ir.Value, ir.Value]:
+    """For each input of the body of a Loop or Scan what the node was given for it."""
+    return {
+        inner: outer
+        for node in model.graph.all_nodes()
+        for body in graphs_of(node)
+        for inner, outer in zip(body.inputs, node.inputs, strict=False)
+        if outer is not None
+    }
+
+
+def graphs_of(node: ir.Node) -> list[ir.Graph]:
+    """The graphs inside a node, in the order of its attributes."""
+    return [
+        attribute.value
+        for attribute in node.attributes.values()
+        if attribute.type == ir.AttributeType.GRAPH and isinstance(attribute.value, ir.Graph)
+    ]

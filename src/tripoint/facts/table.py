@@ -133,6 +133,9 @@ class View:
         reasons: Why a tensor has a -1 that its inputs do not explain, where the target can tell.
         refusals: Nodes that it would refuse or read differently.
         layers: Number of layers of the parsed network, None for a modelled target.
+        notes: Sentences about the whole view.
+        layers_of: Names of the network's layers by ONNX node, those that the parser added for it
+            included; empty for a target that has no network.
     """
 
     target: Target
@@ -141,6 +144,8 @@ class View:
     reasons: Mapping[str, Reason] = field(default_factory=dict)
     refusals: tuple[Refusal, ...] = ()
     layers: int | None = None
+    notes: tuple[str, ...] = ()
+    layers_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +260,9 @@ class TensorTable:
         contradictions: Sentences about nodes whose input shapes do not fit together.
         bounds: What is known of the sizes that tensor values decide.
         frozen: Constant sizes of the export's example that do not follow an input.
+        notes: Sentences about the whole model: operators without a rule, an opset that is newer
+            than the target.
+        layers_of: Names of the network's layers by ONNX node; see :class:`View`.
     """
 
     target: Target
@@ -269,6 +277,8 @@ class TensorTable:
     contradictions: tuple[str, ...]
     bounds: tuple[Bound, ...] = ()
     frozen: tuple[Frozen, ...] = ()
+    notes: tuple[str, ...] = ()
+    layers_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def by_name(self) -> Mapping[str, TensorFacts]:

@@ -9,6 +9,8 @@ from tripoint.engine import bindings
 from tripoint.engine.tasks import native
 from tripoint.engine.worker import Emit
 
+_BEGINS = "Parsing node: "
+
 
 def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Parse a model.
@@ -18,21 +20,54 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
         emit: Takes the log lines.
 
     Returns:
-        ``complete``, ``version``, ``layers``, ``errors`` and, of a complete network,
-        ``tensors``: per tensor its name in the network, shape, and whether it is a shape and an
-        execution tensor.
+        ``complete``, ``version``, ``layers`` (their number), ``errors`` and, of a complete
+        network, ``tensors`` and ``made``. Per tensor: its name in the network, shape, and
+        whether it is a shape and an execution tensor. Per layer: its name, the names of its
+        inputs and outputs, and what TensorRT notes of the ONNX node that it was made for.
     """
     trt = bindings.load(request["tensorrt"])
     emit({"event": "loaded", "version": trt.__version__, "at": "reading the model"})
-    parsed = native.parse(trt, native.make_logger(trt, emit), request["model"])
+    parsed = native.parse(trt, _logger(trt, emit), request["model"])
     emit({"event": "parsed", "at": "reading the parsed network"})
     return {
         "complete": parsed.complete,
         "version": trt.__version__,
         "layers": parsed.network.num_layers,
-        "errors": parsed.errors,
+        "errors": [
+            {**error, "function": parsed.parser.get_error(index).func()}
+            for index, error in enumerate(parsed.errors)
+        ],
         "tensors": list(_tensors(parsed.network)) if parsed.complete else [],
+        "made": list(_layers(parsed.network)) if parsed.complete else [],
     }
+
+
+def _logger(trt: Any, emit: Emit) -> Any:
+    """A logger that passes on, too, where the parsing of a node begins.
+
+    Nested graphs can be told apart by these lines only.
+    """
+    plain = type(native.make_logger(trt, emit))
+
+    def log(self: Any, severity: Any, message: str) -> None:
+        if message.startswith(_BEGINS):
+            self.lines.append(("VERBOSE", message))
+        plain.log(self, severity, message)
+
+    return type("Logger", (plain,), {"log": log})()
+
+
+def _layers(network: Any) -> Iterator[list[Any]]:
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        inputs = (layer.get_input(position) for position in range(layer.num_inputs))
+        outputs = (layer.get_output(position) for position in range(layer.num_outputs))
+        yield [
+            layer.name,
+            [tensor.name for tensor in inputs if tensor is not None],
+            [tensor.name for tensor in outputs if tensor is not None],
+            str(getattr(layer, "metadata", "")),
+        ]
 
 
 def _tensors(network: Any) -> Iterator[list[Any]]:

@@ -1,15 +1,18 @@
-"""How a given TensorRT sees a model: a real parser, or a model of one version's importer."""
+"""How a given TensorRT sees a model: a real parser, a model of one version's importer, or a log."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from tripoint.errors import UsageError
 from tripoint.facts.table import Shape, View
 from tripoint.model import Model
 
 INSTALLED = "installed"
+
+LOG_SUFFIXES = frozenset({".log", ".txt"})
 
 
 Shapes = Mapping[str, Shape | None]
@@ -23,8 +26,8 @@ def start(
 
     Args:
         model: The model; it must not be changed until the view is there.
-        target: ``"installed"``, a version that has a model, or None for the default: the
-            installed TensorRT where there is one, else the newest model.
+        target: ``"installed"``, a version that has a model, the path of a verbose log, or None
+            for the default: the installed TensorRT where there is one, else the newest model.
         tensorrt: Name of the importable TensorRT that ``"installed"`` means.
 
     Returns:
@@ -33,8 +36,14 @@ def start(
     Raises:
         UsageError: If the target is unknown.
         MissingDependencyError: If the target is ``"installed"`` and no TensorRT is.
+        InputError: If the target is a log that cannot be read, or is of another model.
     """
     chosen = resolve(target, tensorrt=tensorrt)
+    if is_log(chosen):
+        from tripoint.facts.views import log
+
+        recorded = log.of_model(log.read(chosen), model)
+        return lambda _: recorded
     if chosen != INSTALLED:
         from tripoint.facts.views import importers
 
@@ -77,7 +86,7 @@ def resolve(target: str | None, *, tensorrt: str | None = None) -> str:
         tensorrt: As in :func:`start`.
 
     Returns:
-        ``"installed"`` or a version that has a model.
+        ``"installed"``, a version that has a model, or the path of a log.
 
     Raises:
         UsageError: If the target is unknown.
@@ -88,6 +97,8 @@ def resolve(target: str | None, *, tensorrt: str | None = None) -> str:
     if target == INSTALLED or (target is None and (tensorrt or bindings.available())):
         bindings.find(tensorrt)
         return INSTALLED
+    if target is not None and is_log(target):
+        return target
     # Many modules, which an installed TensorRT does not need.
     from tripoint.facts.views.importers import SUPPORTED
 
@@ -95,5 +106,14 @@ def resolve(target: str | None, *, tensorrt: str | None = None) -> str:
         return SUPPORTED[-1]
     if target not in SUPPORTED:
         known = ", ".join((INSTALLED, *SUPPORTED))
-        raise UsageError(f"unknown target {target!r}", hint=f"the targets are {known}")
+        raise UsageError(
+            f"unknown target {target!r}",
+            hint=f"the targets are {known} and the path of a verbose log",
+        )
     return target
+
+
+def is_log(target: str) -> bool:
+    """Whether a target is meant as the path of a verbose log: by its suffix, or it is there."""
+    path = Path(target)
+    return path.suffix in LOG_SUFFIXES or path.is_file()

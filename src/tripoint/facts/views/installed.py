@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+import onnx_ir as ir
 
 from tripoint.engine import bindings, process
 from tripoint.engine.refusals import refusals
+from tripoint.facts import truth
 from tripoint.facts.table import Refusal, Role, Target, View, ViewShape
-from tripoint.facts.views import verbose
+from tripoint.facts.views import layers, scopes
 from tripoint.model import Model, as_file
 
 
@@ -26,10 +29,13 @@ def view(model: Model, *, tensorrt: str | None = None, timeout: float | None = N
     Raises:
         MissingDependencyError: If no TensorRT is installed.
         ExternalStepError: If that TensorRT cannot be loaded or cannot run on this machine.
+        InputError: If the local functions of the model cannot be inlined.
     """
+    whole = truth.inlined(model.ir)
     binding = bindings.find(tensorrt)
     watch = _Watch(binding.version)
-    result: dict[str, Any] = {"complete": False, "errors": [], "tensors": [], "layers": 0}
+    result: dict[str, Any] = {key: [] for key in ("errors", "tensors", "made")}
+    result |= {"complete": False, "layers": 0}
     stopped: process.WorkerError | None = None
     with as_file(model) as path:
         request = {"task": "parse", "tensorrt": binding.name, "model": str(path.resolve())}
@@ -48,14 +54,15 @@ def view(model: Model, *, tensorrt: str | None = None, timeout: float | None = N
         refused.append(_whole_model(graph.name, f"{version} did not parse this model"))
     elif result["complete"] and not result["layers"]:
         refused.append(_whole_model(graph.name, f"{version} found no layer in this model"))
-    lines = verbose.read(watch.lines, graph)
-    shapes, roles = _join(lines, result["tensors"], (value.name for value in graph.outputs))
+    joined = scopes.join(scopes.read(watch.lines), whole.graph)
+    shapes, roles = _facts(whole, joined, result["tensors"])
     return View(
         target=Target("installed", "installed", version),
         shapes=shapes,
         roles=roles,
         refusals=tuple(refused),
         layers=result["layers"] if result["complete"] else None,
+        layers_of=layers.by_node(whole, joined, result["made"]),
     )
 
 
@@ -82,25 +89,27 @@ def _whole_model(name: str | None, reason: str) -> Refusal:
     return Refusal(name or "model", "", reason)
 
 
-def _join(
-    lines: verbose.Lines, tensors: list[list[Any]], outputs: Iterable[str | None]
+def _facts(
+    model: ir.Model, joined: scopes.Joined, tensors: list[list[Any]]
 ) -> tuple[Mapping[str, ViewShape], Mapping[str, Role]]:
     network = {name: facts for name, *facts in tensors}
-    renamed = set(outputs)
-    shapes = dict(lines.shapes)
+    outputs = set(model.graph.outputs)
+    shapes: dict[str, ViewShape] = {}
     roles: dict[str, Role] = {}
-    for name in {*lines.unique, *(output for output in renamed if output)}:
-        facts = network.get(lines.unique.get(name, name))
-        if facts is None and name in renamed:
+    for value, name in truth.names(model).items():
+        if value in joined.shapes:
+            shapes[name] = joined.shapes[value]
+        facts = network.get(joined.unique.get(value, ""))
+        if facts is None and value in outputs:
             # Graph outputs take their ONNX name at the end of the parse.
-            facts = network.get(name)
+            facts = network.get(value.name or "")
         if facts is None:
             continue
         shape, is_shape, is_execution = facts
         if shape is not None:
             shapes[name] = tuple(shape)
         if is_shape:
-            roles[name] = "both" if is_execution or name in renamed else "shape"
+            roles[name] = "both" if is_execution or value in outputs else "shape"
         else:
             roles[name] = "execution"
     return shapes, roles
