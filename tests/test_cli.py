@@ -18,6 +18,7 @@ import tripoint
 from marks import needs_tensorrt
 from tripoint.cli import app, console
 from tripoint.engine import bindings, gpu, process
+from tripoint.facts.views.importers import SUPPORTED
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SEED = Path(__file__).parent.parent / "examples" / "seed" / "graph_a.onnxtxt"
@@ -73,7 +74,10 @@ def refused(result: Result, code: int, *texts: str) -> None:
     [
         ("shapes", ["shapes", "graph_a.onnxtxt", "--target", "7.1"]),
         ("shapes-lost-only", ["shapes", "graph_a.onnxtxt", "--target", "7.1", "--lost-only"]),
+        ("shapes-diff", ["shapes", "graph_a.onnxtxt", "--diff", "7.1,8.0"]),
         ("why", ["why", "graph_a.onnxtxt", "15", "--target", "7.1"]),
+        ("why-not-lost", ["why", "graph_a.onnxtxt", "12", "--target", "7.1"]),
+        ("log", ["log", "eca.log"]),
         ("inspect", ["inspect", "graph_a.onnxtxt", "--target", "7.1"]),
         (
             "fix",
@@ -95,6 +99,7 @@ def test_snapshots(
     cli: Callable[..., Result], tmp_path: Path, name: str, arguments: list[str], output_format: str
 ) -> None:
     (tmp_path / "graph_a.onnxtxt").write_text(SEED.read_text())
+    cli("shapes", "graph_a.onnxtxt", "--target", "7.1", "--as-log", "--output-file", "eca.log")
     result = cli(*arguments, "--format", output_format)
     assert result.exit_code == 0, result.output
     shown = result.stdout
@@ -436,7 +441,7 @@ def test_tensorrt_is_not_installed(
             refused(cli(*call), 2, "TensorRT is installed", "pip install 'tripoint[rtx]'")
     result = cli("shapes", static)
     assert result.exit_code == 0
-    assert "target: TensorRT 7.1 (modelled)" in result.stdout
+    assert f"target: TensorRT {SUPPORTED[-1]} (modelled)" in result.stdout
     whole = cli("run", static, "-o", tmp_path / "out", "-q")
     assert whole.exit_code == 0, whole.output
     assert "not built: no TensorRT is installed" in whole.stdout

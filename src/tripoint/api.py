@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tripoint.engine.builder import BuildResult
     from tripoint.engine.inspect import NetworkDescription, PlanInspection
+    from tripoint.facts.differences import Differences
     from tripoint.parity.results import Verification
     from tripoint.parity.verify import Engine
     from tripoint.pipeline import RunResult
@@ -47,8 +48,8 @@ def facts(
 
     Args:
         model: Path, :class:`~tripoint.model.Model` or ``onnx_ir.Model``.
-        target: ``"installed"``, a version such as ``"7.1"``, or None for the installed TensorRT
-            where there is one, else the newest version that is modelled.
+        target: ``"installed"``, a version such as ``"7.1"``, the path of a verbose log, or None
+            for the installed TensorRT where there is one, else the newest that is modelled.
         tensorrt: Name of the importable TensorRT that ``"installed"`` means.
 
     Raises:
@@ -70,6 +71,28 @@ def shapes(
     Arguments and errors are those of :func:`facts`.
     """
     return facts(model, target=target, tensorrt=tensorrt).table
+
+
+def compare(a: TensorTable, b: TensorTable) -> Differences:
+    """Where two targets see one model differently; see :mod:`tripoint.facts.differences`."""
+    from tripoint.facts import differences
+
+    return differences.compare(a, b)
+
+
+def recorded(path: str | os.PathLike[str]) -> tuple[Facts, ...]:
+    """What a verbose log shows, model by model, without their files.
+
+    Args:
+        path: A log of the ONNX parser of TensorRT 7.0 to 10; see
+            :func:`tripoint.facts.views.log.read`.
+
+    Raises:
+        InputError: If the log cannot be read, or no line of a TensorRT parser is in it.
+    """
+    from tripoint.facts.views import log
+
+    return tuple(log.facts(recording) for recording in log.read(path))
 
 
 def why(

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tripoint import api
 from tripoint.cli.options import ExporterName
+from tripoint.errors import UsageError
+from tripoint.facts import views
+from tripoint.facts.compute import Facts
 from tripoint.model import Model
 from tripoint.sources import reference
 from tripoint.spec import Spec
@@ -42,3 +45,38 @@ def opened(
             text, Path(folder) / "model.onnx", spec=spec, exporter=exporter.value, opset=opset
         )
         yield exported.model
+
+
+@contextlib.contextmanager
+def opened_facts(
+    text: str,
+    tensor: str,
+    spec: Spec,
+    *,
+    target: str | None = None,
+    tensorrt: str | None = None,
+    exporter: ExporterName = ExporterName.dynamo,
+    opset: int | None = None,
+) -> Iterator[Facts]:
+    """The facts of a model, or of a log, which holds both the graph and the view.
+
+    Args:
+        text: As :func:`opened`, or the path of a verbose log.
+        tensor: Chooses among the models of a log: the first that has a tensor of this name.
+        spec: As :func:`opened`.
+        target: As :func:`tripoint.facts`; a log is a target itself.
+        tensorrt: As :func:`tripoint.facts`.
+        exporter: As :func:`opened`.
+        opset: As :func:`opened`.
+
+    Raises:
+        UsageError: If a log is given together with a target.
+    """
+    if Path(text).suffix in views.LOG_SUFFIXES:
+        if target is not None:
+            raise UsageError("a log is a target itself", hint="leave --target out")
+        found = api.recorded(text)
+        yield next((known for known in found if tensor in known.table.by_name), found[0])
+        return
+    with opened(text, spec, exporter=exporter, opset=opset) as loaded:
+        yield api.facts(loaded, target=target, tensorrt=tensorrt)

@@ -31,8 +31,8 @@ ModelArgument = Annotated[
 Target = Annotated[
     str | None,
     typer.Option(
-        help="whose view: 'installed' or a version such as 7.1; the installed TensorRT where "
-        "there is one, else the newest version that is modelled",
+        help="whose view: 'installed', a version such as 7.1, or a verbose log; the installed "
+        "TensorRT where there is one, else the newest version that is modelled",
         show_default=False,
     ),
 ]
@@ -93,6 +93,11 @@ Tolerance = Annotated[
     list[str] | None,
     typer.Option(metavar="1e-5|OUTPUT:1e-5", help="in place of the derived one"),
 ]
+
+
+def excluded(option: str, others: str) -> UsageError:
+    """The error of options that do not go together."""
+    return UsageError(f"{option} does not go with {others}", hint="give one of them")
 
 
 def names(text: str | None) -> list[str] | None:

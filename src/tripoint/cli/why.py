@@ -12,7 +12,12 @@ from tripoint.cli.options import ExporterName, Format
 
 @console.reported
 def why(
-    model: options.ModelArgument,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="model.onnx, file.py:name, pkg.module:name or a verbose log"
+        ),
+    ],
     tensor: Annotated[str, typer.Argument(metavar="TENSOR", help="name of the tensor")],
     target: options.Target = None,
     tensorrt: options.TensorRT = None,
@@ -31,26 +36,27 @@ def why(
     """
     ahead.parser(model, target, tensorrt)
     from tripoint import api
-    from tripoint.cli.opening import opened
+    from tripoint.cli.opening import opened_facts
     from tripoint.report import json, text
     from tripoint.spec import Spec
 
     spec = Spec.parse(inputs or (), dims or ())
-    with opened(model, spec, exporter=exporter, opset=opset) as loaded:
-        known = api.facts(loaded, target=target, tensorrt=tensorrt)
+    with opened_facts(
+        model, tensor, spec, target=target, tensorrt=tensorrt, exporter=exporter, opset=opset
+    ) as known:
         chain = api.explain(known, tensor)
         facts = known.table.by_name[tensor]
         console.emit(
             output_format,
             output_file,
             lines=lambda: [
-                *text.heading(loaded, known.table),
+                *text.heading(known.model, known.table),
                 "",
                 *text.tensor(facts),
                 *text.chain(chain),
             ],
             document=lambda: {
-                **json.envelope("why", loaded),
+                **json.envelope("why", known.model),
                 "target": known.table.target,
                 **json.tensor(facts),
                 **json.chain(chain),

@@ -70,6 +70,8 @@ def shapes(table: TensorTable) -> dict[str, Any]:
         "contradictions": table.contradictions,
         "frozen": [dataclasses.asdict(entry) for entry in table.frozen],
         "bounds": [dataclasses.asdict(entry) for entry in table.bounds],
+        "notes": table.notes,
+        "layers_of": dict(table.layers_of),
         "summary": dataclasses.asdict(table.summary),
     }
 

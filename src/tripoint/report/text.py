@@ -42,13 +42,14 @@ def columns(rows: Sequence[Sequence[object]], *, indent: str = "  ") -> list[str
     return lines
 
 
-def heading(model: Model, table: TensorTable) -> list[str]:
+def heading(model: Model, table: TensorTable | None = None) -> list[str]:
     """Which model, and whose view."""
-    name = clean(model.path or "model in memory")
-    return [
-        f"{name}: opset {model.opset}, {model.nodes} nodes",
-        f"target: {clean(table.target)}",
-    ]
+    recorded = table is not None and table.target.kind == "log" and model.path is None
+    name = clean(table.target.name if table and recorded else model.path or "model in memory")
+    lines = [f"{name}: opset {model.opset or 'unknown'}, {model.nodes} nodes"]
+    if table is not None:
+        lines.append(f"target: {clean(table.target)}")
+    return lines
 
 
 def shapes(table: TensorTable, *, lost_only: bool = False) -> list[str]:
@@ -107,6 +108,7 @@ def summary(table: TensorTable) -> list[str]:
     lines += [f"contradiction: {clean(text)}" for text in table.contradictions]
     lines += _listed("frozen sizes", (_frozen(entry) for entry in table.frozen))
     lines += _listed("sizes that values decide", (_bound(entry) for entry in table.bounds))
+    lines += [f"note: {clean(note)}" for note in table.notes]
     return lines + refusals(table)
 
 
@@ -152,12 +154,13 @@ def _lost(dims: int, tensors: int) -> str:
 def chain(value: Chain) -> list[str]:
     """Why one tensor lost dimensions, step by step."""
     if value.origin is None:
-        return [f"{clean(value.tensor)}: no dimension is lost"]
-    lines = [f"{clean(value.tensor)}: the loss starts at {clean(value.origin)}"]
+        lines = [f"{clean(value.tensor)}: no dimension is lost"]
+    else:
+        lines = [f"{clean(value.tensor)}: the loss starts at {clean(value.origin)}"]
     steps = [_step(step) for step in value.back]
     if len(steps) > 2 * _ENDS:
         hidden = len(steps) - 2 * _ENDS
-        steps[_ENDS:-_ENDS] = [("...", "", "", f"{hidden} more that take over unknown dims")]
+        steps[_ENDS:-_ENDS] = [("...", "", "", f"{hidden} more steps")]
     lines += columns(steps, indent="    ")
     if value.reaches:
         lines.append(f"    reaches the outputs {', '.join(map(clean, value.reaches))}")
