@@ -31,6 +31,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from models import models_of
 from tripoint import api
 from tripoint.errors import TripointError
 from tripoint.facts import truth
@@ -46,14 +47,6 @@ SHOWN = 20
 
 FAR_APART = (1, 2, 3, 7, 31, 97, 1000, 10_007)
 """Sizes at which a dim is looked at that had one size in all runs."""
-
-
-def models_of(paths: Sequence[Path]) -> list[Path]:
-    """The models among files and in folders."""
-    found: list[Path] = []
-    for path in paths:
-        found += sorted(path.glob("*.onnx")) if path.is_dir() else [path]
-    return found
 
 
 def lines(name: str, seconds: float, result: execution.Agreement, total: int) -> Iterator[str]:
@@ -193,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("give models or --nodes")
     if options.nodes:
         return int(not check_nodes())
-    paths = models_of(options.models)
+    paths = list(models_of(options.models))
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"no such file: {', '.join(missing)}")
     return int(not check_models(paths, options.target))

@@ -14,21 +14,21 @@ Exit code: 0 if all agree or are explained; 1 if not; 2 usage.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx_ir as ir
 
+from models import models_of, with_weights
 from tripoint.errors import TripointError
 from tripoint.facts import truth
 from tripoint.facts.table import Shape, ViewShape
 from tripoint.facts.views import importers, installed
-from tripoint.model import Model, external_tensors
+from tripoint.model import Model
 
 SHOWN = 20
 """Disagreements that are printed."""
@@ -122,35 +122,6 @@ def _lost(
             pairs = zip(view[name], shape, strict=True)
             total += sum(seen == -1 and isinstance(dim, int) for seen, dim in pairs)
     return total
-
-
-def with_weights(path: Path, folder: Path) -> Model:
-    """A model whose missing weights are zeros, in files that take no space.
-
-    Args:
-        path: The model.
-        folder: Where a copy goes if weights are missing.
-    """
-    model = Model(ir.load(path), path)
-    sizes: dict[Path, int] = {}
-    for tensor in external_tensors(model.ir):
-        location = Path(tensor.base_dir, tensor.location)
-        end = (tensor.offset or 0) + (tensor.length or tensor.nbytes)
-        if not location.exists():
-            sizes[location] = max(sizes.get(location, 0), end)
-    if not sizes:
-        return model
-    shutil.copyfile(path, folder / path.name)
-    for location, size in sizes.items():
-        with (folder / location.name).open("wb") as stream:
-            stream.truncate(size)
-    return Model(ir.load(folder / path.name), folder / path.name)
-
-
-def models_of(paths: Sequence[Path]) -> Iterator[Path]:
-    """The models among files and in folders."""
-    for path in paths:
-        yield from sorted(path.glob("*.onnx")) if path.is_dir() else [path]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

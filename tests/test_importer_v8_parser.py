@@ -114,6 +114,20 @@ def test_a_difference_that_the_versions_explain() -> None:
     assert installed.view(model).shapes["y"] == (-1, 1, 5)
 
 
+@pytest.mark.parametrize("length", ["4", "S"])
+def test_scan_is_seen_alike(length: str) -> None:
+    model = build(
+        f"float[3] i, float[{length},3] x",
+        """y, z = Scan <num_scan_inputs = 1, body = b (float[3] s, float[3] row) =>
+           (float[3] t, float[3] o) { t = Add(s, row) o = Relu(t) }> (i, x); q = Relu(z)""",
+        17,
+        f"float[3] y, float[{length},3] q",
+    )
+    seen = importers.view(model, truth.infer(model.ir).shapes, "10.1").shapes
+    assert seen == installed.view(model).shapes
+    assert seen["q"] == (-1 if length == "S" else 4, 3)
+
+
 MODELS = ("bert6.ts_dyn", "bert6.dynamo_dyn", "llama_tiny.dynamo_dyn", "t5_enc.ts_dyn", "eca.ts")
 LOST = {"bert6.ts_dyn": 6, "bert6.dynamo_dyn": 102, "llama_tiny.dynamo_dyn": 2, "t5_enc.ts_dyn": 3}
 
