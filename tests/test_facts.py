@@ -354,6 +354,20 @@ def test_unknown_target_lists_the_known() -> None:
         tripoint.shapes(build("float[2] x", "y = Relu(x)"), target="6.0")
 
 
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("7.1.3.4", "7.1"), ("8.6.1", "8.6"), ("10.1.0", "10.1")]
+)
+def test_patch_release_is_its_minor_version(asked: str, meant: str) -> None:
+    table = tripoint.shapes(build("float[2] x", "y = Relu(x)"), target=asked)
+    assert table.target.name == meant
+
+
+@pytest.mark.parametrize("target", ["8", "10", "8.1", "10.10", "7.1x", ""])
+def test_versions_without_a_model_are_not_guessed(target: str) -> None:
+    with pytest.raises(UsageError, match=r"unknown target"):
+        tripoint.shapes(build("float[2] x", "y = Relu(x)"), target=target)
+
+
 def test_source_lines_of_the_export_are_in_the_chain() -> None:
     model = build("float[2,3] x", "s = Shape(x); y = Expand(x, s)")
     for line, node in enumerate(model.ir.graph, start=7):

@@ -104,13 +104,15 @@ def resolve(target: str | None, *, tensorrt: str | None = None) -> str:
 
     if target is None:
         return SUPPORTED[-1]
-    if target not in SUPPORTED:
+    # A patch release has the importer of its minor version: 8.6.1, 7.1.3.4.
+    version = next((v for v in SUPPORTED if f"{target}.".startswith(f"{v}.")), None)
+    if version is None:
         known = ", ".join((INSTALLED, *SUPPORTED))
         raise UsageError(
             f"unknown target {target!r}",
             hint=f"the targets are {known} and the path of a verbose log",
         )
-    return target
+    return version
 
 
 def is_log(target: str) -> bool:
