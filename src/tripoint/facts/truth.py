@@ -187,7 +187,9 @@ def tensor_names_kept(model: ir.Model) -> Iterator[None]:
         yield
     finally:
         for tensor, name in zip(tensors, names, strict=True):
-            tensor.name = name
+            if tensor.name != name:
+                # A tensor of a file says "" where it has no name.
+                tensor.name = name or None
 
 
 def strip(model: ir.Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -13,13 +14,15 @@ from tripoint.facts.table import Refusal, Shape, View
 from tripoint.facts.truth import inlined
 from tripoint.facts.views.importer import walk
 from tripoint.facts.views.importer.context import Version
-from tripoint.facts.views.importer_v7.versions import VERSIONS as V7
-from tripoint.facts.views.importer_v8.versions import VERSIONS as V8
 from tripoint.model import Model
 
-_VERSIONS = {version.name: version for version in (*V7, *V8)}
+_GENERATIONS = {
+    "importer_v7": ("7.0", "7.1", "7.2"),
+    "importer_v8": ("8.0", "8.2", "8.4", "8.5", "8.6", "10.0", "10.1"),
+}
+"""Versions by the package that has their models; only the one that is asked for is imported."""
 
-SUPPORTED = tuple(_VERSIONS)
+SUPPORTED = tuple(version for versions in _GENERATIONS.values() for version in versions)
 """The versions that have a model, oldest first."""
 
 
@@ -34,12 +37,12 @@ def view(model: Model, truth: Mapping[str, Shape | None], version: str) -> View:
     Raises:
         UsageError: If there is no model of that version.
     """
-    if version not in _VERSIONS:
+    if version not in SUPPORTED:
         raise UsageError(
             f"there is no model of TensorRT {version}",
             hint=f"the versions that have one are {', '.join(SUPPORTED)}",
         )
-    importer = _VERSIONS[version]
+    importer = _importer(version)
     flat = inlined(model.ir)
     if flat is model.ir:
         return walk.view(model, truth, importer)
@@ -47,6 +50,13 @@ def view(model: Model, truth: Mapping[str, Shape | None], version: str) -> View:
     if importer.local_functions:
         return seen
     return replace(seen, refusals=(*_calls(model.ir, importer), *seen.refusals))
+
+
+def _importer(name: str) -> Version:
+    package = next(package for package, names in _GENERATIONS.items() if name in names)
+    versions = importlib.import_module(f"tripoint.facts.views.{package}.versions").VERSIONS
+    found: Version = next(version for version in versions if version.name == name)
+    return found
 
 
 def _calls(model: ir.Model, importer: Version) -> Iterator[Refusal]:
