@@ -25,6 +25,9 @@ from tripoint.model import Model
 from tripoint.rewrites import all_rewrites
 
 CONV, EXPAND, POOL = "conv1d-between-squeezes", "redundant-expand", "global-average-pool"
+THESE = (POOL, CONV, EXPAND)
+"""The rewrites of this file; those of others would change the same graphs."""
+
 STACK_TRACE = "pkg.torch.onnx.stack_trace"
 
 Sizes = Sequence[Mapping[str, int]]
@@ -65,7 +68,7 @@ def with_axes_inputs(inputs: str, body: str) -> tuple[str, str]:
 def check(
     model: Model, rewrite: str, expected: list[str], sizes: Sizes = ({}, {}, {}), count: int = 1
 ) -> None:
-    result = fixed(model, sizes)
+    result = fixed(model, sizes, select=THESE)
     assert [each.rewrite for each in result.applied] == [rewrite] * count
     assert operators(result.model) == expected
     assert not result.refused
@@ -164,7 +167,7 @@ REFUSED_CONV = [
     ("inputs", "body", "opset", "reason"), REFUSED_CONV, ids=lambda v: str(v)[:60]
 )
 def test_conv1d_that_does_not_fit(inputs: str, body: str, opset: int, reason: str) -> None:
-    result = fixed(build(inputs, body, opset, outputs="float[] y"))
+    result = fixed(build(inputs, body, opset, outputs="float[] y"), select=THESE)
     assert result.applied == ()
     assert result.proven
     (refused,) = result.refused
@@ -186,7 +189,7 @@ def test_intermediate_results_that_others_read_stay(tensor: str, reader: str) ->
         "nested": (f"{ECA}; {nested}", f"y, float[{dims}] z"),
     }[reader]
     model = build("float[2,5,1,1] x, bool cond, float[1,1,3] w_k", body, 11, outputs)
-    result = fixed(model)
+    result = fixed(model, select=THESE)
     assert result.applied == result.refused == ()
     assert operators(result.model)[:5] == ["Squeeze", "Transpose", "Conv", "Transpose", "Unsqueeze"]
 
@@ -253,7 +256,7 @@ def test_several_expands(inputs: str, body: str, expected: list[str], count: int
 
 
 def test_expand_that_is_an_output_stays() -> None:
-    result = fixed(build(PAIR, f"{RUN_TIME}y = Mul(x, e)", outputs="y, e"))
+    result = fixed(build(PAIR, f"{RUN_TIME}y = Mul(x, e)", outputs="y, e"), select=THESE)
     assert operators(result.model) == ["Shape", "Expand", "Mul"]
     (consumer,) = [node for node in result.model.ir.graph if node.op_type == "Mul"]
     assert [value.name for value in consumer.inputs if value is not None] == ["x", "g"]
@@ -262,7 +265,7 @@ def test_expand_that_is_an_output_stays() -> None:
 @pytest.mark.parametrize("operands", ["e, e", "e, f"])
 def test_expand_that_is_both_operands(operands: str) -> None:
     body = f"{RUN_TIME}f = Expand(g, s); y = Mul({operands})"
-    result = fixed(build(PAIR, body))
+    result = fixed(build(PAIR, body), select=THESE)
     assert "Expand" in operators(result.model)
 
 
@@ -314,7 +317,7 @@ REFUSED_EXPAND = [
 @pytest.mark.parametrize(("inputs", "body", "reason"), REFUSED_EXPAND, ids=lambda v: str(v)[:60])
 def test_expand_that_is_needed(inputs: str, body: str, reason: str) -> None:
     model = build(inputs, body, outputs="float[] y")
-    result = fixed(model)
+    result = fixed(model, select=THESE)
     assert result.applied == ()
     (refused,) = result.refused
     assert (refused.rewrite, refused.node) == (EXPAND, "y")
@@ -323,7 +326,7 @@ def test_expand_that_is_needed(inputs: str, body: str, reason: str) -> None:
 
 
 def test_operators_that_do_not_broadcast_keep_the_expand() -> None:
-    result = fixed(build(PAIR, f"{RUN_TIME}y = Concat<axis = 1>(x, e)"))
+    result = fixed(build(PAIR, f"{RUN_TIME}y = Concat<axis = 1>(x, e)"), select=THESE)
     assert result.applied == result.refused == ()
     expand = result.remaining[0]
     assert (expand.tensor, expand.node, expand.lost) == ("e", "e", (0, 1, 2, 3))
@@ -369,7 +372,7 @@ REFUSED_POOL = [
 
 @pytest.mark.parametrize(("inputs", "body", "reason"), REFUSED_POOL, ids=lambda v: str(v)[:60])
 def test_mean_that_is_no_pool(inputs: str, body: str, reason: str) -> None:
-    result = fixed(build(inputs, body, opset=18, outputs="float[] y"))
+    result = fixed(build(inputs, body, opset=18, outputs="float[] y"), select=THESE)
     assert result.applied == ()
     (refused,) = result.refused
     assert (refused.rewrite, refused.node) == (POOL, "y")
@@ -381,7 +384,7 @@ def test_mean_that_is_no_pool(inputs: str, body: str, reason: str) -> None:
     [("y = ReduceMean<axes = [2,3]>(x)", 13), ("y = ReduceMean(x)", 18)],
 )
 def test_mean_without_an_axes_input_stays(body: str, opset: int) -> None:
-    result = fixed(build("float[2,3,5,5] x", body, opset))
+    result = fixed(build("float[2,3,5,5] x", body, opset), select=THESE)
     assert result.applied == result.refused == ()
 
 
@@ -409,7 +412,7 @@ def annotated() -> Model:
 
 def test_names_metadata_and_interface_survive() -> None:
     model = annotated()
-    result = fixed(model, [{"N": 2, "H": 3, "W": 4}])
+    result = fixed(model, [{"N": 2, "H": 3, "W": 4}], select=THESE)
     assert [each.rewrite for each in result.applied] == [POOL, CONV, EXPAND]
     nodes = list(result.model.ir.graph)
     assert [node.op_type for node in nodes] == ["GlobalAveragePool", *TURNED, "Mul"]
@@ -441,7 +444,7 @@ def test_every_name_of_the_result_is_unique() -> None:
     )
     body = "; ".join(block.format(*pair) for pair in ("xp", "pq", "qy"))
     model = build("float[2,4,1,9] x, float[4,4,3] w_k", body, opset=9)
-    result = fixed(model)
+    result = fixed(model, select=THESE)
     assert operators(result.model) == TURNED * 3
     graph = result.model.ir.graph
     values = [value.name for node in graph for value in node.outputs]
@@ -462,7 +465,7 @@ def test_select_and_progress() -> None:
 
 
 def test_without_numbers_the_proof_says_so() -> None:
-    result = tripoint.fix(annotated(), target="7.1", numeric=False)
+    result = tripoint.fix(annotated(), target="7.1", select=THESE, numeric=False)
     assert len(result.applied) == 3
     assert result.proof is not None
     for proof in (result.proof, *(each.proof for each in result.applied)):
@@ -488,7 +491,7 @@ def test_without_numbers_the_proof_says_so() -> None:
     ],
 )
 def test_unusual_sizes_do_not_stop_a_fix(inputs: str, body: str) -> None:
-    result = tripoint.fix(build(inputs, body, outputs="float[] y"), target="7.1")
+    result = tripoint.fix(build(inputs, body, outputs="float[] y"), target="7.1", select=THESE)
     assert [each.rewrite for each in (*result.applied, *result.refused)] == [EXPAND]
     assert result.proven
 

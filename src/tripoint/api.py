@@ -141,6 +141,7 @@ def fix(
     target: str | None = None,
     tensorrt: str | None = None,
     select: Sequence[str] | None = None,
+    unsafe: bool = False,
     numeric: bool = True,
     on_progress: Callable[[str], None] | None = None,
 ) -> FixResult:
@@ -153,6 +154,7 @@ def fix(
         target: As :func:`facts`: whose lost dims are counted.
         tensorrt: As :func:`facts`.
         select: Names of the rewrites to try, None for all.
+        unsafe: Whether to try those as well that change results in a corner case.
         numeric: False leaves the numeric proof out, and the result says so.
         on_progress: Called with one line for each rewrite that is kept.
 
@@ -168,6 +170,7 @@ def fix(
         target=target,
         tensorrt=tensorrt,
         select=select,
+        unsafe=unsafe,
         numeric=numeric,
         on_progress=on_progress,
     )

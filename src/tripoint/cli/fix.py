@@ -28,6 +28,10 @@ def fix(
     select: Annotated[
         list[str] | None, typer.Option(metavar="REWRITE", help="only these rewrites")
     ] = None,
+    unsafe_fixes: Annotated[
+        bool,
+        typer.Option("--unsafe-fixes", help="also those that change results in a corner case"),
+    ] = False,
     no_numeric_proof: Annotated[
         bool, typer.Option("--no-numeric-proof", help="prove shapes only; the result says so")
     ] = False,
@@ -70,6 +74,7 @@ def fix(
                 target=target,
                 tensorrt=tensorrt,
                 select=select,
+                unsafe=unsafe_fixes,
                 numeric=not no_numeric_proof,
                 on_progress=say,
             )

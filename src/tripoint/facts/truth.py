@@ -182,14 +182,18 @@ def tensor_names_kept(model: ir.Model) -> Iterator[None]:
         for attribute in node.attributes.values()
         if attribute.type == ir.AttributeType.TENSOR
     ]
-    names = [tensor.name for tensor in tensors]
+    names = [_own_name(tensor) for tensor in tensors]
     try:
         yield
     finally:
         for tensor, name in zip(tensors, names, strict=True):
-            if tensor.name != name:
-                # A tensor of a file says "" where it has no name.
-                tensor.name = name or None
+            tensor.name = name
+
+
+def _own_name(tensor: ir.TensorProtocol) -> str | None:
+    """The name of a tensor; one of a file says ``""`` whether it has that name or none."""
+    proto = tensor.raw if isinstance(tensor, ir.serde.TensorProtoTensor) else None
+    return tensor.name if proto is None or proto.HasField("name") else None
 
 
 def strip(model: ir.Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from tripoint.rewrites.base import Applied, FixResult, Numeric, Proof
 
 LONG_TABLE = 40
 """Rows up to which a summary shows the whole tensor table."""
+
+_OFTEN = 4
+"""Applications of one rewrite that are shown one by one."""
 
 _ENDS = 12
 """Steps of a long chain that are shown at either end."""
@@ -181,7 +185,7 @@ def chains(table: TensorTable, *, limit: int = 5) -> list[str]:
 
 def fix(result: FixResult) -> list[str]:
     """Rewrites with their proofs, refusals, and what remains."""
-    lines = [line for entry in result.applied for line in _applied(entry)]
+    lines = _all_applied(result.applied)
     if not result.applied:
         lines.append("no rewrite applies")
     for refused in result.refused:
@@ -199,6 +203,22 @@ def fix(result: FixResult) -> list[str]:
         lines += columns(rows[:LONG_TABLE], indent="    ")
         if len(rows) > LONG_TABLE:
             lines.append(f"    and {len(rows) - LONG_TABLE} more")
+    return lines
+
+
+def _all_applied(applied: Sequence[Applied]) -> list[str]:
+    """Each application of a rewrite, or one line for a rewrite that was applied often."""
+    groups: dict[str, list[Applied]] = {}
+    for entry in applied:
+        groups.setdefault(entry.rewrite, []).append(entry)
+    lines = []
+    for name, entries in groups.items():
+        if len(entries) <= _OFTEN:
+            lines += [line for entry in entries for line in _applied(entry)]
+            continue
+        proofs = Counter(line for entry in entries for line in proof(entry.proof))
+        lines.append(f"{name}: {len(entries)} places")
+        lines += [f"    {line} ({count})" for line, count in proofs.most_common(_OFTEN)]
     return lines
 
 

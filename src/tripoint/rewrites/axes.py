@@ -37,3 +37,8 @@ def constant_axes(node: ir.Node) -> tuple[int, ...] | None:
 def normalized(axis: int, rank: int) -> int:
     """An axis counted from the front."""
     return axis + rank if axis < 0 else axis
+
+
+def permutation(node: ir.Node, rank: int) -> list[int]:
+    """The ``perm`` of a Transpose; without one it reverses the axes."""
+    return list(node.attributes.get_ints("perm", range(rank)[::-1]))

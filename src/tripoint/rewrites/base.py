@@ -2,16 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import onnx_ir as ir
 
 from tripoint.facts.compute import Facts
+from tripoint.facts.table import Target
 from tripoint.model import Model
 
 Status = Literal["holds", "fails", "undecided", "skipped"]
+Safety = Literal["safe", "unsafe"]
+
+When = Literal["always", "lost", "last"]
+
+RANDOM = frozenset(
+    {
+        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+        *("Multinomial", "Bernoulli", "Dropout"),
+    }
+)
+"""Operators that may give another result each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """Some nodes of a graph, and what is to stand in their place.
+
+    Args:
+        nodes: The nodes that are replaced, the last one last. One that something else reads
+            stays beside the new ones.
+        outputs: What the rest of the graph reads of them.
+        new_nodes: The nodes that come in, in topological order.
+        new_outputs: The value in place of each of ``outputs``: made by a new node, a new
+            initializer, or a value that the graph has already.
+        initializers: The new constants.
+        support: Nodes of the graph that make some of ``new_outputs`` and stay.
+        whole: Whether the proof has to compute ``outputs`` from the sizes or constants that they
+            come from, because the replacement depends on their values.
+        named: Whether the new nodes come with names and metadata of their own.
+    """
+
+    nodes: Sequence[ir.Node]
+    outputs: Sequence[ir.Value]
+    new_nodes: Sequence[ir.Node]
+    new_outputs: Sequence[ir.Value]
+    initializers: Sequence[ir.Value] = ()
+    support: Sequence[ir.Node] = ()
+    whole: bool = False
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a rewrite may look at beside the node.
+
+    Args:
+        model: The model; its values carry their true shapes, and the elements of integer tensors
+            that are the same for all sizes.
+        target: Whose view it is.
+        axes: Axes that the target lost, by tensor name; tensors without a loss are absent.
+        notes: Whatever a rewrite wants to remember until the pass is over.
+    """
+
+    model: ir.Model
+    target: Target
+    axes: Mapping[str, tuple[int, ...]]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def lost(self, value: ir.Value) -> tuple[int, ...]:
+        """Axes of a value that the target lost."""
+        return self.axes.get(value.name or "", ())
+
+    @property
+    def reads_negative_indices(self) -> bool:
+        """Whether Gather counts negative indices from the end: from TensorRT 8.2 on."""
+        if self.target.kind != "importer":
+            return True
+        return tuple(map(int, self.target.version.split(".")[:2])) >= (8, 2)
+
+    @property
+    def opset(self) -> int:
+        """Version of the default operator set."""
+        return self.model.graph.opset_imports.get("", 0)
+
+
+Find = Callable[[ir.Node, Site], Replacement | str | None]
+"""Looks at one node: what is to stand in its place, why it nearly fits and does not, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +101,27 @@ class Rewrite:
         title: What it does, in the imperative.
         rules: onnxscript rewrite rules; each carries pattern, check and replacement.
         may_match: A cheap test of the last node of the pattern that rules out most nodes.
+        find: In place of rules, for a rewrite of a single node or of one with its surroundings.
+        clean_up: Whether it only drops or moves what computes nothing. It is reported once for
+            all its nodes, and its proof is that of the whole model.
+        initializers: Whether it goes over the initializers as well, and removes those that nothing
+            reads.
+        when: ``"always"``, or where TensorRT loses dims although no rewrite of that kind fits
+            any more: ``"lost"``, and behind these ``"last"``.
+        safety: ``"unsafe"`` if results change in a corner case.
+        corner_case: Which one; empty for a safe rewrite.
     """
 
     name: str
     title: str
-    rules: tuple[Any, ...]
-    may_match: Callable[[ir.Node], bool]
+    rules: tuple[Any, ...] = ()
+    may_match: Callable[[ir.Node], bool] = lambda _: True
+    find: Find | None = None
+    clean_up: bool = False
+    initializers: bool = False
+    when: When = "always"
+    safety: Safety = "safe"
+    corner_case: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import get_args
 
 import onnx_ir as ir
-from onnxscript.rewriter import MatchingTracer, MatchStatus
 
 from tripoint import rewrites
+from tripoint.errors import UsageError
 from tripoint.facts import truth, views
 from tripoint.facts.compute import Facts
 from tripoint.facts.origins import node_name
 from tripoint.facts.symbols import symbols_of
-from tripoint.facts.table import TensorTable
+from tripoint.facts.table import TensorTable, View
 from tripoint.model import Model
-from tripoint.rewrites import proof, subgraph, transaction
+from tripoint.rewrites import patterns, proof, transaction
 from tripoint.rewrites.base import (
     Applied,
     FixResult,
     Proof,
     Refused,
     Remaining,
+    Replacement,
     Rewrite,
+    Site,
+    When,
 )
+from tripoint.rewrites.loss import Loss
 
-_ROUNDS = 8
+_Place = tuple[str, str]
+"""Name of a rewrite, and of the node at which it is tried."""
+
+_ROUNDS = 64
 """A rewrite may open the way for another; more rounds than this have not been seen to help."""
+
+_RETRIES = 4
+"""How often places are tried once more at which a rewrite made the view worse."""
+
+_UNREADABLE = (
+    *(OSError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError),
+    RecursionError,
+)
+"""What reading a node raises that its operator's specification does not allow."""
+
+_STAGES = get_args(When)
+
+_CULPRITS = 8
+"""Rewrites that are looked for in one pass that made the view worse."""
 
 
 def fix(
@@ -37,10 +60,14 @@ def fix(
     target: str | None = None,
     tensorrt: str | None = None,
     select: Sequence[str] | None = None,
+    unsafe: bool = False,
     numeric: bool = True,
     on_progress: Callable[[str], None] | None = None,
 ) -> FixResult:
     """Rewrite a model into one that TensorRT understands, and prove that it is the same function.
+
+    Nested graphs and local functions are left as they are, except that the live branch of an If
+    whose condition is decided takes its place.
 
     Args:
         model: The model; it is not changed.
@@ -48,6 +75,8 @@ def fix(
         target: Whose lost dims are counted before and after; see :func:`tripoint.shapes`.
         tensorrt: Name of the importable TensorRT that ``"installed"`` means.
         select: Names of the rewrites to try, None for all.
+        unsafe: Whether to try those as well that change results in a corner case. Where they
+            are named in ``select`` this is needed, too.
         numeric: False leaves the numeric proof out; the result says so.
         on_progress: Called with one line at each rewrite that is kept.
 
@@ -55,123 +84,253 @@ def fix(
         The new model with proofs, refusals, and what remains lost.
 
     Raises:
-        UsageError: If a rewrite or target is unknown.
+        UsageError: If a rewrite or target is unknown, or the target is a recorded log.
         InputError: If shapes cannot be inferred.
     """
-    chosen = rewrites.select(tuple(select) if select is not None else None)
+    chosen = rewrites.select(tuple(select) if select is not None else None, unsafe=unsafe)
+    if target is not None and views.is_log(target):
+        raise UsageError(
+            "a log shows one model only, so it cannot tell what a rewrite changes",
+            hint="give the version that wrote it as the target",
+        )
     pending = views.start(model, target, tensorrt=tensorrt)
-    original = model.ir.clone(deep_copy=True)
+    original = _copied(model.ir)
     declared = {value.name: value.shape for value in truth.values(original)}
     known = truth.annotate(original)
-    working = original.clone(deep_copy=True)
-    points = points or proof.Points.guess(_symbols(working))
-    names = transaction.Names.of(working.graph)
-    run = _Run(working, names, points, numeric, on_progress or (lambda _: None))
+
+    def see(state: ir.Model) -> View:
+        shapes = {name: truth.shape_of(value) for value, name in truth.names(state).items()}
+        seen = views.start(Model(_as_declared(state, declared)), target, tensorrt=tensorrt)
+        return seen(shapes)
+
+    points = points or proof.Points.guess(_symbols(original))
+    prover = proof.Prover(original.opset_imports, points, numeric=numeric)
+    state = _State.of(original.clone(deep_copy=True))
+    before = Facts(model, known, pending(known.shapes))
+    run = _Run(state, prover, see, before.view, on_progress or (lambda _: None))
+    fixed, after, whole = model, before, None
     with truth.tensor_names_kept(original):
         run.until_nothing_fits(chosen)
-    before = Facts(model, known, pending(known.shapes))
-    fixed, after, whole = model, before, None
-    if run.applied:
-        found = truth.annotate(working)
-        fixed = Model(_as_declared(working, declared))
-        pending = views.start(fixed, target, tensorrt=tensorrt)
-        # The annotated copy is the same function as its file, so ONNX Runtime may read that.
-        old = proof.Side(Model(original, model.path), known)
-        whole = proof.prove(
-            old, proof.Side(Model(working), found), points, numeric=numeric, composed=True
-        )
-        after = Facts(fixed, found, pending(found.shapes))
+        if run.state.applied:
+            found = truth.annotate(run.state.model)
+            fixed = Model(_as_declared(run.state.model, declared))
+            # The annotated copy is the same function as its file, so ONNX Runtime may read that.
+            whole = proof.prove(
+                proof.Side(Model(original, model.path), known),
+                proof.Side(Model(run.state.model), found),
+                points,
+                numeric=numeric,
+                kept=_tensors(original) - run.state.names.gone,
+                written=fixed,
+            )
+            after = Facts(fixed, found, run.view)
+    there = {node_name(node) for node in run.state.model.graph}
+    refused = tuple(each for each in run.state.refused.values() if each.node in there)
     return FixResult(
         model=fixed,
-        applied=tuple(run.applied),
-        refused=tuple(run.refused.values()),
-        remaining=_remaining(after.table, tuple(run.refused.values())),
+        applied=tuple(_with_proof(each, whole) for each in run.state.applied),
+        refused=refused,
+        remaining=tuple(_remaining(fixed, after.table, refused)),
         facts_before=before,
         facts_after=after,
-        renamed=run.renamed,
+        renamed=run.state.renamed,
         proof=whole,
     )
 
 
 @dataclass
-class _Run:
+class _State:
+    """A model on the way from one rewrite to the next, and what was done so far."""
+
     model: ir.Model
     names: transaction.Names
-    points: proof.Points
-    numeric: bool
-    on_progress: Callable[[str], None]
+    pool: transaction.Pool
     applied: list[Applied] = field(default_factory=list)
-    refused: dict[tuple[str, str], Refused] = field(default_factory=dict)
+    refused: dict[_Place, Refused] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, model: ir.Model) -> _State:
+        graph = model.graph
+        return cls(model, transaction.Names.of(graph), transaction.Pool.of(graph))
+
+    def copy(self) -> _State:
+        state = _State.of(self.model.clone(deep_copy=True))
+        state.names.gone.update(self.names.gone)
+        state.applied, state.refused = list(self.applied), dict(self.refused)
+        state.renamed = dict(self.renamed)
+        return state
+
+    def refuse(self, place: _Place, reason: str) -> None:
+        self.refused[place] = Refused(*place, reason)
+
+
+@dataclass
+class _Run:
+    state: _State
+    prover: proof.Prover
+    see: Callable[[ir.Model], View]
+    view: View
+    on_progress: Callable[[str], None]
+    banned: set[_Place] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.loss = Loss.of(self.state.model, self.view)
+        self.unseen = self.loss.unseen
+
     def until_nothing_fits(self, chosen: Iterable[Rewrite]) -> None:
+        """Try all rewrites in turn until none fits; those against losses come later."""
         chosen = tuple(chosen)
-        for _ in range(_ROUNDS):
-            count = len(self.applied)
-            for rewrite in chosen:
-                for node in list(self.model.graph):
-                    if node.graph is self.model.graph and rewrite.may_match(node):
-                        self._try(rewrite, node)
-            if len(self.applied) == count:
+        stages = [[each for each in chosen if each.when == when] for when in _STAGES]
+        for _ in range(_RETRIES):
+            before = len(self.state.applied)
+            for _ in range(_ROUNDS):
+                if not any(self._round(stage) for stage in stages):
+                    break
+            if not self.banned or len(self.state.applied) == before:
                 return
+            # What made the view worse may be harmless behind the rewrites that came later.
+            self.banned.clear()
 
-    def _try(self, rewrite: Rewrite, root: ir.Node) -> None:
-        for rule in rewrite.rules:
-            tracer = _Reasons()
-            delta = rule.try_rewrite(self.model, self.model.graph, root, tracer=tracer)
-            name = node_name(root)
-            if delta is None:
-                if tracer.reason:
-                    self._refuse(rewrite, name, tracer.reason)
-                continue
-            old = subgraph.with_sizes(delta.match.nodes)
-            new = subgraph.with_sizes(delta.new_nodes, delta.match.nodes)
-            if subgraph.has_nested_graph([*old, *new]):
-                self._refuse(rewrite, name, "its sizes are computed in a nested graph")
-                continue
-            outcome, after = self._prove(old, new, delta)
-            if not outcome.holds:
-                self._refuse(rewrite, name, f"the proof failed: {outcome.reason}")
-                continue
-            after.give_back_shapes()
-            matched = set(delta.match.nodes)
-            replaced = [node for node in old if node in matched]
-            tensor = delta.match.outputs[0].name or ""
-            self.renamed.update(
-                transaction.commit(
-                    self.model.graph, self.names, root, replaced, delta, rewrite.name
-                )
-            )
-            gone = tuple(node_name(node) for node in replaced if node.graph is None)
-            self.applied.append(Applied(rewrite.name, gone, tensor, outcome))
-            self.refused.pop((rewrite.name, name), None)
-            self.on_progress(f"{rewrite.name}: {tensor}")
-            return
+    # What the target sees
 
-    def _refuse(self, rewrite: Rewrite, node: str, reason: str) -> None:
-        self.refused[rewrite.name, node] = Refused(rewrite.name, node, reason)
+    def _round(self, stage: Sequence[Rewrite]) -> bool:
+        """One pass of each rewrite. The view is looked at once, and closely if it is worse."""
+        start = self.state.copy()
+        if not [place for rewrite in stage for place in self._pass(rewrite)]:
+            return False
+        if not self._worse(accept=True):
+            return True
+        self.state = start
+        made = [self._careful_pass(rewrite) for rewrite in stage]
+        return any(made)
 
-    def _prove(
-        self, old: list[ir.Node], new: list[ir.Node], delta: Any
-    ) -> tuple[Proof, subgraph.Cut]:
-        inputs = subgraph.boundary([*old, *new])
-        opsets = self.model.graph.opset_imports
-        before = subgraph.cut(old, inputs, delta.match.outputs, opsets)
-        after = subgraph.cut(new, inputs, delta.new_outputs, opsets)
-        sides = proof.Side.of(before.model), proof.Side.of(after.model)
-        return proof.prove(*sides, self.points, numeric=self.numeric), after
+    def _careful_pass(self, rewrite: Rewrite) -> bool:
+        """One pass, without those of its places that make the view worse."""
+        start = self.state
+        for _ in range(_CULPRITS):
+            self.state = start.copy()
+            places = self._pass(rewrite)
+            if not places:
+                return False
+            if not self._worse(accept=True):
+                return True
+            place, reason = self._culprit(rewrite, start, places)
+            self.banned.add(place)
+            start.refuse(place, reason)
+        self.state = start
+        return False
+
+    def _culprit(
+        self, rewrite: Rewrite, start: _State, places: Sequence[_Place]
+    ) -> tuple[_Place, str]:
+        """The place at which a pass makes the view worse, and how."""
+        good, bad = 0, len(places)
+        reason = self._worse()
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            self.state = start.copy()
+            self._pass(rewrite, middle)
+            worse = self._worse()
+            good, bad, reason = (good, middle, worse) if worse else (middle, bad, reason)
+        return places[bad - 1], reason
+
+    def _worse(self, *, accept: bool = False) -> str:
+        """Why the view is worse than before; if it is not, ``accept`` makes it the new one."""
+        view = self.see(self.state.model)
+        loss = Loss.of(self.state.model, view)
+        reason = loss.worse_than(self.loss, self.unseen)
+        if accept and not reason:
+            self.view, self.loss = view, loss
+        return reason
+
+    # One rewrite
+
+    def _pass(self, rewrite: Rewrite, most: int | None = None) -> list[_Place]:
+        """Try a rewrite at each node.
+
+        Args:
+            rewrite: The rewrite.
+            most: How often it may be made.
+
+        Returns:
+            Where it was made.
+        """
+        graph = self.state.model.graph
+        site = Site(self.state.model, self.view.target, self.loss.axes)
+        made: list[_Place] = []
+        gone: list[str] = []
+        for node in list(graph):
+            if len(made) == most:
+                break
+            place = (rewrite.name, node_name(node))
+            if node.graph is graph and place not in self.banned and rewrite.may_match(node):
+                replaced = self._try(rewrite, node, site)
+                if replaced is not None:
+                    made.append(place)
+                    gone.extend(replaced)
+        if rewrite.initializers and len(made) != most:
+            made.extend((rewrite.name, name) for name in self._swept(rewrite))
+        if rewrite.clean_up and gone:
+            self._note(Applied(rewrite.name, tuple(gone), "", proof.OF_THE_WHOLE))
+        return made
+
+    def _try(self, rewrite: Rewrite, node: ir.Node, site: Site) -> tuple[str, ...] | None:
+        """Make a rewrite at a node if it fits; the names of the nodes that are gone."""
+        place = (rewrite.name, node_name(node))
+        found = _look(rewrite, node, site)
+        if found is None:
+            self.state.refused.pop(place, None)
+            return None
+        if isinstance(found, str):
+            self.state.refuse(place, found)
+            return None
+        if transaction.hindrance(found):
+            transaction.forgo(found)
+            return None
+        outcome = proof.OF_THE_WHOLE if rewrite.clean_up else self.prover.prove(found)
+        if not outcome.holds:
+            self.state.refuse(place, f"the proof failed: {outcome.reason}")
+            transaction.forgo(found)
+            return None
+        state = self.state
+        names = [(other, node_name(other)) for other in found.nodes]
+        tensor = found.outputs[0].name or "" if found.outputs else ""
+        state.renamed.update(
+            transaction.commit(state.model.graph, state.names, state.pool, found, rewrite.name)
+        )
+        transaction.let_initializers_be(state.model)
+        state.refused.pop(place, None)
+        gone = tuple(name for other, name in names if other.graph is None)
+        if not rewrite.clean_up:
+            self._note(Applied(rewrite.name, gone, tensor, outcome))
+        return gone
+
+    def _swept(self, rewrite: Rewrite) -> list[str]:
+        """Remove the initializers that nothing reads; their names."""
+        graph = self.state.model.graph
+        values = list(graph.initializers.values())
+        names = [
+            value.name or ""
+            for value in values
+            if transaction.remove_initializer(graph, self.state.names, value)
+        ]
+        for name in names:
+            self._note(Applied(rewrite.name, (), name, proof.OF_THE_WHOLE))
+        return names
+
+    def _note(self, applied: Applied) -> None:
+        self.state.applied.append(applied)
+        self.on_progress(f"{applied.rewrite}: {applied.tensor or f'{len(applied.nodes)} nodes'}")
 
 
-class _Reasons(MatchingTracer):  # type: ignore[misc]
-    """Keeps the reason of a check that failed behind a pattern that fit."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reason = ""
-
-    def log(self, rule: Any, container: Any, node: Any, match_result: Any, status: Any) -> None:  # noqa: ARG002
-        if status is MatchStatus.CONDITION_FAILED:
-            self.reason = str(match_result.reason)
+def _look(rewrite: Rewrite, node: ir.Node, site: Site) -> Replacement | str | None:
+    try:
+        if rewrite.find is not None:
+            return rewrite.find(node, site)
+        return patterns.look(rewrite.rules, node, site)
+    except _UNREADABLE as error:
+        return f"the node, or a constant that it reads, cannot be read: {error!r}"
 
 
 def _as_declared(annotated: ir.Model, declared: Mapping[str | None, ir.Shape | None]) -> ir.Model:
@@ -183,20 +342,55 @@ def _as_declared(annotated: ir.Model, declared: Mapping[str | None, ir.Shape | N
     return model
 
 
+def _copied(model: ir.Model) -> ir.Model:
+    """A copy that shares no tensor object: whoever writes a model names the tensors in it."""
+    copied = model.clone(deep_copy=True)
+    for node in copied.graph.all_nodes():
+        for name, attribute in list(node.attributes.items()):
+            if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
+                node.attributes[name] = ir.AttrTensor(name, _own(attribute.as_tensor()))
+    return copied
+
+
+def _own(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    if isinstance(tensor, ir.serde.TensorProtoTensor):
+        return ir.serde.TensorProtoTensor(copy.deepcopy(tensor.raw))
+    return copy.copy(tensor)
+
+
+def _tensors(model: ir.Model) -> set[str]:
+    """Names of the tensors of the main graph."""
+    graph = model.graph
+    made = (value for node in graph for value in node.outputs)
+    return {value.name or "" for value in (*graph.inputs, *graph.initializers.values(), *made)}
+
+
 def _symbols(model: ir.Model) -> list[str]:
     shapes = [truth.shape_of(value) or () for value in model.graph.inputs]
     return list(dict.fromkeys(s for shape in shapes for dim in shape for s in symbols_of(dim)))
 
 
-def _remaining(table: TensorTable, refused: Sequence[Refused]) -> tuple[Remaining, ...]:
+def _with_proof(applied: Applied, whole: Proof | None) -> Applied:
+    """A clean-up with the proof of the whole model, on which it rests."""
+    if applied.proof is not proof.OF_THE_WHOLE or whole is None:
+        return applied
+    return dataclasses.replace(applied, proof=whole)
+
+
+def _remaining(model: Model, table: TensorTable, refused: Sequence[Refused]) -> list[Remaining]:
     reasons = {entry.node: entry.reason for entry in refused}
-    return tuple(
-        Remaining(
-            facts.name,
-            facts.node,
-            facts.lost,
-            reasons.get(facts.node or "", "no rewrite of this version covers it"),
-        )
-        for facts in table.tensors
-        if facts.lost
-    )
+    outer = {node_name(node) for node in model.ir.graph}
+    origins = frozenset(table.origins)
+    found = []
+    for facts in table.tensors:
+        if not facts.lost:
+            continue
+        if facts.node not in outer:
+            other = "it is inside a nested graph, which no rewrite enters"
+        elif facts.name in origins:
+            other = "the loss starts here, and no rewrite that was tried fits"
+        else:
+            other = "it takes the loss over from its inputs"
+        reason = reasons.get(facts.node or "", other)
+        found.append(Remaining(facts.name, facts.node, facts.lost, reason))
+    return found

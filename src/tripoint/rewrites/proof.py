@@ -12,7 +12,8 @@ the L terms of the longest reduction may round differently, and the allowed diff
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +28,22 @@ from tripoint.model import Model
 from tripoint.numeric import ort
 from tripoint.numeric.inputs import generate, inputs_of
 from tripoint.numeric.reductions import longest_reduction
-from tripoint.rewrites.base import Numeric, Proof, Status
+from tripoint.rewrites import shared, subgraph
+from tripoint.rewrites.base import Numeric, Proof, Replacement, Status
 
 MINIMUM_POINTS = 3
+
+_NAME = re.compile(r"\b[A-Za-z_]\w*")
 
 _SIZES = (1, 2, 5, 8, 16, 31, 32, 64, 128, 224)
 
 SKIPPED = Numeric("skipped", (), None, None, "not asked for")
+
+
+OF_THE_WHOLE = Proof(
+    "holds", Numeric("skipped", (), None, None, "rests on the proof of the whole model")
+)
+"""Of a clean-up, until the whole model is proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +87,61 @@ class Side:
         return cls(Model(part), truth.annotate(part, named=True))
 
 
+class Prover:
+    """Proves replacements, each on the smallest part of the graph that contains it.
+
+    Parts with the same operators, attributes, constants and input shapes are proven once.
+
+    Args:
+        opsets: Opset version by domain.
+        points: Where numbers are compared.
+        numeric: False leaves the numbers out, and the proofs say so.
+    """
+
+    def __init__(self, opsets: Mapping[str, int], points: Points, *, numeric: bool = True) -> None:
+        self._opsets = opsets
+        self._points = points
+        self._numeric = numeric
+        self._known: dict[tuple[bytes, bytes], tuple[Proof, Sequence[subgraph.Typed]]] = {}
+
+    def prove(self, replacement: Replacement) -> Proof:
+        """Discharge both obligations, and write the inferred shapes on the new values."""
+        try:
+            return self._prove(replacement)
+        except (OSError, TripointError) as error:
+            # The file of a weight may be missing.
+            return Proof("undecided", SKIPPED, f"the part cannot be cut out: {error}")
+
+    def _prove(self, replacement: Replacement) -> Proof:
+        nodes, new_outputs = replacement.nodes, replacement.new_outputs
+        new_nodes = [*replacement.support, *replacement.new_nodes]
+        part = subgraph.around([*nodes, *new_nodes], whole=replacement.whole)
+        old, new = subgraph.behind(nodes, part), subgraph.behind(_makers(new_outputs), part)
+        inputs = subgraph.boundary(old, new, new_outputs)
+        before = subgraph.cut(old, inputs, replacement.outputs, self._opsets)
+        after = subgraph.cut(new, inputs, new_outputs, self._opsets)
+        content = before.content, after.content
+        if content not in self._known:
+            sides = Side.of(before.model), Side.of(after.model)
+            outcome = prove(*sides, self._points, numeric=self._numeric)
+            self._known[content] = outcome, after.typed
+        outcome, typed = self._known[content]
+        after.give_back(typed)
+        return outcome
+
+
+def _makers(values: Iterable[ir.Value]) -> list[ir.Node]:
+    return [node for value in values if (node := value.producer()) is not None]
+
+
 def prove(
-    before: Side, after: Side, points: Points, *, numeric: bool = True, composed: bool = False
+    before: Side,
+    after: Side,
+    points: Points,
+    *,
+    numeric: bool = True,
+    kept: Collection[str] | None = None,
+    written: Model | None = None,
 ) -> Proof:
     """Discharge both obligations for two models with the same inputs and outputs.
 
@@ -88,54 +151,90 @@ def prove(
         points: Where numbers are compared. At points at which the original itself does not run
             there is nothing to compare; at least three must remain.
         numeric: False leaves the numbers out, and the proof says so.
-        composed: Whether ``after`` came from ``before`` by steps that are proven already. Sizes
-            that tensor values decide then stay the same symbol; otherwise a symbol that a graph
-            makes up has nothing to do with one of the same name in the other.
+        kept: Of a model that came from another by steps that are proven already, the names of
+            the tensors that are the same in both; None for parts.
+        written: ``after`` as its file will say it, None if no file will be written. It must load
+            in ONNX Runtime wherever the original does, even without a numeric proof.
     """
-    symbolic, reason = _symbolic(before, after, composed=composed)
+    symbolic, reason = _symbolic(before, after, kept or ())
     if symbolic != "holds":
         return Proof(symbolic, Numeric("skipped", (), None, None, "shapes differ"), reason)
-    if not numeric:
-        return Proof(symbolic, SKIPPED)
-    # Integers that enter a part may be anything; those that enter a model mostly mean something.
-    result = _numeric(before.model, after.model, points, wide=not composed)
-    return Proof(symbolic, result, "" if result.status == "holds" else result.reason)
+    candidate = written or after.model
+    if numeric:
+        # Integers that enter a part may be anything; those that enter a model mostly mean
+        # something.
+        result = _numeric(before.model, candidate, points, wide=kept is None)
+    else:
+        result = (_unloadable(before.model, written) if written else None) or SKIPPED
+    reason = "" if result.status in ("holds", "skipped") else result.reason
+    return Proof(symbolic, result, reason)
 
 
-def _symbolic(before: Side, after: Side, *, composed: bool) -> tuple[Status, str]:
-    given = None if composed else before.known.symbols
-    outputs = zip(before.model.ir.graph.outputs, after.model.ir.graph.outputs, strict=True)
-    for a, b in outputs:
-        shape, other = before.known.shapes.get(a.name or ""), after.known.shapes.get(b.name or "")
-        status = _same_shape(shape, other, given)
+def _symbolic(before: Side, after: Side, kept: Collection[str]) -> tuple[Status, str]:
+    given = before.known.symbols
+    pairs = [
+        (before.known.shapes.get(a.name or ""), after.known.shapes.get(b.name or ""))
+        for a, b in zip(before.model.ir.graph.outputs, after.model.ir.graph.outputs, strict=True)
+    ]
+    same: Mapping[str, Dim] = {}
+    if any(not symbols.symbols_of(dim) <= given for _, other in pairs for dim in other or ()):
+        same = shared.sizes(before.model.ir.graph, after.model.ir.graph, given, kept)
+    for shape, other in pairs:
+        status = _same_shape(shape, other, given, same)
         if status != "holds":
             verb = "changes" if status == "fails" else "may change"
             return status, f"a shape {verb} from {shape} to {other}"
     return "holds", ""
 
 
-def _same_shape(shape: Shape | None, other: Shape | None, given: frozenset[str] | None) -> Status:
+def _same_shape(
+    shape: Shape | None, other: Shape | None, given: frozenset[str], same: Mapping[str, Dim]
+) -> Status:
     if shape is None or other is None:
         return "undecided"
     if len(shape) != len(other):
         return "fails"
-    equal = [_same_dim(a, b, given) for a, b in zip(shape, other, strict=True)]
+    equal = [_same_dim(a, b, given, same) for a, b in zip(shape, other, strict=True)]
     if False in equal:
         return "fails"
     return "undecided" if None in equal else "holds"
 
 
-def _same_dim(a: Dim, b: Dim, given: frozenset[str] | None) -> bool | None:
-    if given is not None and not symbols.symbols_of(a) | symbols.symbols_of(b) <= given:
+def _same_dim(a: Dim, b: Dim, given: frozenset[str], same: Mapping[str, Dim]) -> bool | None:
+    """Whether a dim of the first graph is one of the second.
+
+    Args:
+        a: The one.
+        b: The other.
+        given: Symbols that mean the same in both graphs.
+        same: Dim of the first graph by symbol that was made up in the second; one that is
+            absent may be any size.
+    """
+    made_up = symbols.symbols_of(b) - given
+    if not made_up <= same.keys():
         return None
-    return symbols.equal(a, b)
+    if isinstance(b, str) and made_up:
+        names = {**same, **{name: name for name in given}}
+        b = (
+            names[b]
+            if b in names
+            else _NAME.sub(lambda word: f"({names.get(word[0], word[0])})", b)
+        )
+    equal = symbols.equal(a, b)
+    # Sizes without an expression need not be free to differ.
+    free = symbols.symbols_of(a) | symbols.symbols_of(b) <= given
+    return equal if equal or free else None
 
 
 def _numeric(before: Model, after: Model, points: Points, *, wide: bool) -> Numeric:
     try:
-        reference, candidate = ort.Session(before), ort.Session(after)
+        reference = ort.Session(before)
     except ExternalStepError as error:
         return Numeric("undecided", (), None, None, error.fact)
+    try:
+        candidate = ort.Session(after)
+    except ExternalStepError as error:
+        return Numeric("fails", (), None, None, error.fact)
     inputs = inputs_of(before, named=True)
     terms = 0
     used: list[Mapping[str, int]] = []
@@ -169,6 +268,19 @@ def _numeric(before: Model, after: Model, points: Points, *, wide: bool) -> Nume
         detail = f" ({passed_over})" if passed_over else ""
         return Numeric("undecided", tuple(used), None, None, reason + detail)
     return Numeric("holds", tuple(used), worst, allowed, _tolerance_reason(terms))
+
+
+def _unloadable(before: Model, after: Model) -> Numeric | None:
+    """Why ONNX Runtime loads a model and not what became of it; None if it is not so."""
+    try:
+        ort.Session(before)
+    except ExternalStepError:
+        return None
+    try:
+        ort.Session(after)
+    except ExternalStepError as error:
+        return Numeric("fails", (), None, None, error.fact)
+    return None
 
 
 def _difference(expected: Any, actual: Any, terms: int) -> tuple[float, float]:

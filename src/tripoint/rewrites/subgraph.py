@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from tripoint.facts.operands import READS_SIZES, size_operands
+from tripoint.facts.operators.context import graphs_in
+from tripoint.rewrites.constants import constant, initializer
+
+Typed = tuple[ir.Shape | None, ir.TypeProtocol | None]
+"""Shape and type of a value."""
 
 _IR_VERSION = 10
+_SMALL = 1024
+"""Elements of a constant that may be a size or an index, and is no weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +31,30 @@ class Cut:
     model: ir.Model
     copies: Mapping[ir.Value, ir.Value]
 
-    def give_back_shapes(self) -> None:
-        """Write shapes and types that were inferred on the cut on values that have none."""
-        for value, copy in self.copies.items():
+    @property
+    def typed(self) -> list[Typed]:
+        """Shape and type of each copy, once they were inferred."""
+        return [(copy.shape, copy.type) for copy in self.copies.values()]
+
+    def give_back(self, shapes: Iterable[tuple[ir.Shape | None, ir.TypeProtocol | None]]) -> None:
+        """Write shapes and types on the values that have none.
+
+        Args:
+            shapes: The :attr:`shapes` of this cut, or of another with the same content.
+        """
+        for value, (shape, found) in zip(self.copies, shapes, strict=True):
             if value.shape is None:
-                value.shape = copy.shape
+                value.shape = shape
             if value.type is None:
-                value.type = copy.type
+                value.type = found
+
+    @property
+    def content(self) -> bytes:
+        """What two cuts have in common that differ only in names."""
+        return bytes(ir.to_proto(self.model).SerializeToString(deterministic=True))
 
 
-def with_sizes(nodes: Sequence[ir.Node], inside: Sequence[ir.Node] = ()) -> list[ir.Node]:
+def around(nodes: Sequence[ir.Node], *, whole: bool = False) -> list[ir.Node]:
     """The given nodes and those that compute their size operands, in topological order.
 
     A size operand only makes sense together with the tensor whose size it came from, so the
@@ -41,44 +62,102 @@ def with_sizes(nodes: Sequence[ir.Node], inside: Sequence[ir.Node] = ()) -> list
 
     Args:
         nodes: What to cut out.
-        inside: Nodes that belong to the cut as soon as one of ``nodes`` reads them.
+        whole: Whether all operands are followed like size operands, not those alone.
     """
-    given = {*nodes, *inside}
-    ordered: dict[ir.Node, None] = {}
+    given = set(nodes)
+    found = dict.fromkeys(nodes)
+    pending = list(nodes)
+    while pending:
+        for producer in _needed(pending.pop(), given, whole=whole):
+            if producer not in found:
+                found[producer] = None
+                pending.append(producer)
+    return _sorted(list(found))
+
+
+def _sorted(nodes: Sequence[ir.Node]) -> list[ir.Node]:
+    given, entered = set(nodes), set[ir.Node]()
+    ordered = []
     pending = [(node, False) for node in reversed(nodes)]
     while pending:
         node, ready = pending.pop()
         if ready:
-            ordered[node] = None
-        elif node not in ordered:
+            ordered.append(node)
+        elif node not in entered:
+            entered.add(node)
             pending.append((node, True))
-            pending.extend((producer, False) for producer in _needed(node, given))
-    return list(ordered)
+            producers = (value.producer() for value in read_by([node]))
+            pending.extend((other, False) for other in producers if other and other in given)
+    return ordered
 
 
-def _needed(node: ir.Node, given: set[ir.Node]) -> list[ir.Node]:
-    operands = size_operands(node)
+def _needed(node: ir.Node, given: set[ir.Node], *, whole: bool) -> list[ir.Node]:
+    follows_sizes_only = node in given and not whole
+    operands = size_operands(node) if follows_sizes_only else ()
     needed = []
-    for value in node.inputs:
-        producer = value.producer() if value is not None else None
+    for value in read_by([node]):
+        producer = value.producer()
         if producer is None or producer.op_type == "Constant":
             continue
-        is_size = value in operands if node in given else node.op_type not in READS_SIZES
+        is_size = value in operands if follows_sizes_only else node.op_type not in READS_SIZES
         if is_size or producer in given:
             needed.append(producer)
     return needed
 
 
-def boundary(nodes: Iterable[ir.Node]) -> list[ir.Value]:
-    """Values that the nodes read and neither make nor hold as constants."""
-    nodes = list(nodes)
-    made = {value for node in nodes for value in node.outputs}
-    found: dict[ir.Value, None] = {}
+def behind(ends: Iterable[ir.Node], nodes: Sequence[ir.Node]) -> list[ir.Node]:
+    """Those of some nodes that others need, these included.
+
+    Args:
+        ends: The others.
+        nodes: In topological order.
+    """
+    needed = set(ends)
+    for node in reversed(nodes):
+        if node in needed:
+            producers = (value.producer() for value in read_by([node]))
+            needed.update(producer for producer in producers if producer is not None)
+    return [node for node in nodes if node in needed]
+
+
+def boundary(
+    old: Sequence[ir.Node], new: Sequence[ir.Node], new_outputs: Iterable[ir.Value]
+) -> list[ir.Value]:
+    """Values that two cuts take in: what they read and neither make nor hold as constants.
+
+    A weight that both read is taken in as well: what holds for any tensor holds for it, and it
+    need not be read.
+    """
+    made = {value for node in (*old, *new) for value in node.outputs}
+    before, after = dict.fromkeys(read_by(old)), dict.fromkeys([*read_by(new), *new_outputs])
+    found = []
+    for value in {**before, **after}:
+        if value in made:
+            continue
+        tensor = constant(value)
+        if tensor is None or (value in before and value in after and _is_weight(tensor)):
+            found.append(value)
+    return found
+
+
+def _is_weight(tensor: ir.TensorProtocol) -> bool:
+    external = isinstance(tensor, ir.ExternalTensor)
+    return tensor.size > _SMALL or (external and tensor.dtype.is_floating_point())
+
+
+def read_by(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
+    """What nodes read, the graphs inside them included."""
     for node in nodes:
-        for value in node.inputs:
-            if value is not None and value not in made and _constant(value) is None:
-                found[value] = None
-    return list(found)
+        yield from (value for value in node.inputs if value is not None)
+        for graph in _nested(node):
+            inside = set(graph.inputs) | set(graph.initializers.values())
+            inside.update(value for other in graph for value in other.outputs)
+            read = (*read_by(graph), *graph.outputs)
+            yield from (value for value in read if value not in inside)
+
+
+def _nested(node: ir.Node) -> list[ir.Graph]:
+    return [graph for attribute in node.attributes.values() for graph in graphs_in(attribute)]
 
 
 def cut(
@@ -90,7 +169,7 @@ def cut(
     """Copy nodes into a new model.
 
     Args:
-        nodes: In topological order; without nested graphs.
+        nodes: In topological order.
         inputs: Values that become graph inputs, with their shapes and dtypes.
         outputs: Values that become graph outputs.
         opsets: Opset version by domain.
@@ -100,18 +179,24 @@ def cut(
         copies[given] = ir.Value(name=f"in_{index}", shape=given.shape, type=given.type)
     initializers: list[ir.Value] = []
     copied: list[ir.Node] = []
+
+    def hold(value: ir.Value | None) -> None:
+        tensor = constant(value) if value not in copies else None
+        if value is not None and tensor is not None:
+            copies[value] = initializer(
+                tensor.numpy(), f"constant_{len(initializers)}", tensor.dtype
+            )
+            initializers.append(copies[value])
+
     for node in nodes:
-        for value in node.inputs:
-            constant = _constant(value) if value is not None else None
-            if value is not None and constant is not None and value not in copies:
-                copies[value] = _initializer(constant, f"constant_{len(initializers)}")
-                initializers.append(copies[value])
+        for value in read_by([node]):
+            hold(value)
         copied.append(
             ir.Node(
                 node.domain,
                 node.op_type,
                 inputs=[copies[value] if value is not None else None for value in node.inputs],
-                attributes=list(node.attributes.values()),
+                attributes=[_attribute(each, copies) for each in node.attributes.values()],
                 num_outputs=len(node.outputs),
                 name=f"node_{len(copied)}",
             )
@@ -119,6 +204,7 @@ def cut(
         copies.update(zip(node.outputs, copied[-1].outputs, strict=True))
     results = []
     for index, output in enumerate(outputs):
+        hold(output)
         # A graph output may not be a graph input, and a replacement may be the input itself.
         copied.append(ir.Node("", "Identity", inputs=[copies[output]], name=f"result_{index}"))
         results.append(copied[-1].outputs[0])
@@ -134,20 +220,16 @@ def cut(
     return Cut(ir.Model(graph, ir_version=_IR_VERSION), copies)
 
 
-def has_nested_graph(nodes: Iterable[ir.Node]) -> bool:
-    """Whether a node carries a graph of its own, as If and Loop do."""
-    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-    return any(a.type in kinds for node in nodes for a in node.attributes.values())
-
-
-def _initializer(constant: ir.TensorProtocol, name: str) -> ir.Value:
-    tensor = ir.Tensor(constant.numpy(), dtype=constant.dtype, name=name)
-    return ir.Value(
-        name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype)
-    )
-
-
-def _constant(value: ir.Value) -> ir.TensorProtocol | None:
-    if value.producer() is None or value.producer().op_type == "Constant":  # type: ignore[union-attr]
-        return ir.convenience.get_const_tensor(value)
-    return None
+def _attribute(attribute: ir.Attr, copies: Mapping[ir.Value, ir.Value]) -> ir.Attr:
+    """An attribute for a copied node; graphs in it read the copies."""
+    graphs = [graph.clone(allow_outer_scope_values=True) for graph in graphs_in(attribute)]
+    if not graphs:
+        return attribute
+    for graph in graphs:
+        for node in graph.all_nodes():
+            for index, value in enumerate(node.inputs):
+                if value is not None and value in copies:
+                    node.replace_input_with(index, copies[value])
+    if attribute.type == ir.AttributeType.GRAPH:
+        return ir.AttrGraph(attribute.name, graphs[0])
+    return ir.AttrGraphs(attribute.name, graphs)

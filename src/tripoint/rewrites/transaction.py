@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 from onnxscript.rewriter import RULE_NAME_TAG
 
+from tripoint.facts.operators.context import graphs_of
 from tripoint.facts.origins import node_name
+from tripoint.rewrites.base import Replacement
+from tripoint.rewrites.constants import elements
+from tripoint.rewrites.subgraph import read_by
+
+_FREE_INITIALIZERS = 4
+"""IR version since which an initializer need not be a graph input (ONNX IR specification)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names in use in a graph, so that new ones are unique."""
+    """The names in use in a graph, so that new ones are unique.
+
+    Args:
+        values: Names of tensors.
+        nodes: Names of nodes.
+        gone: Names of tensors that are gone. Another tensor may have such a name by now.
+    """
 
     values: set[str]
     nodes: set[str]
+    gone: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, graph: ir.Graph) -> Names:
@@ -29,54 +43,163 @@ class Names:
             values.update(value.name or "" for value in node.outputs)
         return cls(values, nodes)
 
+    def forget(self, node: ir.Node) -> None:
+        """Give the names free of a node that is gone, and of the graphs inside it."""
+        self.nodes.discard(node_name(node))
+        self.release(node.outputs)
+        for graph in graphs_of(node):
+            self.release(graph.inputs)
+            for inner in graph:
+                self.forget(inner)
+
+    def release(self, values: Iterable[ir.Value]) -> None:
+        """Give the names of tensors free that are gone."""
+        for value in values:
+            self.values.discard(value.name or "")
+            self.gone.add(value.name or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Small constants of a graph by content, so that no second one is made."""
+
+    known: dict[tuple[ir.DataType, tuple[int, ...], bytes], ir.Value]
+
+    @classmethod
+    def of(cls, graph: ir.Graph) -> Pool:
+        """Collect the initializers that may serve as size operands."""
+        pool = cls({})
+        for value in graph.initializers.values():
+            if value.dtype == ir.DataType.INT64 and not value.is_graph_output():
+                pool.shared(value)
+        return pool
+
+    def shared(self, value: ir.Value) -> ir.Value:
+        """The initializer with this content: one that the graph has already, or ``value``."""
+        found = elements(value)
+        if found is None or value.dtype is None:
+            return value
+        key = (value.dtype, found.shape, found.tobytes())
+        known = self.known.get(key)
+        if known is None or not known.is_initializer():
+            self.known[key] = value
+            return value
+        return known
+
 
 def commit(
-    graph: ir.Graph,
-    names: Names,
-    root: ir.Node,
-    replaced: Sequence[ir.Node],
-    delta: Any,
-    rewrite: str,
+    graph: ir.Graph, names: Names, pool: Pool, replacement: Replacement, rewrite: str
 ) -> dict[str, str]:
-    """Replace the matched nodes by the new ones.
+    """Replace nodes by new ones.
 
     Tensors that others read keep their names, and so does a node whose operator stays. Every new
     node inherits the metadata (the PyTorch stack trace among it) of the node it stands for.
 
     Args:
-        graph: The graph that holds ``root``.
+        graph: The graph that holds the nodes.
         names: The names in use; brought up to date.
-        root: The matched node that comes last.
-        replaced: The matched nodes in topological order.
-        delta: An onnxscript ``ReplacementSubgraph``.
+        pool: The small constants of the graph; brought up to date.
+        replacement: What to replace. See :func:`hindrance`.
         rewrite: Name of the rewrite, noted in the metadata of the new nodes.
 
     Returns:
         New node name by the name of each node that is gone.
     """
-    old_names = [node_name(node) for node in replaced]
-    ancestors = [_ancestor(node, replaced, delta.new_nodes, root) for node in delta.new_nodes]
-    ir.convenience.replace_nodes_and_values(
-        graph, root, [], delta.new_nodes, delta.match.outputs, delta.new_outputs
-    )
-    _remove_unread(graph, names, [root, *reversed(replaced)])
-    for node, ancestor in zip(delta.new_nodes, ancestors, strict=True):
-        same = node.op_type == ancestor.op_type and node_name(ancestor) not in names.nodes
-        wanted = node_name(ancestor) + ("" if same else f".{node.op_type.lower()}")
-        node.name = _take(wanted, names.nodes)
-        node.doc_string = ancestor.doc_string
-        node.metadata_props.update(ancestor.metadata_props)
-        node.metadata_props[RULE_NAME_TAG] = _appended(ancestor, rewrite)
+    nodes, new_nodes = replacement.nodes, replacement.new_nodes
+    root = nodes[-1]
+    old_names = [node_name(node) for node in nodes]
+    staying = {value.name or "" for value in replacement.outputs} - names.gone
+    ancestors = [_ancestor(node, nodes, new_nodes, root) for node in new_nodes]
+    constants = {value: pool.shared(value) for value in replacement.initializers}
+    for value, shared in constants.items():
+        if shared is not value:
+            value.replace_all_uses_with(shared)
+    fresh = set()
+    for old, new in zip(replacement.outputs, replacement.new_outputs, strict=True):
+        stays = constants.get(new, new)
+        if stays.producer() in new_nodes:
+            fresh.add(stays)
+            stays.type, stays.shape = old.type or stays.type, old.shape or stays.shape
+            stays.const_value, stays.name = old.const_value, old.name
+            stays.doc_string = old.doc_string
+            stays.metadata_props.update(old.metadata_props)
+        elif old.is_graph_output():
+            names.release([stays])
+            stays.name, stays.type = old.name, old.type or stays.type
+            stays.shape = old.shape or stays.shape
+        _redirect(old, stays, new_nodes)
+    graph.insert_after(root, new_nodes)
+    remove_unread(graph, names, reversed(nodes))
+    for value in replacement.initializers:
+        if constants[value] is value:
+            _register(graph, names, value)
+    for old, new in zip(replacement.outputs, replacement.new_outputs, strict=True):
+        stays, producer = constants.get(new, new), old.producer()
+        if stays not in fresh:
+            names.values.add(stays.name or "")
+        if producer is not None and producer.graph is graph:
+            # A node that stays, in front of a new one that makes the tensor from now on.
+            names.values.discard(old.name or "")
+            old.name = _take(f"{old.name}.{producer.op_type.lower()}", names.values)
+    for node, ancestor in zip(new_nodes, ancestors, strict=True):
+        if not replacement.named:
+            _inherit(node, ancestor, names, rewrite)
+        node.name = _take(node.name or node_name(ancestor), names.nodes)
         for value in node.outputs:
-            if value not in delta.new_outputs:
-                value.name = f"{delta.new_outputs[0].name}.{node.op_type.lower()}"
+            if value not in fresh and not replacement.named:
+                value.name = f"{replacement.outputs[0].name}.{node.op_type.lower()}"
             value.name = _take(value.name or node.name, names.values)
-    for value in delta.new_initializers:
-        value.name = _take(value.name or "constant", names.values)
-        value.const_value.name = value.name
-        graph.register_initializer(value)
-    heir = node_name(delta.new_nodes[-1]) if delta.new_nodes else ""
+    names.gone.difference_update(staying)
+    heir = _heir(replacement)
     return {name: heir for name in old_names if name not in names.nodes}
+
+
+def _inherit(node: ir.Node, ancestor: ir.Node, names: Names, rewrite: str) -> None:
+    same = node.op_type == ancestor.op_type and node_name(ancestor) not in names.nodes
+    node.name = node_name(ancestor) + ("" if same else f".{node.op_type.lower()}")
+    node.doc_string = ancestor.doc_string
+    node.metadata_props.update(ancestor.metadata_props)
+    node.metadata_props[RULE_NAME_TAG] = _appended(ancestor, rewrite)
+
+
+def _redirect(old: ir.Value, new: ir.Value, new_nodes: Sequence[ir.Node]) -> None:
+    """Let everything read another value, except new nodes that are made of the old one."""
+    kept = [(user, index) for user, index in old.uses() if user in new_nodes]
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    for user, index in kept:
+        user.replace_input_with(index, old)
+
+
+def let_initializers_be(model: ir.Model) -> None:
+    """Raise the IR version where an initializer had to be a graph input, if one is none."""
+    given = (value.is_graph_input() for value in model.graph.initializers.values())
+    if model.ir_version < _FREE_INITIALIZERS and not all(given):
+        model.ir_version = _FREE_INITIALIZERS
+
+
+def hindrance(replacement: Replacement) -> str:
+    """Why a replacement cannot be put into its graph; empty if it can."""
+    for old, new in zip(replacement.outputs, replacement.new_outputs, strict=True):
+        producer = new.producer()
+        if not old.is_graph_output() or producer in replacement.new_nodes:
+            continue
+        if producer is None or new.is_graph_output() or producer.graph is not old.graph:
+            return f"`{old.name}` is a graph output, and `{new.name}` cannot take its name"
+    return ""
+
+
+def _register(graph: ir.Graph, names: Names, value: ir.Value) -> None:
+    value.name = _take(value.name or "constant", names.values)
+    if value.const_value is not None:
+        value.const_value.name = value.name
+    graph.register_initializer(value)
+
+
+def _heir(replacement: Replacement) -> str:
+    if replacement.new_nodes:
+        return node_name(replacement.new_nodes[-1])
+    producers = (value.producer() for value in replacement.new_outputs)
+    return next((node_name(node) for node in producers if node is not None), "")
 
 
 def _ancestor(
@@ -103,22 +226,68 @@ def _take(name: str, taken: set[str]) -> str:
     return unique
 
 
-def _remove_unread(graph: ir.Graph, names: Names, nodes: Iterable[ir.Node]) -> None:
-    """Remove nodes that nothing reads, and what only they read, up the graph."""
-    outputs = set(graph.outputs)
-    pending = list(nodes)
+def remove_unread(graph: ir.Graph, names: Names, nodes: Iterable[ir.Node]) -> list[str]:
+    """Remove nodes that nothing reads, and what only they read, up the graph.
+
+    Args:
+        graph: The graph that holds the nodes.
+        names: The names in use; brought up to date.
+        nodes: Where to begin; those that something reads stay.
+
+    Returns:
+        Names of the nodes that are gone.
+    """
+    gone = []
+    pending = deque(nodes)
     while pending:
-        node = pending.pop(0)
-        if node.graph is not graph or any(v.uses() or v in outputs for v in node.outputs):
+        node = pending.popleft()
+        if node.graph is not graph or is_read(node):
             continue
-        inputs = [value for value in node.inputs if value is not None]
+        inputs = list(read_by([node]))
         graph.remove(node, safe=True)
-        names.nodes.discard(node_name(node))
-        names.values.difference_update(value.name or "" for value in node.outputs)
+        _detach(node)
+        gone.append(node_name(node))
+        names.forget(node)
         for value in inputs:
             producer = value.producer()
             if producer is not None:
                 pending.append(producer)
-            elif value.is_initializer() and not value.uses() and not value.is_graph_output():
-                graph.initializers.pop(value.name or "", None)
-                names.values.discard(value.name or "")
+            else:
+                remove_initializer(graph, names, value)
+    return gone
+
+
+def forgo(replacement: Replacement) -> None:
+    """Let the new nodes of a replacement that is not made read nothing of the graph."""
+    for node in replacement.new_nodes:
+        if node.graph is None:
+            for index in range(len(node.inputs)):
+                node.replace_input_with(index, None)
+            _detach(node)
+
+
+def _detach(node: ir.Node) -> None:
+    """Let the graphs inside a node that is gone read nothing any more."""
+    for graph in graphs_of(node):
+        for inner in graph.all_nodes():
+            for index in range(len(inner.inputs)):
+                inner.replace_input_with(index, None)
+
+
+def is_read(node: ir.Node) -> bool:
+    """Whether a node or the caller reads an output of a node."""
+    return any(value.uses() or value.is_graph_output() for value in node.outputs)
+
+
+def remove_initializer(graph: ir.Graph, names: Names, value: ir.Value) -> bool:
+    """Remove an initializer that nothing reads; one that is also a graph input stays.
+
+    Returns:
+        Whether it was removed.
+    """
+    kept = value.uses() or value.is_graph_output() or value.is_graph_input()
+    if kept or graph.initializers.get(value.name or "") is not value:
+        return False
+    graph.initializers.pop(value.name or "")
+    names.release([value])
+    return True

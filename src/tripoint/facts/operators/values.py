@@ -112,11 +112,16 @@ def _operands(ctx: Context, node: ir.Node) -> list[Array | None] | None:
             return None
         return [_array([e.from_dim(dim) for dim in value.shape])]
     # Weights are only read if the other operand is known, as it is not for data.
-    computed = [value for value in node.inputs if value is not None and value.const_value is None]
-    known = [ctx.known(value) for value in computed]
-    if computed and all(found is None for found in known):
+    given = [value for value in node.inputs if value is not None]
+    computed = [value for value in given if value.const_value is None]
+    others = [value for value in given if value.const_value is not None and _is_of_integers(value)]
+    if computed and all(ctx.known(value) is None for value in (*computed, *others)):
         return None
     return [_operand(ctx, value) for value in node.inputs]
+
+
+def _is_of_integers(value: ir.Value) -> bool:
+    return value.dtype is not None and value.dtype.is_integer()
 
 
 def _operand(ctx: Context, value: ir.Value | None) -> Array | None:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from tripoint.errors import UsageError
 from tripoint.facts.mechanisms import node_name
 from tripoint.facts.table import Refusal, Shape, View
-from tripoint.facts.truth import inlined
+from tripoint.facts.truth import inlined, tensor_names_kept
 from tripoint.facts.views.importer import walk
 from tripoint.facts.views.importer.context import Version
 from tripoint.model import Model
@@ -43,10 +43,9 @@ def view(model: Model, truth: Mapping[str, Shape | None], version: str) -> View:
             hint=f"the versions that have one are {', '.join(SUPPORTED)}",
         )
     importer = _importer(version)
-    flat = inlined(model.ir)
-    if flat is model.ir:
-        return walk.view(model, truth, importer)
-    seen = walk.view(Model(flat), truth, importer)
+    with tensor_names_kept(model.ir):
+        flat = inlined(model.ir)
+        seen = walk.view(model if flat is model.ir else Model(flat), truth, importer)
     if importer.local_functions:
         return seen
     return replace(seen, refusals=(*_calls(model.ir, importer), *seen.refusals))

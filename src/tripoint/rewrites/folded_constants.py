@@ -1,0 +1,109 @@
+"""What is computed from constants alone is a constant.
+
+    Sqrt(Cast(64)) = 8.0
+
+Holds for operators of the default domain without randomness and nested graphs, where every tensor
+on the way has at most 64 Ki elements. Weights above that are not read. ONNX Runtime computes the
+elements, so that they are those that it would have used. Graph outputs stay.
+
+Why: TensorRT 7.x takes the result of a node on constants for a tensor of unknown value; every
+version refuses or fails to fold some operators in shape arithmetic, and the nodes go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from tripoint.errors import TripointError
+from tripoint.facts.operators.context import graphs_of
+from tripoint.model import Model
+from tripoint.numeric import ort
+from tripoint.rewrites import subgraph
+from tripoint.rewrites.base import RANDOM, Replacement, Rewrite, Site
+from tripoint.rewrites.constants import constant, initializer
+
+_MOST = 1 << 16
+"""Elements of the largest tensor that is read or made."""
+
+Arrays = Mapping[ir.Value, np.ndarray[Any, Any]]
+
+
+def _find(node: ir.Node, site: Site) -> Replacement | None:
+    if "folded" not in site.notes:
+        site.notes["folded"] = _computed(site.model)
+    arrays: Arrays = site.notes["folded"]
+    outputs = [value for value in node.outputs if value in arrays]
+    if not outputs:
+        return None
+    constants = [
+        initializer(arrays[value], f"{value.name}.folded", value.dtype) for value in outputs
+    ]
+    return Replacement([node], outputs, [], constants, constants, whole=True)
+
+
+def _computed(model: ir.Model) -> Arrays:
+    """The elements of the tensors at which what can be folded ends."""
+    nodes = dict.fromkeys(_foldable(model.graph))
+    ends = [
+        value
+        for node in nodes
+        for value in node.outputs
+        if any(user not in nodes for user, _ in value.uses()) and not value.is_graph_output()
+    ]
+    found = _run(list(nodes), ends, model)
+    if found is None:
+        # One that ONNX Runtime does not run must not keep the others from being folded.
+        found = {}
+        for value in ends:
+            producer = value.producer()
+            if producer is not None:
+                cone = subgraph.around([producer], whole=True)
+                found.update(_run(cone, [value], model) or {})
+    return {value: array for value, array in found.items() if array.size <= _MOST}
+
+
+def _foldable(graph: ir.Graph) -> Iterator[ir.Node]:
+    made: set[ir.Value] = set()
+    for node in graph:
+        if node.op_type in ("Constant", *RANDOM) or node.domain or graphs_of(node):
+            continue
+        inputs = [value for value in node.inputs if value is not None]
+        if inputs and all(value in made or _is_small(value) for value in inputs):
+            sizes = [_size(value) for value in node.outputs]
+            if all(size is not None and size <= _MOST for size in sizes):
+                made.update(node.outputs)
+                yield node
+
+
+def _is_small(value: ir.Value) -> bool:
+    tensor = constant(value)
+    return tensor is not None and tensor.size <= _MOST
+
+
+def _size(value: ir.Value) -> int | None:
+    sizes = list(value.shape) if value.shape is not None else [None]
+    known = [size for size in sizes if isinstance(size, int)]
+    return int(np.prod(known, dtype=object)) if len(known) == len(sizes) else None
+
+
+def _run(nodes: list[ir.Node], ends: list[ir.Value], model: ir.Model) -> Arrays | None:
+    if not ends:
+        return {}
+    try:
+        part = subgraph.cut(nodes, [], ends, model.graph.opset_imports)
+        return dict(zip(ends, ort.Session(Model(part.model)).run({}), strict=True))
+    except (TripointError, OSError):
+        # ONNX Runtime does not have the operator, or a data file is missing.
+        return None
+
+
+REWRITE = Rewrite(
+    name="folded-constants",
+    title="Compute once what depends on constants alone",
+    find=_find,
+    may_match=lambda node: not node.domain and node.op_type != "Constant",
+)

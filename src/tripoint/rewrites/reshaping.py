@@ -1,0 +1,76 @@
+"""What a Reshape has to be told so that its result has a given shape for all sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir as ir
+
+from tripoint.facts.table import Dim, Shape
+from tripoint.facts.truth import shape_of
+from tripoint.rewrites.base import Replacement
+from tripoint.rewrites.constants import vector
+from tripoint.rewrites.dims import may_be_zero, same
+
+RESHAPING = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+"""Operators that keep all elements in their order."""
+
+
+def reshape_operand(given: Shape, wanted: Shape) -> list[int] | str:
+    """The operand with which Reshape, ``allowzero`` being 0, makes one shape of another.
+
+    Known sizes stand as they are. 0 copies a dynamic dim that stays on its axis; -1 is the one
+    that remains.
+
+    Args:
+        given: Shape of the input.
+        wanted: Shape of the result, with as many elements.
+
+    Returns:
+        The operand, or why there is none.
+    """
+    if 0 in wanted:
+        return "a size of 0 cannot be told from a copied one"
+    operand: list[int] = []
+    rest: list[Dim] = []
+    for axis, dim in enumerate(wanted):
+        if isinstance(dim, int):
+            operand.append(dim)
+        elif axis < len(given) and same(given[axis], dim):
+            operand.append(0)
+        else:
+            operand.append(-1)
+            rest.append(dim)
+    if len(rest) > 1:
+        return f"{' and '.join(map(str, rest))} are both decided at run time, one -1 is allowed"
+    copied = [dim for dim, number in zip(wanted, operand, strict=True) if number == 0]
+    if rest and (empty := next((dim for dim in copied if may_be_zero(dim)), None)) is not None:
+        return f"{rest[0]} cannot be worked out where {empty} is 0"
+    return operand
+
+
+def reshaped(x: ir.Value, output: ir.Value, nodes: list[ir.Node]) -> Replacement | str:
+    """Nodes that only reshape ``x`` as one Reshape with a constant operand.
+
+    Args:
+        x: What the nodes reshape.
+        output: What they make of it.
+        nodes: The nodes, the one that makes ``output`` last.
+
+    Returns:
+        The replacement, or why there is none.
+    """
+    given, wanted = shape_of(x), shape_of(output)
+    if given is None or wanted is None:
+        return f"the rank of `{(x if given is None else output).name}` is not known"
+    operand = reshape_operand(given, wanted)
+    if isinstance(operand, str):
+        return operand
+    sizes = vector(operand)
+    node = made("Reshape", [x, sizes])
+    return Replacement(nodes, [output], [node], list(node.outputs), [sizes])
+
+
+def made(op_type: str, inputs: list[ir.Value | None], **attributes: Any) -> ir.Node:
+    """A new node of the default domain with one output."""
+    return ir.node(op_type, inputs, attributes or None)

@@ -1,0 +1,56 @@
+"""Adding 0 and multiplying by 1 is removed, where nothing else changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphs import build, fixed, operators
+
+NAME = "neutral-operand"
+SIZES = [{"N": n} for n in (1, 2, 5)]
+CONSTANTS = (
+    "float[3] zeros = {0.,0.,0.}, float[3] ones = {1.,1.,1.}, float[3] mixed = {0.,1.,0.},"
+    "float[1,1,3] deep = {0.,0.,0.}, float zero = {0.}"
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "Add(a, zeros)",
+        "Add(zeros, a)",
+        "Sub(a, zeros)",
+        "Mul(a, ones)",
+        "Mul(ones, a)",
+        "Div(a, ones)",
+        "Add(a, zero)",
+    ],
+)
+def test_gone(body: str) -> None:
+    model = build(f"float[N,3] x | {CONSTANTS}", f"a = Relu(x); r = {body}; y = Neg(r)")
+    result = fixed(model, SIZES, [NAME])
+    assert operators(result.model) == ["Relu", "Neg"]
+    (applied,) = result.applied
+    assert (applied.proof.numeric.max_abs_error, applied.proof.numeric.tolerance) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "Sub(zeros, a)",
+        "Div(ones, a)",
+        "Add(a, ones)",
+        "Mul(a, zeros)",
+        "Add(a, mixed)",
+        "Add(a, deep)",
+        "Add(a, x)",
+    ],
+)
+def test_stays(body: str) -> None:
+    model = build(f"float[N,3] x | {CONSTANTS}", f"a = Relu(x); r = {body}; y = Neg(r)")
+    assert fixed(model, SIZES, [NAME]).applied == ()
+
+
+def test_a_constant_that_broadcasts_the_other_operand_stays() -> None:
+    model = build(f"float[N,1] x | {CONSTANTS}", "a = Relu(x); y = Add(a, zeros)")
+    assert fixed(model, SIZES, [NAME]).applied == ()
