@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 from hypothesis import HealthCheck, given, note, settings
@@ -18,6 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fixing import check
 from tripoint import model as models
+from tripoint import rewrites
+from tripoint.rewrites.base import Replacement, Rewrite, Site
 
 Array = np.ndarray[Any, Any]
 Sizes = tuple[int, ...]
@@ -664,3 +667,22 @@ def faults(proto: onnx.ModelProto, target: str) -> list[str]:
 def test_a_fix_changes_no_number_and_is_final(proto: onnx.ModelProto, target: str) -> None:
     note(onnx.printer.to_text(proto))
     assert faults(proto, target) == []
+
+
+def wrong(node: ir.Node, site: Site) -> Replacement | None:
+    """Abs in place of Neg: the shape is right, the numbers are not."""
+    del site
+    new = ir.node("Abs", node.inputs)
+    return Replacement([node], node.outputs[:1], [new], new.outputs)
+
+
+def test_a_wrong_rewrite_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Rewrite("wrong", "", find=wrong, may_match=lambda node: node.op_type == "Neg")
+    monkeypatch.setattr(rewrites, "all_rewrites", lambda: (known,))
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[N,4,6] x) => (float[N,4,6] y)'
+        "{ a = Relu(x) y = Neg(a) }"
+    )
+    assert [text.partition(" at ")[0] for text in faults(proto, "8.6")] == [
+        "changed: `y` differs"
+    ] * len(POINTS)
