@@ -9,7 +9,8 @@ import tripoint
 from graphs import assert_same_function, build, execute, feed, fixed, operators, to_bytes
 from tripoint.model import Model
 from tripoint.rewrites.base import Proof
-from tripoint.rewrites.proof import MINIMUM_POINTS, Points, Side, prove
+from tripoint.rewrites.numbers import MINIMUM_POINTS, Points
+from tripoint.rewrites.proof import Side, prove
 
 POINTS = Points(({"N": 1}, {"N": 4}, {"N": 7})[:MINIMUM_POINTS])
 INPUTS = "float[N,3] x, float[N,3] z"

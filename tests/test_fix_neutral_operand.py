@@ -54,3 +54,34 @@ def test_stays(body: str) -> None:
 def test_a_constant_that_broadcasts_the_other_operand_stays() -> None:
     model = build(f"float[N,1] x | {CONSTANTS}", "a = Relu(x); y = Add(a, zeros)")
     assert fixed(model, SIZES, [NAME]).applied == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "r = Add(x, zeros); n = Neg(r); y = Reciprocal(n)",
+        "r = Add(zeros, x); t = Transpose(r); y = Div(t, t)",
+        "r = Sub(x, negative); y = Pow(r, x)",
+    ],
+)
+def test_zero_stays_where_the_sign_of_a_zero_decides(body: str) -> None:
+    constants = f"{CONSTANTS}, float[3] negative = {{-0.,-0.,-0.}}"
+    result = fixed(build(f"float[3,3] x | {constants}", body), [{}] * 3, [NAME])
+    assert result.applied == ()
+    assert "divides by what comes of it" in result.refused[0].reason
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "r = Add(x, negative); y = Reciprocal(r)",
+        "r = Sub(x, zeros); y = Reciprocal(r)",
+        "r = Add(x, zeros); s = MatMul(r, r); y = Reciprocal(s)",
+        "r = Add(x, zeros); y = Div(r, x)",
+        "r = Add(x, zeros); y = Pow(r, ones)",
+    ],
+)
+def test_zero_goes_where_the_sign_of_a_zero_stays_or_does_not_matter(body: str) -> None:
+    constants = f"{CONSTANTS}, float[3] negative = {{-0.,-0.,-0.}}"
+    result = fixed(build(f"float[3,3] x | {constants}", body), [{}] * 3, [NAME])
+    assert [each.rewrite for each in result.applied] == [NAME]

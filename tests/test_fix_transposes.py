@@ -146,3 +146,60 @@ def test_any_axes_that_are_merged_moved_and_split(
     if not split_differently:
         assert [each.rewrite for each in result.applied] == [BETWEEN]
     assert_same_function(model, result.model)
+
+
+# A Gather in between
+
+ACROSS = "transposes-across-gather"
+INDICES = "float[N,4,S] x | int64[2] i = {2,0}, int64 scalar = {1}"
+
+
+@pytest.mark.parametrize(
+    ("body", "axis"),
+    [
+        ("g = Gather<axis = 2>(t, i); y = Transpose<perm = [0,2,1]>(g)", 1),
+        ("g = Gather<axis = -1>(t, i); r = Relu(g); y = Transpose<perm = [0,2,1]>(r)", 1),
+        ("r = Neg(t); g = Gather<axis = 2>(r, i); y = Transpose<perm = [0,2,1]>(g)", 1),
+    ],
+)
+def test_transposes_around_a_gather(body: str, axis: int) -> None:
+    model = build(INDICES, f"t = Transpose<perm = [0,2,1]>(x); {body}", outputs="float[] y")
+    result = fixed(model, SIZES, [ACROSS])
+    assert "Transpose" not in operators(result.model)
+    gather = next(node for node in result.model.ir.graph if node.op_type == "Gather")
+    assert gather.attributes.get_int("axis") == axis
+
+
+def test_a_transpose_that_others_read_stays_in_front_of_a_gather() -> None:
+    model = build(
+        INDICES,
+        "t = Transpose<perm = [0,2,1]>(x); g = Gather<axis = 2>(t, i);"
+        "y = Transpose<perm = [0,2,1]>(g); z = Relu(t)",
+        outputs="float[] y, float[] z",
+    )
+    result = fixed(model, SIZES, [ACROSS])
+    assert sorted(operators(result.model)) == ["Gather", "Relu", "Transpose"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "g = Gather<axis = 2>(t, i); y = Transpose<perm = [1,2,0]>(g)",
+        "g = Gather<axis = 2>(t, scalar); y = Transpose<perm = [1,0]>(g)",
+        "g = Gather<axis = 2>(t, i); r = Softmax(g); y = Transpose<perm = [0,2,1]>(r)",
+        "g = Gather<axis = 2>(t, i); h = Gather<axis = 2>(g, i); y = Transpose<perm = [0,2,1]>(h)",
+    ],
+)
+def test_transposes_that_do_not_cancel_stay(body: str) -> None:
+    model = build(INDICES, f"t = Transpose<perm = [0,2,1]>(x); {body}", outputs="float[] y")
+    assert fixed(model, SIZES, [ACROSS]).applied == ()
+
+
+def test_what_lies_between_and_is_read_stays() -> None:
+    model = build(
+        INDICES,
+        "t = Transpose<perm = [0,2,1]>(x); g = Gather<axis = 2>(t, i);"
+        "y = Transpose<perm = [0,2,1]>(g)",
+        outputs="float[] y, float[] g",
+    )
+    assert fixed(model, SIZES, [ACROSS]).applied == ()

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import onnx
+import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tripoint
 from graphs import build
+from tripoint.model import Model
+from tripoint.rewrites import numbers
 from tripoint.rewrites.base import Proof
-from tripoint.rewrites.proof import MINIMUM_POINTS, Points, Side, prove
+from tripoint.rewrites.numbers import MINIMUM_POINTS, Points
+from tripoint.rewrites.proof import Side, prove
 
 STATIC = Points(({},) * MINIMUM_POINTS)
 CONV = "float[1,2,6,6] x, float[2,2,3,3] w_k"
@@ -243,6 +249,56 @@ def test_numbers_left_out_are_said_to_be() -> None:
     assert (proof.symbolic, proof.numeric.status) == ("holds", "skipped")
     assert proof.numeric.points == ()
     assert proof.holds
+
+
+def test_integers_that_serve_as_sizes_are_drawn_until_the_original_runs() -> None:
+    proof = outcome(
+        "float[1,3] x, int64[2] s",
+        "e = Expand(x, s); y = Neg(e)",
+        "e = Expand(x, s); a = Neg(e); b = Neg(a); y = Neg(b)",
+    )
+    assert (proof.symbolic, proof.numeric.status) == ("holds", "holds")
+
+
+def test_sizes_that_values_decide_in_the_model_are_given_to_a_part() -> None:
+    proof = outcome(
+        "float[_d3,3] x, float[N,_d3] z",
+        "y = MatMul(z, x)",
+        "a = Neg(x); b = Neg(z); y = MatMul(b, a)",
+        sizes(1, 2, 5),
+        outputs="float[] y",
+    )
+    assert proof.holds
+    assert proof.numeric.tolerance > 0.0
+
+
+@pytest.mark.parametrize(
+    ("after", "status"),
+    [
+        ("a = Neg(x); y = SequenceConstruct(a, z)", "holds"),
+        ("a = Relu(x); y = SequenceConstruct(a, z)", "fails"),
+        ("a = Neg(x); y = SequenceConstruct(z, a)", "fails"),
+        ("a = Neg(x); y = SequenceConstruct(a)", "fails"),
+    ],
+)
+def test_sequences_are_compared_element_by_element(after: str, status: str) -> None:
+    inputs, before = "float[2,3] x, float[4] z", "a = Neg(x); y = SequenceConstruct(a, z)"
+    old, new = (build(inputs, body, outputs="seq(float[]) y") for body in (before, after))
+    terms = numbers.terms_of(new.ir)
+    assert numbers.compare(old, new, STATIC, terms, is_part=True).status == status
+
+
+def test_a_model_that_declares_sizes_without_a_name_is_proven() -> None:
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[N,S,8] x) => (float[N,S,8] y)'
+        "{ a = Transpose<perm = [0,2,1]>(x) b = Transpose<perm = [0,2,1]>(a) y = Softmax(b) }"
+    )
+    value = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None, None, None])
+    proto.graph.output[0].CopyFrom(value)
+    result = tripoint.fix(Model(ir.from_proto(proto)), target="8.6")
+    assert result.after.nodes == 1
+    assert result.proof is not None
+    assert (result.proof.numeric.status, result.proof.numeric.tolerance > 0.0) == ("holds", True)
 
 
 def test_guessed_points() -> None:

@@ -14,7 +14,7 @@ from tripoint.facts.compute import Facts, compute
 from tripoint.facts.table import Chain, Shape, TensorTable
 from tripoint.model import Model
 from tripoint.rewrites.base import FixResult
-from tripoint.rewrites.proof import MINIMUM_POINTS, Points
+from tripoint.rewrites.numbers import MINIMUM_POINTS, Points
 from tripoint.spec import Spec
 
 if TYPE_CHECKING:

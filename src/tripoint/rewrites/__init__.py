@@ -30,6 +30,7 @@ _MODULES = (
     "nan_guard",
     "merged_reshapes",
     "merged_transposes",
+    "transposes_across_gather",
     "permuting_reshapes",
     "common_subexpressions",
     "fully_connected",

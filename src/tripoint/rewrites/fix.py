@@ -31,6 +31,7 @@ from tripoint.rewrites.base import (
     When,
 )
 from tripoint.rewrites.loss import Loss
+from tripoint.rewrites.numbers import Points
 
 _Place = tuple[str, str]
 """Name of a rewrite, and of the node at which it is tried."""
@@ -56,7 +57,7 @@ _CULPRITS = 8
 def fix(
     model: Model,
     *,
-    points: proof.Points | None = None,
+    points: Points | None = None,
     target: str | None = None,
     tensorrt: str | None = None,
     select: Sequence[str] | None = None,
@@ -103,7 +104,7 @@ def fix(
         seen = views.start(Model(_as_declared(state, declared)), target, tensorrt=tensorrt)
         return seen(shapes)
 
-    points = points or proof.Points.guess(_symbols(original))
+    points = points or Points.guess(_symbols(original))
     prover = proof.Prover(original.opset_imports, points, numeric=numeric)
     state = _State.of(original.clone(deep_copy=True))
     before = Facts(model, known, pending(known.shapes))

@@ -3,39 +3,27 @@
 *Symbolic*: each output has the same rank, and each dim is the same expression of the input
 symbols for all sizes ≥ 1. "Could not decide" is not equal.
 
-*Numeric*: ONNX Runtime, without graph optimizations, computes the same numbers at several points
-of the input range. Where no arithmetic is reordered the tolerance is zero. Where it is, each of
-the L terms of the longest reduction may round differently, and the allowed difference is
-``4 · sqrt(L) · eps · max(1, max|reference|)``: the spread of L independent roundings, four times.
+*Numeric*: ONNX Runtime computes the same numbers, see :mod:`tripoint.rewrites.numbers`.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
-from tripoint.errors import ExternalStepError, TripointError
+from tripoint.errors import TripointError
 from tripoint.facts import symbols, truth
 from tripoint.facts.table import Dim, Shape
 from tripoint.facts.truth import Truth
 from tripoint.model import Model
-from tripoint.numeric import ort
-from tripoint.numeric.inputs import generate, inputs_of
-from tripoint.numeric.reductions import longest_reduction
-from tripoint.rewrites import shared, subgraph
+from tripoint.rewrites import numbers, shared, subgraph
 from tripoint.rewrites.base import Numeric, Proof, Replacement, Status
-
-MINIMUM_POINTS = 3
+from tripoint.rewrites.numbers import Points
 
 _NAME = re.compile(r"\b[A-Za-z_]\w*")
-
-_SIZES = (1, 2, 5, 8, 16, 31, 32, 64, 128, 224)
 
 SKIPPED = Numeric("skipped", (), None, None, "not asked for")
 
@@ -44,29 +32,6 @@ OF_THE_WHOLE = Proof(
     "holds", Numeric("skipped", (), None, None, "rests on the proof of the whole model")
 )
 """Of a clean-up, until the whole model is proven."""
-
-
-@dataclass(frozen=True, slots=True)
-class Points:
-    """Where in the input range numbers are compared.
-
-    Args:
-        candidates: Size of each symbol, point by point.
-        guessed: Whether nobody gave a range. Candidates at which the original does not run are
-            then passed over, and three that do are enough.
-    """
-
-    candidates: tuple[Mapping[str, int], ...]
-    guessed: bool = False
-
-    @classmethod
-    def guess(cls, names: Sequence[str]) -> Points:
-        """Sizes to try without a range: distinct per symbol first, then all alike."""
-        if not names:
-            return cls(({},) * MINIMUM_POINTS)
-        distinct = [{name: size + i for i, name in enumerate(names)} for size in _SIZES]
-        alike = [dict.fromkeys(names, size) for size in _SIZES]
-        return cls(tuple(distinct + alike if len(names) > 1 else alike), guessed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +126,10 @@ def prove(
         return Proof(symbolic, Numeric("skipped", (), None, None, "shapes differ"), reason)
     candidate = written or after.model
     if numeric:
-        # Integers that enter a part may be anything; those that enter a model mostly mean
-        # something.
-        result = _numeric(before.model, candidate, points, wide=kept is None)
+        terms = numbers.terms_of(before.model.ir, after.model.ir)
+        result = numbers.compare(before.model, candidate, points, terms, is_part=kept is None)
     else:
-        result = (_unloadable(before.model, written) if written else None) or SKIPPED
+        result = (numbers.unloadable(before.model, written) if written else None) or SKIPPED
     reason = "" if result.status in ("holds", "skipped") else result.reason
     return Proof(symbolic, result, reason)
 
@@ -224,82 +188,3 @@ def _same_dim(a: Dim, b: Dim, given: frozenset[str], same: Mapping[str, Dim]) ->
     # Sizes without an expression need not be free to differ.
     free = symbols.symbols_of(a) | symbols.symbols_of(b) <= given
     return equal if equal or free else None
-
-
-def _numeric(before: Model, after: Model, points: Points, *, wide: bool) -> Numeric:
-    try:
-        reference = ort.Session(before)
-    except ExternalStepError as error:
-        return Numeric("undecided", (), None, None, error.fact)
-    try:
-        candidate = ort.Session(after)
-    except ExternalStepError as error:
-        return Numeric("fails", (), None, None, error.fact)
-    inputs = inputs_of(before, named=True)
-    terms = 0
-    used: list[Mapping[str, int]] = []
-    worst = allowed = 0.0
-    passed_over = ""
-    for seed, point in enumerate(points.candidates):
-        try:
-            feed = generate(inputs, point, seed, model=before, wide=wide)
-            if any(array.size == 0 for array in feed.values()):
-                raise ExternalStepError("an input has no elements")
-            expected = reference.run(feed)
-        except TripointError as error:
-            passed_over = error.fact
-            continue
-        try:
-            actual = candidate.run(feed)
-        except ExternalStepError as error:
-            return Numeric("fails", (*used, point), None, None, f"does not run: {error.fact}")
-        used.append(point)
-        terms = max(terms, *(longest_reduction(model.ir, point) for model in (before, after)))
-        for a, b in zip(expected, actual, strict=True):
-            difference, tolerance = _difference(a, b, terms)
-            worst, allowed = max(worst, difference), max(allowed, tolerance)
-            if not difference <= tolerance:
-                reason = f"differs by {difference:.3g}, allowed is {tolerance:.3g}"
-                return Numeric("fails", tuple(used), difference, tolerance, reason)
-        if points.guessed and len(used) == MINIMUM_POINTS:
-            break
-    if len(used) < MINIMUM_POINTS:
-        reason = f"the original runs at {len(used)} of the points tried, {MINIMUM_POINTS} needed"
-        detail = f" ({passed_over})" if passed_over else ""
-        return Numeric("undecided", tuple(used), None, None, reason + detail)
-    return Numeric("holds", tuple(used), worst, allowed, _tolerance_reason(terms))
-
-
-def _unloadable(before: Model, after: Model) -> Numeric | None:
-    """Why ONNX Runtime loads a model and not what became of it; None if it is not so."""
-    try:
-        ort.Session(before)
-    except ExternalStepError:
-        return None
-    try:
-        ort.Session(after)
-    except ExternalStepError as error:
-        return Numeric("fails", (), None, None, error.fact)
-    return None
-
-
-def _difference(expected: Any, actual: Any, terms: int) -> tuple[float, float]:
-    """Largest absolute difference and the one that is allowed; infinite if not comparable."""
-    if expected.shape != actual.shape or expected.dtype != actual.dtype:
-        return math.inf, 0.0
-    if not np.issubdtype(expected.dtype, np.floating):
-        return (0.0 if np.array_equal(expected, actual) else math.inf), 0.0
-    if expected.size == 0:
-        return 0.0, 0.0
-    same = (expected == actual) | (np.isnan(expected) & np.isnan(actual))
-    with np.errstate(invalid="ignore"):
-        error = np.where(same, 0.0, np.abs(expected.astype(np.float64) - actual)).max()
-    scale = max(1.0, float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0)))
-    epsilon = float(np.finfo(expected.dtype).eps)
-    return float(error), 4 * math.sqrt(terms) * epsilon * scale if terms else 0.0
-
-
-def _tolerance_reason(terms: int) -> str:
-    if not terms:
-        return "no arithmetic is reordered, so the numbers must be identical"
-    return f"the longest reduction adds {terms} terms, whose order may change"

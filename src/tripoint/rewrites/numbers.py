@@ -1,0 +1,218 @@
+"""The numeric obligation of a rewrite: the same numbers at some points of the input range.
+
+ONNX Runtime computes them without graph optimizations. Where no arithmetic is reordered the
+tolerance is zero. Where it is, each of the L terms of the longest reduction may round differently,
+and the allowed difference is ``4 · sqrt(L) · eps · max(1, max|reference|)``: the spread of L
+independent roundings, four times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from tripoint.errors import ExternalStepError, TripointError
+from tripoint.facts.symbols import symbols_of
+from tripoint.model import Model
+from tripoint.numeric import ort
+from tripoint.numeric.inputs import Arrays, InputSpecs, generate, inputs_of
+from tripoint.numeric.reductions import longest_reduction
+from tripoint.rewrites.base import Numeric
+
+MINIMUM_POINTS = 3
+
+_SIZES = (1, 2, 5, 8, 16, 31, 32, 64, 128, 224)
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Where in the input range numbers are compared.
+
+    Args:
+        candidates: Size of each symbol, point by point.
+        guessed: Whether nobody gave a range. Candidates at which the original does not run are
+            then passed over, and three that do are enough.
+    """
+
+    candidates: tuple[Mapping[str, int], ...]
+    guessed: bool = False
+
+    @classmethod
+    def guess(cls, names: Sequence[str]) -> Points:
+        """Sizes to try without a range: distinct per symbol first, then all alike."""
+        if not names:
+            return cls(({},) * MINIMUM_POINTS)
+        distinct = [{name: size + i for i, name in enumerate(names)} for size in _SIZES]
+        alike = [dict.fromkeys(names, size) for size in _SIZES]
+        return cls(tuple(distinct + alike if len(names) > 1 else alike), guessed=True)
+
+
+Terms = Callable[[Mapping[str, int]], int]
+"""Terms of the longest sum when the symbols have these sizes."""
+
+
+def terms_of(*annotated: ir.Model) -> Terms:
+    """Terms of the longest sum in any of some graphs whose values carry their true shapes."""
+    return lambda point: max(longest_reduction(model, point) for model in annotated)
+
+
+def compare(
+    before: Model, after: Model, points: Points, terms_at: Terms, *, is_part: bool
+) -> Numeric:
+    """Run two models with the same inputs and outputs, and compare.
+
+    Args:
+        before: The graph as it was; its values carry their true shapes.
+        after: The graph as it would be.
+        points: Where numbers are compared. At points at which the original itself does not run
+            there is nothing to compare; at least three must remain.
+        terms_at: Terms of the longest sum in them, see :func:`terms_of`.
+        is_part: Whether they are parts of a model. Integers that enter a part may be anything;
+            those that enter a model mostly mean something.
+    """
+    try:
+        reference = ort.Session(before)
+        inputs = inputs_of(before, named=True)
+    except TripointError as error:
+        return Numeric("undecided", (), None, None, error.fact)
+    try:
+        candidate = ort.Session(after)
+    except ExternalStepError as error:
+        return Numeric("fails", (), None, None, error.fact)
+    terms = 0
+    used: list[Mapping[str, int]] = []
+    worst = allowed = 0.0
+    passed_over = ""
+    for seed, point in enumerate(points.candidates):
+        try:
+            feed, expected = _reference(reference, before, inputs, point, seed, is_part=is_part)
+        except TripointError as error:
+            passed_over = error.fact
+            continue
+        try:
+            actual = candidate.run(feed)
+        except ExternalStepError as error:
+            return Numeric("fails", (*used, point), None, None, f"does not run: {error.fact}")
+        used.append(point)
+        terms = max(terms, terms_at(point))
+        for a, b in zip(expected, actual, strict=True):
+            difference, tolerance = _difference(a, b, terms)
+            worst, allowed = max(worst, difference), max(allowed, tolerance)
+            if not difference <= tolerance:
+                reason = f"differs by {difference:.3g}, allowed is {tolerance:.3g}"
+                return Numeric("fails", tuple(used), difference, tolerance, reason)
+        if points.guessed and len(used) == MINIMUM_POINTS:
+            break
+    if len(used) < MINIMUM_POINTS:
+        reason = f"the original runs at {len(used)} of the points tried, {MINIMUM_POINTS} needed"
+        detail = f" ({passed_over})" if passed_over else ""
+        return Numeric("undecided", tuple(used), None, None, reason + detail)
+    return Numeric("holds", tuple(used), worst, allowed, _tolerance_reason(terms))
+
+
+def _reference(
+    session: ort.Session,
+    model: Model,
+    inputs: InputSpecs,
+    point: Mapping[str, int],
+    seed: int,
+    *,
+    is_part: bool,
+) -> tuple[Arrays, Sequence[Any]]:
+    """Inputs on which a graph runs, and what it computes.
+
+    Raises:
+        TripointError: If it runs on none that were tried; the reason is that of the last.
+    """
+    failed = ExternalStepError("no inputs were tried")
+    for feed in _feeds(model, inputs, point, seed, is_part=is_part):
+        try:
+            if any(array.size == 0 for array in feed.values()):
+                raise ExternalStepError("an input has no elements")
+            return feed, session.run(feed)
+        except ExternalStepError as error:
+            failed = error
+    raise failed
+
+
+def _feeds(
+    model: Model, inputs: InputSpecs, point: Mapping[str, int], seed: int, *, is_part: bool
+) -> Iterator[Arrays]:
+    """Inputs to try at a point."""
+    if not is_part:
+        yield generate(inputs, point, seed, model=model)
+        return
+    for sizes in _completed(point, inputs, seed):
+        yield generate(inputs, sizes, seed, model=model, wide=True)
+        # They may be the sizes or positions of something, which not all integers can be.
+        feed = generate(inputs, sizes, seed, model=model)
+        yield feed
+        yield {
+            name: np.ones_like(array) if array.dtype.kind in "iu" else array
+            for name, array in feed.items()
+        }
+
+
+def _completed(
+    point: Mapping[str, int], inputs: InputSpecs, seed: int
+) -> Iterator[Mapping[str, int]]:
+    """A point with sizes for those symbols of a part that tensor values decide in the model."""
+    used = dict.fromkeys(
+        symbol for _, shape in inputs.values() for dim in shape for symbol in symbols_of(dim)
+    )
+    missing = [symbol for symbol in used if symbol not in point]
+    size = _SIZES[1 + seed % 3]
+    yield {**{name: size + index for index, name in enumerate(missing)}, **point}
+    if len(missing) > 1:
+        yield {**dict.fromkeys(missing, size), **point}
+
+
+def unloadable(before: Model, after: Model) -> Numeric | None:
+    """Why ONNX Runtime loads a model and not what became of it; None if it is not so."""
+    try:
+        ort.Session(before)
+    except ExternalStepError:
+        return None
+    try:
+        ort.Session(after)
+    except ExternalStepError as error:
+        return Numeric("fails", (), None, None, error.fact)
+    return None
+
+
+def _difference(expected: Any, actual: Any, terms: int) -> tuple[float, float]:
+    """Largest absolute difference and the one that is allowed; infinite if not comparable."""
+    if isinstance(expected, list) or expected is None:
+        return _difference_of_lists(expected, actual, terms)
+    if expected.shape != actual.shape or expected.dtype != actual.dtype:
+        return math.inf, 0.0
+    if not np.issubdtype(expected.dtype, np.floating):
+        return (0.0 if np.array_equal(expected, actual) else math.inf), 0.0
+    if expected.size == 0:
+        return 0.0, 0.0
+    same = (expected == actual) | (np.isnan(expected) & np.isnan(actual))
+    with np.errstate(invalid="ignore"):
+        error = np.where(same, 0.0, np.abs(expected.astype(np.float64) - actual)).max()
+    scale = max(1.0, float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0)))
+    epsilon = float(np.finfo(expected.dtype).eps)
+    return float(error), 4 * math.sqrt(terms) * epsilon * scale if terms else 0.0
+
+
+def _difference_of_lists(expected: Any, actual: Any, terms: int) -> tuple[float, float]:
+    """Of sequences, element by element; None is an optional that holds nothing."""
+    if expected is None or not isinstance(actual, list) or len(actual) != len(expected):
+        return (0.0 if expected is actual is None else math.inf), 0.0
+    pairs = [_difference(a, b, terms) for a, b in zip(expected, actual, strict=True)]
+    # The element that is furthest beyond what is allowed speaks for all.
+    return max(pairs, key=lambda pair: pair[0] - pair[1], default=(0.0, 0.0))
+
+
+def _tolerance_reason(terms: int) -> str:
+    if not terms:
+        return "no arithmetic is reordered, so the numbers must be identical"
+    return f"the longest reduction adds {terms} terms, whose order may change"
