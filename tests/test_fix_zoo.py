@@ -1,4 +1,7 @@
-"""Structures of well-known models, where the folder with them lies beside the project."""
+"""Structures of well-known models, where the folder with them lies beside the project.
+
+All of them, with numbers and engines: ``python bench/fixes.py FOLDER --numeric --build``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,13 @@ import onnx_ir as ir
 import pytest
 
 import tripoint
+from execution import POINTS, points, with_weights
+from fixing import Feeds, check
+from tripoint.errors import TripointError
+from tripoint.facts import truth
 from tripoint.model import Model
+from tripoint.numeric import ort
+from tripoint.numeric.inputs import generate, inputs_of
 from tripoint.rewrites.base import FixResult
 
 ARCHIVE = Path(__file__).parent.parent.parent / "shared" / "zoo" / "zoo.tar.xz"
@@ -55,3 +64,32 @@ def test_71_loses_little_and_the_rest_has_a_reason(zoo: list[Path]) -> None:
         for refused in result.refused:
             assert "cannot be read" not in refused.reason, refused
             assert "the proof failed" not in refused.reason, refused
+
+
+@pytest.mark.parametrize("name", ["eca.ts_dyn", "eca.dynamo", "llama_tiny.dynamo_dyn"])
+def test_numbers_stay(zoo: list[Path], tmp_path: Path, name: str) -> None:
+    path = next(each for each in zoo if each.stem == name)
+    proto = ir.load(path)
+    with_weights(proto)
+    model = Model(proto)
+    feeds = feeds_of(model)
+    assert len(feeds) == POINTS
+    for target in ("7.1", "8.6"):
+        result, faults = check(model, feeds, tmp_path, target=target, twice=False)
+        assert result.applied
+        assert faults == []
+
+
+def feeds_of(model: Model) -> Feeds:
+    """Inputs at the first sizes at which the model runs."""
+    session, inputs = ort.Session(model), inputs_of(model)
+    symbols = sorted(truth.infer(model.ir).symbols)
+    feeds = []
+    for seed, point in enumerate(points(symbols) if symbols else [{}] * POINTS):
+        feed = generate(inputs, point, seed, model=model)
+        try:
+            session.run(feed)
+        except TripointError:
+            continue
+        feeds.append((point, feed))
+    return feeds[:POINTS]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import tripoint
 from graphs import build
+from tripoint.facts import symbols
 from tripoint.model import Model
 from tripoint.rewrites import numbers
 from tripoint.rewrites.base import Proof
@@ -299,6 +300,27 @@ def test_a_model_that_declares_sizes_without_a_name_is_proven() -> None:
     assert result.after.nodes == 1
     assert result.proof is not None
     assert (result.proof.numeric.status, result.proof.numeric.tolerance > 0.0) == ("holds", True)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "status"),
+    [
+        ({}, "undecided"),
+        ({"N": (1, 40)}, "undecided"),
+        ({"N": (1, 40), "M": (2, 8)}, "holds"),
+        ({"N": (1, 5000), "M": (2, 8)}, "undecided"),
+    ],
+)
+def test_what_algebra_leaves_open_is_tried_over_declared_ranges(
+    ranges: dict[str, tuple[int, int]], status: str
+) -> None:
+    one, other = "floor(N/(2*M))", "floor(floor(N/2)/M)"
+    assert symbols.equal(one, other) is None
+    points = Points(({"N": 4, "M": 2},) * 3, ranges=ranges)
+    old, new = (Side.of(build("float[N,M] x", "y = Relu(x)").ir) for _ in range(2))
+    for side, dim in ((old, one), (new, other)):
+        side.known.shapes["y"] = ("M", dim)
+    assert prove(old, new, points, numeric=False).symbolic == status
 
 
 def test_guessed_points() -> None:

@@ -209,7 +209,13 @@ def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
 def _proof_points(model: Model, spec: Spec | None) -> Points | None:
     if spec is None or not (spec.inputs or spec.dims):
         return None
-    return Points(tuple(sweep(model, spec)))
+    from tripoint.engine.profile import bindings
+
+    ranges = bindings(input_shapes(model), spec)
+    return Points(
+        tuple(sweep(model, spec)),
+        ranges={symbol: (size.min, size.max) for symbol, size in ranges.items()},
+    )
 
 
 def export(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -178,6 +180,30 @@ def equal(a: Dim, b: Dim) -> bool | None:
     # Slow, so it comes last.
     return True if sympy.simplify(expression(a) - expression(b)).is_zero else None
 
+
+def equal_within(a: Dim, b: Dim, ranges: Mapping[str, tuple[int, int]]) -> bool | None:
+    """Whether two dims are the same for all sizes in some ranges, found by trying them all.
+
+    Args:
+        a: The one.
+        b: The other.
+        ranges: Smallest and largest size by symbol.
+
+    Returns:
+        None where a symbol has no range, or there are too many sizes to try.
+    """
+    names = sorted(symbols_of(a) | symbols_of(b))
+    if not ranges.keys() >= set(names):
+        return None
+    sizes = [range(ranges[name][0], ranges[name][1] + 1) for name in names]
+    if math.prod(map(len, sizes)) > _MOST_TRIED:
+        return None
+    points = (dict(zip(names, point, strict=True)) for point in itertools.product(*sizes))
+    found = ((evaluate(a, point), evaluate(b, point)) for point in points)
+    return all(one is not None and one == other for one, other in found)
+
+
+_MOST_TRIED = 4096
 
 _PROBES = ((97, 101, 103), (2, 3, 5), (64, 32, 16))
 """Sizes at which dims that differ are told apart quickly."""

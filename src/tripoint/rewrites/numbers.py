@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,10 +37,12 @@ class Points:
         candidates: Size of each symbol, point by point.
         guessed: Whether nobody gave a range. Candidates at which the original does not run are
             then passed over, and three that do are enough.
+        ranges: Smallest and largest size by symbol, where somebody gave them.
     """
 
     candidates: tuple[Mapping[str, int], ...]
     guessed: bool = False
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
     def guess(cls, names: Sequence[str]) -> Points:

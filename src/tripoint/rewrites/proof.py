@@ -1,7 +1,8 @@
 """The obligations of a rewrite: the same shapes for all sizes, the same numbers at some.
 
 *Symbolic*: each output has the same rank, and each dim is the same expression of the input
-symbols for all sizes ≥ 1. "Could not decide" is not equal.
+symbols for all sizes ≥ 1. Where algebra does not decide that, and ranges of at most 4096 sizes
+were declared, each of these is tried. "Could not decide" is not equal.
 
 *Numeric*: ONNX Runtime computes the same numbers, see :mod:`tripoint.rewrites.numbers`.
 """
@@ -121,7 +122,7 @@ def prove(
         written: ``after`` as its file will say it, None if no file will be written. It must load
             in ONNX Runtime wherever the original does, even without a numeric proof.
     """
-    symbolic, reason = _symbolic(before, after, kept or ())
+    symbolic, reason = _symbolic(before, after, kept or (), points.ranges)
     if symbolic != "holds":
         return Proof(symbolic, Numeric("skipped", (), None, None, "shapes differ"), reason)
     candidate = written or after.model
@@ -134,7 +135,12 @@ def prove(
     return Proof(symbolic, result, reason)
 
 
-def _symbolic(before: Side, after: Side, kept: Collection[str]) -> tuple[Status, str]:
+_Ranges = Mapping[str, tuple[int, int]]
+
+
+def _symbolic(
+    before: Side, after: Side, kept: Collection[str], ranges: _Ranges
+) -> tuple[Status, str]:
     given = before.known.symbols
     pairs = [
         (before.known.shapes.get(a.name or ""), after.known.shapes.get(b.name or ""))
@@ -144,7 +150,7 @@ def _symbolic(before: Side, after: Side, kept: Collection[str]) -> tuple[Status,
     if any(not symbols.symbols_of(dim) <= given for _, other in pairs for dim in other or ()):
         same = shared.sizes(before.model.ir.graph, after.model.ir.graph, given, kept)
     for shape, other in pairs:
-        status = _same_shape(shape, other, given, same)
+        status = _same_shape(shape, other, given, same, ranges)
         if status != "holds":
             verb = "changes" if status == "fails" else "may change"
             return status, f"a shape {verb} from {shape} to {other}"
@@ -152,19 +158,25 @@ def _symbolic(before: Side, after: Side, kept: Collection[str]) -> tuple[Status,
 
 
 def _same_shape(
-    shape: Shape | None, other: Shape | None, given: frozenset[str], same: Mapping[str, Dim]
+    shape: Shape | None,
+    other: Shape | None,
+    given: frozenset[str],
+    same: Mapping[str, Dim],
+    ranges: _Ranges,
 ) -> Status:
     if shape is None or other is None:
         return "undecided"
     if len(shape) != len(other):
         return "fails"
-    equal = [_same_dim(a, b, given, same) for a, b in zip(shape, other, strict=True)]
+    equal = [_same_dim(a, b, given, same, ranges) for a, b in zip(shape, other, strict=True)]
     if False in equal:
         return "fails"
     return "undecided" if None in equal else "holds"
 
 
-def _same_dim(a: Dim, b: Dim, given: frozenset[str], same: Mapping[str, Dim]) -> bool | None:
+def _same_dim(
+    a: Dim, b: Dim, given: frozenset[str], same: Mapping[str, Dim], ranges: _Ranges
+) -> bool | None:
     """Whether a dim of the first graph is one of the second.
 
     Args:
@@ -173,6 +185,7 @@ def _same_dim(a: Dim, b: Dim, given: frozenset[str], same: Mapping[str, Dim]) ->
         given: Symbols that mean the same in both graphs.
         same: Dim of the first graph by symbol that was made up in the second; one that is
             absent may be any size.
+        ranges: Sizes to try where algebra does not decide.
     """
     made_up = symbols.symbols_of(b) - given
     if not made_up <= same.keys():
@@ -185,6 +198,8 @@ def _same_dim(a: Dim, b: Dim, given: frozenset[str], same: Mapping[str, Dim]) ->
             else _NAME.sub(lambda word: f"({names.get(word[0], word[0])})", b)
         )
     equal = symbols.equal(a, b)
+    if equal is None:
+        equal = symbols.equal_within(a, b, ranges)
     # Sizes without an expression need not be free to differ.
     free = symbols.symbols_of(a) | symbols.symbols_of(b) <= given
     return equal if equal or free else None
