@@ -479,7 +479,10 @@ def test_without_numbers_the_proof_says_so() -> None:
     ("inputs", "body"),
     [
         # a size that values decide
-        ("float[K] x", "n = NonZero(x); s = Shape(n); e = Expand(n, s); y = Add(e, n)"),
+        (
+            "float[K] x",
+            "n = NonZero(x); s = Shape(n); e = Expand(n, s); i = Add(e, n); y = Cast<to = 1>(i)",
+        ),
         # a size that is rounded up
         (
             "float[1,3,H,W] i",

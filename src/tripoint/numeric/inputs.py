@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,6 +21,9 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 InputSpecs = Mapping[str, tuple[str, Shape]]
 """ONNX element type in lower case, and shape, by input name."""
+
+_MOST_DRAWN = 1 << 24
+"""Random numbers of an input. A larger one repeats them: drawing takes longer than running."""
 
 _KEEP_VALUES = frozenset(
     {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Expand"}
@@ -145,6 +149,9 @@ def _array(
     limit: int | None,
 ) -> np.ndarray[Any, Any]:
     if dtype.is_floating_point():
+        if math.prod(sizes) > _MOST_DRAWN:
+            drawn = random.standard_normal(_MOST_DRAWN, np.float32).astype(dtype.numpy())
+            return np.resize(drawn, sizes)
         return random.standard_normal(sizes).astype(dtype.numpy())
     is_mask = dtype == ir.DataType.BOOL or "mask" in name.lower()
     array = random.integers(0, 2 if is_mask else limit or 2, sizes)

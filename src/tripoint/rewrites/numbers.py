@@ -23,8 +23,12 @@ from tripoint.numeric import ort
 from tripoint.numeric.inputs import Arrays, InputSpecs, generate, inputs_of
 from tripoint.numeric.reductions import longest_reduction
 from tripoint.rewrites.base import Numeric
+from tripoint.rewrites.transaction import FREE_INITIALIZERS
 
 MINIMUM_POINTS = 3
+
+_SMALL = 1024
+"""Elements of an initializer that may say a size, and is no weight."""
 
 _SIZES = (1, 2, 5, 8, 16, 31, 32, 64, 128, 224)
 
@@ -78,10 +82,15 @@ def compare(
             those that enter a model mostly mean something.
     """
     try:
-        reference = ort.Session(before)
-        inputs = inputs_of(before, named=True)
+        runs = _runs(ort.Session(before), before, points, is_part=is_part)
     except TripointError as error:
         return Numeric("undecided", (), None, None, error.fact)
+    if len(runs.found) < MINIMUM_POINTS:
+        found = tuple(run.point for run in runs.found)
+        reason = f"the original runs at {len(found)} of the points tried, {MINIMUM_POINTS} needed"
+        detail = f" ({runs.passed_over})" if runs.passed_over else ""
+        return Numeric("undecided", found, None, None, reason + detail)
+    # The other session is gone by now, so that the weights are in memory once.
     try:
         candidate = ort.Session(after)
     except ExternalStepError as error:
@@ -89,32 +98,51 @@ def compare(
     terms = 0
     used: list[Mapping[str, int]] = []
     worst = allowed = 0.0
-    passed_over = ""
-    for seed, point in enumerate(points.candidates):
+    for run in runs.found:
+        used.append(run.point)
         try:
-            feed, expected = _reference(reference, before, inputs, point, seed, is_part=is_part)
-        except TripointError as error:
-            passed_over = error.fact
-            continue
-        try:
-            actual = candidate.run(feed)
+            actual = candidate.run(run.feed)
         except ExternalStepError as error:
-            return Numeric("fails", (*used, point), None, None, f"does not run: {error.fact}")
-        used.append(point)
-        terms = max(terms, terms_at(point))
-        for a, b in zip(expected, actual, strict=True):
+            return Numeric("fails", tuple(used), None, None, f"does not run: {error.fact}")
+        terms = max(terms, terms_at(run.point))
+        for a, b in zip(run.expected, actual, strict=True):
             difference, tolerance = _difference(a, b, terms)
             worst, allowed = max(worst, difference), max(allowed, tolerance)
             if not difference <= tolerance:
                 reason = f"differs by {difference:.3g}, allowed is {tolerance:.3g}"
                 return Numeric("fails", tuple(used), difference, tolerance, reason)
-        if points.guessed and len(used) == MINIMUM_POINTS:
-            break
-    if len(used) < MINIMUM_POINTS:
-        reason = f"the original runs at {len(used)} of the points tried, {MINIMUM_POINTS} needed"
-        detail = f" ({passed_over})" if passed_over else ""
-        return Numeric("undecided", tuple(used), None, None, reason + detail)
     return Numeric("holds", tuple(used), worst, allowed, _tolerance_reason(terms))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    point: Mapping[str, int]
+    feed: Arrays
+    expected: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """What a graph computes, and why it does not run at the last point that was passed over."""
+
+    found: Sequence[_Run]
+    passed_over: str
+
+
+def _runs(session: ort.Session, model: Model, points: Points, *, is_part: bool) -> _Runs:
+    inputs = inputs_of(model, named=True)
+    found: list[_Run] = []
+    passed_over = ""
+    for seed, point in enumerate(points.candidates):
+        try:
+            feed, expected = _reference(session, model, inputs, point, seed, is_part=is_part)
+        except TripointError as error:
+            passed_over = error.fact
+            continue
+        found.append(_Run(point, feed, expected))
+        if points.guessed and len(found) == MINIMUM_POINTS:
+            break
+    return _Runs(found, passed_over)
 
 
 def _reference(
@@ -175,16 +203,38 @@ def _completed(
 
 
 def unloadable(before: Model, after: Model) -> Numeric | None:
-    """Why ONNX Runtime loads a model and not what became of it; None if it is not so."""
+    """Why ONNX Runtime loads a model and not what became of it; None if it is not so.
+
+    Both are loaded without their weights.
+    """
     try:
-        ort.Session(before)
+        ort.Session(_without_weights(before))
     except ExternalStepError:
         return None
     try:
-        ort.Session(after)
+        ort.Session(_without_weights(after))
     except ExternalStepError as error:
         return Numeric("fails", (), None, None, error.fact)
     return None
+
+
+def _without_weights(model: Model) -> Model:
+    """The same graph with inputs in place of its large initializers."""
+    stripped = model.ir.clone()
+    stripped.ir_version = max(stripped.ir_version, FREE_INITIALIZERS)
+    graph = stripped.graph
+    for name, value in list(graph.initializers.items()):
+        tensor = value.const_value
+        if tensor is None or not (isinstance(tensor, ir.ExternalTensor) or tensor.size > _SMALL):
+            continue
+        if value.is_graph_output():
+            continue
+        graph.initializers.pop(name)
+        value.const_value = None
+        value.shape, value.type = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
+        if not value.is_graph_input():
+            graph.inputs.append(value)
+    return Model(stripped)
 
 
 def _difference(expected: Any, actual: Any, terms: int) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from tripoint.rewrites.base import Replacement
 from tripoint.rewrites.constants import elements
 from tripoint.rewrites.subgraph import read_by
 
-_FREE_INITIALIZERS = 4
+FREE_INITIALIZERS = 4
 """IR version since which an initializer need not be a graph input (ONNX IR specification)."""
 
 
@@ -173,8 +173,8 @@ def _redirect(old: ir.Value, new: ir.Value, new_nodes: Sequence[ir.Node]) -> Non
 def let_initializers_be(model: ir.Model) -> None:
     """Raise the IR version where an initializer had to be a graph input, if one is none."""
     given = (value.is_graph_input() for value in model.graph.initializers.values())
-    if model.ir_version < _FREE_INITIALIZERS and not all(given):
-        model.ir_version = _FREE_INITIALIZERS
+    if model.ir_version < FREE_INITIALIZERS and not all(given):
+        model.ir_version = FREE_INITIALIZERS
 
 
 def hindrance(replacement: Replacement) -> str:
