@@ -151,6 +151,8 @@ def _symbolic(
         same = shared.sizes(before.model.ir.graph, after.model.ir.graph, given, kept)
     for shape, other in pairs:
         status = _same_shape(shape, other, given, same, ranges)
+        if shape is None or other is None:
+            return status, "the rank of an output is not known"
         if status != "holds":
             verb = "changes" if status == "fails" else "may change"
             return status, f"a shape {verb} from {shape} to {other}"
