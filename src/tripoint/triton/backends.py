@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tripoint.triton import schema
@@ -19,7 +20,10 @@ _BACKEND_OF = {
 }
 """Backend by platform, where both have to go together."""
 
-_BACKENDS = (*dict.fromkeys(_BACKEND_OF.values()), "python", "openvino")
+_BACKENDS = (
+    *dict.fromkeys(_BACKEND_OF.values()),
+    *("python", "openvino", "dali", "fil", "vllm", "tensorrtllm", "identity", "repeat", "square"),
+)
 
 
 def backend_of(parsed: Parsed | None, inferred: str | None, notes: Notes) -> str | None:
@@ -30,57 +34,65 @@ def backend_of(parsed: Parsed | None, inferred: str | None, notes: Notes) -> str
         inferred: The backend that follows from the model file.
         notes: Takes findings about ``platform`` and ``backend``.
     """
-    platform = parsed.config.platform if parsed else ""
-    backend = parsed.config.backend if parsed else ""
-    place = "backend" if backend else "platform"
-    line = parsed.line(place) if parsed else None
-    if parsed and parsed.config.HasField("ensemble_scheduling"):
-        if backend or platform != "ensemble":
-            notes.error(
-                "platform",
-                "an ensemble has no other",
-                'platform: "ensemble", and no backend',
-                line=line,
-            )
+    if parsed is None:
+        return inferred
+    config = parsed.config
+    platform, backend = config.platform, config.backend
+    if config.HasField("ensemble_scheduling") or platform == "ensemble":
+        _check_ensemble(parsed, notes)
         return "ensemble"
-    if backend and platform and backend in _BACKENDS:
-        if _BACKEND_OF.get(platform) not in (backend, None):
+    if not platform and not backend:
+        if inferred is None:
             notes.error(
                 "platform",
-                f"the platform {platform!r} and the backend {backend!r} do not go together",
-                f'backend: "{_BACKEND_OF[platform]}", or no platform',
-                line=line,
+                "neither backend nor platform is given, and no model file tells which",
+                'backend: "tensorrt" or backend: "onnxruntime"',
             )
-        elif backend in _BACKEND_OF.values() and platform not in _BACKEND_OF:
-            notes.error(
-                "platform",
-                f"the platform {platform!r} is none of the backend {backend!r}",
-                "no platform",
-                line=parsed.line("platform") if parsed else None,
-            )
-    found: str | None = backend or _BACKEND_OF.get(platform) or (None if platform else inferred)
-    if parsed is None and found is None:
-        return None
-    if found is None or (found not in _BACKENDS and near(found, _BACKENDS)):
-        _no_backend(platform, backend, line, notes)
-        return near(backend, _BACKENDS) if backend else inferred
-    return found
-
-
-def _no_backend(platform: str, backend: str, line: int | None, notes: Notes) -> None:
-    name = backend or platform
-    if not name:
+        return inferred
+    if platform and backend in _BACKEND_OF.values() and _BACKEND_OF.get(platform) != backend:
         notes.error(
             "platform",
-            "neither backend nor platform is given, and no model file tells which",
-            'backend: "tensorrt" or backend: "onnxruntime"',
+            f"the platform {platform!r} and the backend {backend!r} do not go together",
+            f'backend: "{_BACKEND_OF.get(platform, backend)}" without a platform',
+            line=parsed.line("platform"),
         )
-        return
-    words = _BACKENDS if backend else tuple(_BACKEND_OF)
+        return str(backend)
+    return _known("backend", backend, _BACKENDS, parsed, notes) or _BACKEND_OF.get(
+        _known("platform", platform, tuple(_BACKEND_OF), parsed, notes) or "", inferred
+    )
+
+
+def _check_ensemble(parsed: Parsed, notes: Notes) -> None:
+    config = parsed.config
+    if not config.HasField("ensemble_scheduling"):
+        notes.error(
+            "platform",
+            "the platform is 'ensemble', and there is no ensemble_scheduling",
+            "ensemble_scheduling with the steps",
+            line=parsed.line("platform"),
+        )
+    elif config.backend or config.platform != "ensemble":
+        notes.error(
+            "platform",
+            "ensemble_scheduling has another platform or a backend",
+            'platform: "ensemble", and no backend',
+            line=parsed.line("backend" if config.backend else "platform"),
+        )
+
+
+def _known(field: str, name: str, words: Sequence[str], parsed: Parsed, notes: Notes) -> str | None:
+    """A name, or the one that was probably meant; None if there is none.
+
+    Backends may be anyone's, so that only a name like a known one is a mistake.
+    """
+    if not name or name in words:
+        return name or None
     close = near(name, words)
-    field = "backend" if backend else "platform"
+    if close is None and field == "backend":
+        return name
     choice = f'{field}: "{close}"' if close else f"{field}: one of {', '.join(words)}"
-    notes.error("platform", f"there is no {field} {name!r}", choice, line=line)
+    notes.error("platform", f"there is no {field} {name!r}", choice, line=parsed.line(field))
+    return close
 
 
 def check(parsed: Parsed, backend: str, notes: Notes) -> None:

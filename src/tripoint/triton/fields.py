@@ -41,12 +41,15 @@ def unreadable(error: TextError, notes: Notes) -> None:
 
 def near(word: str, words: Sequence[str]) -> str | None:
     """The one of some words that was probably meant, None if none is like it."""
-    short = word.lower().removeprefix("type_").removeprefix("kind_")
-    known = {**DATA_TYPES, **_OTHER_NAMES}.get(short)
-    if known in words:
-        return known
-    upper = difflib.get_close_matches(f"TYPE_{short}".upper(), words, n=1, cutoff=0.7)
-    return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=0.7) or upper), None)
+    lower = {each.lower(): each for each in words}
+    short = word.lower().removeprefix("type_")
+    other = {**DATA_TYPES, **_OTHER_NAMES}.get(short)
+    if other in words:
+        return other
+    for text in (word.lower(), f"type_{short}"):
+        for close in difflib.get_close_matches(text, lower, n=1, cutoff=0.7):
+            return lower[close]
+    return None
 
 
 def check(parsed: Parsed, folder: str, notes: Notes) -> None:
