@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from google.protobuf import text_format
 
-from triton_repository import published
 from tripoint.triton import schema, text
+from triton_repository import published
 
 
 def messages(descriptor, found=None):

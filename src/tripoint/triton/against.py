@@ -68,12 +68,13 @@ def _check_names(
                 line=line,
             )
             continue
-        near = difflib.get_close_matches(name, free or names, n=1)
-        known = ", ".join(map(repr, names))
+        near = difflib.get_close_matches(name, free, n=1) or free[:1]
+        free = [each for each in free if each not in near]
         notes.error(
             "tensor-name",
-            f"{interface.source} has no {which} named {name!r}; it has {known}",
-            f'name: "{near[0]}"' if near else None,
+            f"{interface.source} has no {which} named {name!r}; it has "
+            f"{', '.join(map(repr, names))}",
+            f'name: "{near[0]}"' if near else f"no such {which}",
             line=line,
         )
     for name in free:

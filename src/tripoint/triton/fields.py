@@ -80,7 +80,7 @@ def check(parsed: Parsed, folder: str, notes: Notes) -> None:
 
 
 def _unknown_field(unknown: UnknownField, notes: Notes) -> None:
-    close = difflib.get_close_matches(unknown.name, unknown.known, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(unknown.name, unknown.known, n=1, cutoff=0.75)
     if close:
         notes.error(
             "unknown-field", f"there is no field {unknown.name!r}", close[0], line=unknown.line
@@ -129,17 +129,17 @@ def _check_version_policy(parsed: Parsed, notes: Notes) -> None:
 
 
 def _check_names(parsed: Parsed, notes: Notes) -> None:
-    seen: dict[str, str] = {}
     for which in ("input", "output"):
+        seen: set[str] = set()
         for index, tensor in enumerate(getattr(parsed.config, which)):
             if tensor.name and tensor.name in seen:
                 notes.error(
                     "tensor-name",
                     f"{which} {tensor.name!r} is listed a second time",
-                    "each input and output once",
+                    f"each {which} once",
                     line=parsed.line(which, index, "name"),
                 )
-            seen[tensor.name] = which
+            seen.add(tensor.name)
 
 
 def _check_tensor(tensor: Any, which: str, index: int, parsed: Parsed, notes: Notes) -> None:
@@ -158,16 +158,15 @@ def _check_tensor(tensor: Any, which: str, index: int, parsed: Parsed, notes: No
         )
     if not tensor.dims:
         notes.error("dims", f"{called} has no dims", _NO_DIMS, line=line("dims"))
-    for field, sizes in (("dims", tensor.dims), ("reshape", tensor.reshape.shape)):
-        odd = [size for size in sizes if size < 1 and size != -1]
-        if odd:
-            notes.error(
-                "dims",
-                f"{called} has the size {odd[0]} in {field}",
-                "a size of 1 or more, or -1 where it varies",
-                line=line(field),
-            )
-    if tensor.HasField("reshape"):
+    odd = [size for size in (*tensor.dims, *tensor.reshape.shape) if size < 1 and size != -1]
+    if odd:
+        notes.error(
+            "dims",
+            f"{called} has the size {odd[0]}",
+            "a size of 1 or more, or -1 where it varies",
+            line=line("dims"),
+        )
+    elif tensor.HasField("reshape"):
         _check_reshape(tensor, called, parsed.config.max_batch_size, line, notes)
     if which == "input" and tensor.format != 0 and len(tensor.dims) != 3:
         notes.error(
