@@ -297,6 +297,17 @@ def test_a_scalar_of_an_onnx_model(tmp_path: Path):
     assert triton.check(tmp_path / "repo").findings == []
 
 
+def test_an_output_of_unknown_rank_is_no_scalar(tmp_path: Path):
+    text = """<ir_version: 8, opset_import: ["": 13]>
+    net (float[2,3] x, int64[K] shape) => (float y) { y = Reshape (x, shape) }"""
+    model = save_model(tmp_path / "net.onnx", text)
+    made = onnx.load(model)
+    made.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(made, model)
+    with pytest.raises(InputError, match="'y': its rank is not known"):
+        triton.export(model, tmp_path / "repo")
+
+
 # --- files -----------------------------------------------------------------------------------
 
 

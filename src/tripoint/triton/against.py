@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from tripoint.triton.comparison import Comparison
 from tripoint.triton.findings import Notes
 from tripoint.triton.interface import Interface, Tensor
 from tripoint.triton.text import Parsed
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def check(parsed: Parsed, interface: Interface, notes: Notes) -> None:
@@ -109,25 +112,25 @@ def _named_elsewhere(config: Any) -> set[str]:
 
 def _check_profiles(parsed: Parsed, interface: Interface, notes: Notes) -> list[int]:
     """The profiles that the instances use; without any named it is the first."""
+    if interface.backend != "tensorrt" or not interface.bounded:
+        return []
     count = max(len(interface.profiles), 1)
+    every = "profile: [" + ", ".join(f'"{n}"' for n in range(count)) + "]"
     groups = [
-        [int(name) for name in group.profile if name.isascii() and name.isdigit()]
+        [int(name) for name in group.profile if _NUMBER.fullmatch(name)]
         for group in parsed.config.instance_group
     ]
-    if interface.backend != "tensorrt":
-        return []
     for index, group in enumerate(groups):
         for number in group:
             if number >= count:
                 notes.error(
                     "profile",
                     f"there is no profile {number}; {interface.source} has {count}, from 0",
-                    "profile: [" + ", ".join(f'"{n}"' for n in range(count)) + "]",
+                    every,
                     line=parsed.line("instance_group", index, "profile"),
                 )
     sets = [set(group) or {0} for group in groups] or [{0}]
     named = {number for group in sets for number in group if number < count}
-    every = "profile: [" + ", ".join(f'"{n}"' for n in range(count)) + "] in one instance_group"
     if len(interface.profiles) > 1:
         unused = sorted(set(range(count)) - named)
         if unused:
@@ -135,7 +138,7 @@ def _check_profiles(parsed: Parsed, interface: Interface, notes: Notes) -> list[
                 "profile",
                 f"no instance uses profile {', '.join(map(str, unused))}; without profile an "
                 "instance uses the first",
-                every,
+                f"{every} in one instance_group",
                 line=parsed.line("instance_group"),
             )
         elif any(group != sets[0] for group in sets):
@@ -143,7 +146,7 @@ def _check_profiles(parsed: Parsed, interface: Interface, notes: Notes) -> list[
                 "profile",
                 "the instance groups use different profiles, and Triton hands a request to any "
                 "free instance: those outside of its profiles fail",
-                every,
+                f"{every} in one instance_group",
                 line=parsed.line("instance_group"),
             )
     return sorted(number for number in named if number < len(interface.profiles))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -143,7 +144,7 @@ def _check_group(group: Any, index: int, backend: str, parsed: Parsed, notes: No
                 "no profile",
                 line=parsed.line("instance_group", index, "profile"),
             )
-        elif not (profile.isascii() and profile.isdigit()):
+        elif not re.fullmatch(r"[0-9]{1,9}", profile):
             notes.error(
                 "profile",
                 f"the profile {profile!r} is no number",

@@ -47,10 +47,10 @@ def check(folder: Path) -> Checked:
 
 
 def _check_model(folder: Path, root: Path, models: set[str], notes: Notes) -> CheckedModel:
-    if repository.leaves(folder, root):
+    if elsewhere := repository.outside(folder, root):
         notes.warning(
             "outside",
-            f"the folder is a link to {folder.resolve()}, outside the repository",
+            f"the folder is a link to {elsewhere}, outside the repository",
             file=folder.name,
         )
         notes.skip("the whole model", "it lies outside the repository")
@@ -118,47 +118,47 @@ def _compare(
 ) -> list[str]:
     """Compare a configuration with one model file; the files that it was compared with."""
     if backend == "tensorrt":
-        known, source = _of_plan(file, root, notes)
+        known = _of_plan(file, root, notes)
     else:
-        known, source = _of_onnx(file.path, file.shown, notes), file.shown
+        known = _of_onnx(file.path, file.shown, notes)
     if known is None or parsed is None:
         return []
     if parsed.config.max_batch_size < 0:
         notes.skip("the tensors", "max_batch_size is negative")
         return []
     against.check(parsed, known, notes)
-    return [source]
+    return [known.source]
 
 
-def _of_plan(file: ModelFile, root: Path, notes: Notes) -> tuple[Interface | None, str]:
+def _of_plan(file: ModelFile, root: Path, notes: Notes) -> Interface | None:
     """What a plan takes and gives: by its manifest, else by the ONNX model beside it."""
     described = plan.manifest_path(file.path)
     shown = str(Path(file.shown).with_name(described.name))
-    if described.is_file() and not repository.leaves(described, root):
+    if described.is_file() and not repository.outside(described, root):
         try:
             built = plan.read(file.path)
         except InputError as error:
             notes.error("manifest", error.fact, error.hint, file=shown)
             notes.skip(file.shown, "its manifest cannot be used")
-            return None, shown
+            return None
         if built is not None:
             _check_machine(built, file, notes)
-            return replace(built.interface, source=shown), shown
+            return replace(built.interface, source=shown)
     beside = file.path.with_suffix(".onnx")
-    if beside.is_file() and not repository.leaves(beside, root):
+    if beside.is_file() and not repository.outside(beside, root):
         shown = str(Path(file.shown).with_suffix(".onnx"))
         found = _of_onnx(beside, shown, notes)
         if found is not None:
             notes.skip(
                 file.shown, f"it has no manifest; {shown} was taken for its model, without profiles"
             )
-            return replace(found, backend="tensorrt"), shown
+            return replace(found, backend="tensorrt", bounded=False)
     notes.skip(
         file.shown,
         f"there is no {described.name} beside it, and a plan does not say what it takes and gives "
         "without a GPU; tripoint build writes both",
     )
-    return None, shown
+    return None
 
 
 def _check_machine(built: Plan, file: ModelFile, notes: Notes) -> None:

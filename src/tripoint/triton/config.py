@@ -113,7 +113,7 @@ def unserved(tensor: Tensor, backend: Backend, max_batch_size: int) -> tuple[str
             "cast it in the model",
         )
     if tensor.shape is None:
-        return "its rank is not known", "build the plan again with this tripoint"
+        return "its rank is not known", "declare its shape in the model"
     if not tensor.shape and backend == "tensorrt":
         return (
             "it is a scalar, and for a plan Triton takes no empty dims and no empty reshape",

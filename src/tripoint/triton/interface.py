@@ -69,6 +69,8 @@ class Interface:
         outputs: Its outputs.
         profiles: The optimization profiles of a plan; an ONNX model has none.
         source: Where this is known from, for messages.
+        bounded: Whether its profiles are known; they are not where a plan is known by its ONNX
+            model alone.
     """
 
     backend: Backend
@@ -76,6 +78,7 @@ class Interface:
     outputs: tuple[Tensor, ...]
     profiles: tuple[Profile, ...]
     source: str
+    bounded: bool = True
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -93,23 +96,29 @@ def of_model(model: Model, source: str) -> Interface:
     from tripoint.numeric.ort import Session
 
     session = Session(model)
-    return Interface(
-        "onnxruntime",
-        tuple(_of_session(*each) for each in session.input_types),
-        tuple(_of_session(*each) for each in session.output_types),
-        (),
-        source,
+    graph = model.ir.graph
+    # ONNX Runtime shows no axes both for a scalar and where it knows no shape.
+    ranked = {value.name for value in (*graph.inputs, *graph.outputs) if value.shape is not None}
+    inputs, outputs = (
+        tuple(
+            _tensor(name, kind, shape if shape or name in ranked else None)
+            for name, kind, shape in types
+        )
+        for types in (session.input_types, session.output_types)
     )
+    return Interface("onnxruntime", inputs, outputs, (), source)
 
 
-def _of_session(name: str, kind: str, shape: Iterable[int | str | None]) -> Tensor:
+def _tensor(name: str, kind: str, shape: Iterable[int | str | None] | None) -> Tensor:
     if not kind.startswith("tensor("):
         raise InputError(
             f"{name!r} is a {kind}; Triton serves tensors", hint="let the model return its parts"
         )
     element = kind[len("tensor(") : -1]
-    sizes = tuple(size if isinstance(size, int) else -1 for size in shape)
-    return Tensor(name, _ORT_TYPES.get(element, element), sizes)
+    dtype = _ORT_TYPES.get(element, element)
+    if shape is None:
+        return Tensor(name, dtype, None)
+    return Tensor(name, dtype, tuple(size if isinstance(size, int) else -1 for size in shape))
 
 
 def load_model(path: Path) -> tuple[Model, Interface]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,9 +62,14 @@ def model_folders(repository: Path) -> list[Path]:
     return folders
 
 
-def leaves(path: Path, repository: Path) -> bool:
-    """Whether a path leads out of the repository, by a link or by its own parts."""
-    return not path.resolve().is_relative_to(repository.resolve())
+def outside(path: Path, repository: Path) -> Path | None:
+    """Where a path leads if that is out of the repository, by a link or by its own parts."""
+    try:
+        # Unlike Path.resolve, it takes links in a circle for what they are: no file.
+        found = Path(os.path.realpath(path))
+    except ValueError:  # a NUL in a name
+        return None
+    return None if found.is_relative_to(repository.resolve()) else found
 
 
 def read_config(folder: Path, repository: Path, notes: Notes) -> str | None:
@@ -72,8 +78,8 @@ def read_config(folder: Path, repository: Path, notes: Notes) -> str | None:
     if not path.is_file():
         _missing_config(folder, notes)
         return None
-    if leaves(path, repository):
-        notes.warning("outside", f"the file is a link to {path.resolve()}, outside the repository")
+    if elsewhere := outside(path, repository):
+        notes.warning("outside", f"the file is a link to {elsewhere}, outside the repository")
         notes.skip(CONFIG, "it lies outside the repository")
         return None
     try:
@@ -169,16 +175,16 @@ def model_files(
         others = dict(config.cc_model_filenames) if config is not None else {}
         for name in dict.fromkeys((default_name, *(others[key] for key in sorted(others)))):
             path, shown = place / name, f"{notes.model}/{version}/{name}"
-            if leaves(path, repository):
+            if elsewhere := outside(path, repository):
                 notes.warning(
                     "outside",
-                    f"{name!r} leads to {path.resolve()}, outside the repository",
+                    f"{name!r} leads to {elsewhere}, outside the repository",
                     "copy the file into the version folder",
                     file=f"{notes.model}/{version}",
                 )
                 notes.skip(shown, "it lies outside the repository")
             elif not path.is_file():
-                if path.is_dir() and (path / default).is_file():
+                if backend == "onnxruntime" and (path / default).is_file():
                     notes.skip(shown, "a model that is a folder")
                 else:
                     _missing_file(place, name, backend, version, notes)
@@ -200,13 +206,23 @@ def _missing_file(place: Path, name: str, backend: str, version: int, notes: Not
             f'rename it to {name}, or write default_model_filename: "{others[0]}"',
             file=shown,
         )
-    else:
-        notes.error(
-            "missing-file",
-            f"there is no {name!r}",
-            f"put the model file at {shown}/{name}",
-            file=shown,
-        )
+        return
+    for other, file in FILES.items():
+        if other != backend and (place / file).is_file():
+            notes.error(
+                "file-name",
+                f"the backend {backend} looks for {name!r} here, and finds {file!r}, which is "
+                f"for {other}",
+                f'backend: "{other}" without a platform',
+                file=shown,
+            )
+            return
+    notes.error(
+        "missing-file",
+        f"there is no {name!r}",
+        f"put the model file at {shown}/{name}",
+        file=shown,
+    )
 
 
 def _has_content(path: Path, shown: str, notes: Notes) -> bool:
