@@ -13,7 +13,7 @@ from tripoint import triton
 from tripoint.cli import app
 from tripoint.errors import InputError
 from tripoint.triton import Finding
-from triton_repository import ONE_TO_EIGHT, X, Y, entry, save_model, save_plan, tensor
+from triton_repository import MODEL, ONE_TO_EIGHT, X, Y, entry, save_model, save_plan, tensor
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 CONFIG = """name: "net"
@@ -313,10 +313,26 @@ def test_an_axis_that_never_varies(repo: Path):
 def test_a_batch_axis_that_is_fixed(repo: Path):
     save_plan(repo / "net/1/model.plan", [tensor("x", [1, 3, 8, 8])], [tensor("y", [1, 3])], [])
     found = triton.check(repo).findings
-    assert [each.name for each in found] == ["batch-axis", "batch-axis"]
+    assert [(each.name, each.line) for each in found] == [("batch-axis", 8), ("batch-axis", 15)]
     assert "always 1 along axis 0" in found[0].message
-    assert "max_batch_size: 0" in found[0].write
+    assert found[0].write.startswith("max_batch_size: 1, or max_batch_size: 0")
+    # Triton takes batches of exactly the size of the plan.
+    assert write(repo, CONFIG.replace("size: 8", "size: 1")).findings == []
     assert write(repo, FULL.replace("-1", "1")).findings == []
+    found = write(repo, CONFIG.replace("size: 8", "size: 1").replace("[ 3 ]", "[ 4 ]")).findings
+    assert [each.name for each in found] == ["dims"]
+
+
+def test_a_fixed_batch_takes_no_smaller_one(repo: Path):
+    save_plan(repo / "net/1/model.plan", [tensor("x", [8, 3, 8, 8])], [tensor("y", [8, 3])], [])
+    found = triton.check(repo).findings
+    assert [(each.name, each.severity) for each in found] == [("batch-axis", "warning")] * 2
+
+
+def test_a_fixed_batch_of_an_onnx_model(onnx_repo: Path):
+    save_model(onnx_repo / "net/1/model.onnx", MODEL.replace("N,", "1,"))
+    found = write(onnx_repo, ONNX.replace("size: 8", "size: 1")).findings
+    assert [each.name for each in found] == ["batch-axis", "batch-axis"]
 
 
 def test_an_empty_reshape_is_one_value_in_a_batch(repo: Path):

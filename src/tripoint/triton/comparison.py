@@ -81,7 +81,7 @@ class Comparison:
     def check_scalar(self) -> None:
         """A tensor without axes."""
         if self.batched:
-            self.fixed_axis("has no axes")
+            self.no_batch("has no axes")
         elif self.is_plan:
             self.error(
                 "scalar",
@@ -104,20 +104,35 @@ class Comparison:
                 "dims",
             )
 
-    def fixed_axis(self, what: str) -> None:
-        """A tensor that has no batch."""
+    def no_batch(self, what: str, write: str = "") -> None:
+        """A tensor without the batches that max_batch_size promises."""
+        size = self.parsed.config.max_batch_size
         self.error(
             "batch-axis",
-            f"{self.called} {what} in {self.interface.source}, so it cannot batch",
-            "max_batch_size: 0 and dims with every axis, or build with a varying batch axis",
+            f"{self.called} {what} in {self.interface.source}; max_batch_size is {size}",
+            f"{write}max_batch_size: 0 and dims with every axis, or a batch axis that varies",
             "dims",
         )
+
+    def check_batch(self, fixed: int) -> None:
+        """A first axis that is fixed: of a plan, Triton takes batches of exactly that size."""
+        size = self.parsed.config.max_batch_size
+        if not self.is_plan or fixed != size:
+            exact = f"max_batch_size: {fixed}, or " if self.is_plan else ""
+            self.no_batch(f"is always {fixed} along axis 0", exact)
+        elif fixed > 1:
+            self.notes.warning(
+                "batch-axis",
+                f"{self.called} is always {fixed} along axis 0 in {self.interface.source}, so "
+                "smaller batches fail",
+                "build with a varying batch axis",
+                line=self.parsed.line(self.which, self.index, "dims"),
+            )
 
     def check_dims(self, tensor: Tensor, shape: Sequence[int]) -> None:
         """A tensor with axes."""
         if self.batched and shape[0] != -1:
-            self.fixed_axis(f"is always {shape[0]} along axis 0")
-            return
+            self.check_batch(shape[0])
         expected = configs.dims(tensor, self.interface, self.parsed.config.max_batch_size)
         compared = shape[1:] if self.batched else shape
         if len(self.sizes) != len(compared):
