@@ -20,6 +20,7 @@ from tripoint.cli.inspect import inspect
 from tripoint.cli.log import log
 from tripoint.cli.run import run
 from tripoint.cli.shapes import shapes
+from tripoint.cli.triton import app as triton
 from tripoint.cli.verify import verify
 from tripoint.cli.why import why
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 for command in (run, export, shapes, why, log, fix, build, verify, inspect, doctor):
     app.command()(command)
+app.add_typer(triton, name="triton")
 
 
 def _version(wanted: bool) -> None:

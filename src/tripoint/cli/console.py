@@ -27,8 +27,10 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
     """Turn every error of a command into one message and an exit code.
 
     Args:
-        command: The function of a command; its ``debug`` argument shows tracebacks.
+        command: The function of a command, ``fix`` or, in a group, ``triton_check``; its ``debug``
+            argument shows tracebacks.
     """
+    called = command.__name__.replace("_", " ")
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -36,7 +38,7 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except TripointError as error:
-            _fail(str(error.within(operation=command.__name__)), debug)
+            _fail(str(error.within(operation=called)), debug)
             native = getattr(error, "native", "")
             if debug and native:
                 sys.stderr.write(clean_lines(native) + "\n")
@@ -51,7 +53,7 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             raise
         except Exception as error:  # noqa: BLE001 - the last line before the user
             _fail(
-                f"{command.__name__}: tripoint broke: {type(error).__name__}: {error}\n"
+                f"{called}: tripoint broke: {type(error).__name__}: {error}\n"
                 "  next: run the command again with --debug and report what it prints",
                 debug,
             )

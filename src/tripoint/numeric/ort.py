@@ -48,6 +48,16 @@ class Session:
         """Names of the graph outputs, in order."""
         return [output.name for output in self._session.get_outputs()]
 
+    @property
+    def input_types(self) -> Sequence[tuple[str, str, list[int | str | None]]]:
+        """Name, type such as ``tensor(float)``, and shape of the inputs that must be fed."""
+        return [(each.name, each.type, each.shape) for each in self._session.get_inputs()]
+
+    @property
+    def output_types(self) -> Sequence[tuple[str, str, list[int | str | None]]]:
+        """The same of the outputs."""
+        return [(each.name, each.type, each.shape) for each in self._session.get_outputs()]
+
     def run(self, feed: Mapping[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
         """Compute all outputs, in graph order.
 

@@ -1,0 +1,183 @@
+"""Looks for mistakes in a Triton model repository."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tripoint.errors import ExternalStepError, InputError
+from tripoint.files import reason
+from tripoint.triton import against, backends, exporting, fields, interface, plan, repository, text
+from tripoint.triton.config import FILES
+from tripoint.triton.findings import Checked, CheckedModel, Notes
+from tripoint.triton.interface import Interface
+from tripoint.triton.plan import Plan
+from tripoint.triton.repository import ModelFile
+from tripoint.triton.text import Parsed
+
+
+def check(folder: Path) -> Checked:
+    """Look for mistakes in a repository, without Triton and without a GPU.
+
+    A configuration is compared with the manifest beside its plan, or with its ONNX model, which
+    ONNX Runtime loads. Nothing outside of the repository is read.
+
+    Args:
+        folder: The repository: the folder around the folders of the models.
+
+    Returns:
+        The mistakes, and what could not be compared with why.
+
+    Raises:
+        InputError: If the folder cannot be read, or is no repository.
+    """
+    folders = repository.model_folders(folder)
+    models: list[CheckedModel] = []
+    findings, unchecked = [], []
+    for each in folders:
+        notes = Notes(each.name, f"{each.name}/{exporting.CONFIG}")
+        try:
+            models.append(_check_model(each, folder, {path.name for path in folders}, notes))
+        except OSError as error:
+            notes.error("unreadable", f"it cannot be read: {reason(error)}", file=each.name)
+            models.append(CheckedModel(each.name, None, (), ()))
+        findings += notes.findings
+        unchecked += notes.unchecked
+    return Checked(folder, models, findings, unchecked)
+
+
+def _check_model(folder: Path, root: Path, models: set[str], notes: Notes) -> CheckedModel:
+    if elsewhere := repository.outside(folder, root):
+        notes.warning(
+            "outside",
+            f"the folder is a link to {elsewhere}, outside the repository",
+            file=folder.name,
+        )
+        notes.skip("the whole model", "it lies outside the repository")
+        return CheckedModel(folder.name, None, (), ())
+    if folder.name.startswith("."):
+        notes.warning(
+            "folder-name",
+            "Triton takes every folder of a repository for a model, hidden ones, too",
+            "keep it outside the repository",
+            file=folder.name,
+        )
+        return CheckedModel(folder.name, None, (), ())
+    content = repository.read_config(folder, root, notes)
+    parsed = None
+    if content is not None:
+        try:
+            parsed = text.parse(content)
+            fields.check(parsed, folder.name, notes)
+        except text.TextError as error:
+            fields.unreadable(error, notes)
+            content = None
+    if content is None:
+        notes.skip("inputs, outputs and batching", "there is no configuration that can be read")
+    versions = repository.read_versions(folder, notes)
+    backend = backends.backend_of(parsed, repository.infer_backend(folder, versions), notes)
+    compared: list[str] = []
+    if backend in FILES:
+        if parsed is not None:
+            _check_policy(parsed, versions, notes)
+            backends.check(parsed, backend, notes)
+        config = parsed.config if parsed is not None else None
+        for file in repository.model_files(folder, root, backend, versions, config, notes):
+            compared += _compare(file, backend, parsed, root, notes)
+    elif backend == "ensemble" and parsed is not None:
+        _check_ensemble(parsed, models, notes)
+    elif backend is not None:
+        notes.skip("the model", f"tripoint does not know the models of the backend {backend!r}")
+    return CheckedModel(folder.name, backend, versions, compared)
+
+
+def _check_policy(parsed: Parsed, versions: list[int], notes: Notes) -> None:
+    for number in parsed.config.version_policy.specific.versions:
+        if number not in versions:
+            notes.error(
+                "version-policy",
+                f"version {number} is to be loaded, and there is no folder {number}",
+                f"one of {', '.join(map(str, versions))}" if versions else None,
+                line=parsed.line("version_policy", 0, "specific", 0, "versions"),
+            )
+
+
+def _check_ensemble(parsed: Parsed, models: set[str], notes: Notes) -> None:
+    for index, step in enumerate(parsed.config.ensemble_scheduling.step):
+        if step.model_name not in models:
+            notes.error(
+                "ensemble",
+                f"step {index} needs the model {step.model_name!r}, which is not in the repository",
+                line=parsed.line("ensemble_scheduling", 0, "step", index, "model_name"),
+            )
+    notes.skip("input_map and output_map", "the tensors of an ensemble are not followed")
+
+
+def _compare(
+    file: ModelFile, backend: str, parsed: Parsed | None, root: Path, notes: Notes
+) -> list[str]:
+    """Compare a configuration with one model file; the files that it was compared with."""
+    if backend == "tensorrt":
+        known = _of_plan(file, root, notes)
+    else:
+        known = _of_onnx(file.path, file.shown, notes)
+    if known is None or parsed is None:
+        return []
+    if parsed.config.max_batch_size < 0:
+        notes.skip("the tensors", "max_batch_size is negative")
+        return []
+    against.check(parsed, known, notes)
+    return [known.source]
+
+
+def _of_plan(file: ModelFile, root: Path, notes: Notes) -> Interface | None:
+    """What a plan takes and gives: by its manifest, else by the ONNX model beside it."""
+    described = plan.manifest_path(file.path)
+    shown = str(Path(file.shown).with_name(described.name))
+    if described.is_file() and not repository.outside(described, root):
+        try:
+            built = plan.read(file.path)
+        except InputError as error:
+            notes.error("manifest", error.fact, error.hint, file=shown)
+            notes.skip(file.shown, "its manifest cannot be used")
+            return None
+        if built is not None:
+            _check_machine(built, file, notes)
+            return replace(built.interface, source=shown)
+    beside = file.path.with_suffix(".onnx")
+    if beside.is_file() and not repository.outside(beside, root):
+        shown = str(Path(file.shown).with_suffix(".onnx"))
+        found = _of_onnx(beside, shown, notes)
+        if found is not None:
+            notes.skip(
+                file.shown, f"it has no manifest; {shown} was taken for its model, without profiles"
+            )
+            return replace(found, backend="tensorrt", bounded=False)
+    notes.skip(
+        file.shown,
+        f"there is no {described.name} beside it, and a plan does not say what it takes and gives "
+        "without a GPU; tripoint build writes both",
+    )
+    return None
+
+
+def _check_machine(built: Plan, file: ModelFile, notes: Notes) -> None:
+    if built.rtx:
+        notes.error("rtx-plan", exporting.rtx(built), file=file.shown)
+    else:
+        notes.skip(
+            f"the TensorRT of Triton, for {file.shown}",
+            f"it has to be {built.version}, which built the plan",
+        )
+
+
+def _of_onnx(path: Path, shown: str, notes: Notes) -> Interface | None:
+    try:
+        _, known = interface.load_model(path)
+    except InputError as error:
+        notes.error("file-content", error.fact, error.hint, file=shown)
+        return None
+    except ExternalStepError as error:
+        notes.skip(shown, error.fact)
+        return None
+    return replace(known, source=shown)

@@ -1,0 +1,133 @@
+"""A plan, as the manifest beside it describes it; the plan itself is not loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tripoint.engine import manifest as manifests
+from tripoint.engine.profile import InputProfile
+from tripoint.errors import InputError
+from tripoint.model import sha256
+from tripoint.triton.interface import Interface, Profile, Tensor
+
+_LARGEST = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a manifest says of a plan.
+
+    Args:
+        interface: What it takes and gives.
+        manifest: The whole manifest.
+        version: Version of the TensorRT that built it.
+        rtx: Whether that was TensorRT-RTX, whose plans TensorRT does not load.
+        gpu: Name of the GPU that it was built on, None if there was none.
+        environment: Variables without which it does not run.
+        model: File name of the ONNX model, None if it had none.
+        model_sha256: Its hash.
+    """
+
+    interface: Interface
+    manifest: Mapping[str, Any]
+    version: str
+    rtx: bool
+    gpu: str | None
+    environment: Mapping[str, str]
+    model: str | None
+    model_sha256: str | None
+
+
+def manifest_path(plan: Path) -> Path:
+    """Where the manifest of a plan lies."""
+    return manifests.path_for(plan)
+
+
+def read(plan: Path) -> Plan | None:
+    """What the manifest beside a plan says; None if there is none.
+
+    An input with ``shape_tensor: true`` in the manifest is a shape tensor.
+
+    Raises:
+        InputError: If the manifest is that of another plan, cannot be read, or is not what
+            :mod:`tripoint.engine.manifest` writes.
+    """
+    path = manifest_path(plan)
+    if not path.is_file():
+        return None
+    try:
+        content = manifests.read(path)
+        found = _plan(content, path.name)
+        engine = content["engine"]["sha256"]
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise InputError(
+            "this is no manifest of tripoint: something in it has another form"
+        ).within(subject=str(path)) from error
+    if engine != sha256(plan):
+        raise InputError(
+            f"{path.name} describes another plan: the hashes differ",
+            hint="build the plan again; tripoint build writes both",
+        ).within(subject=str(plan))
+    return found
+
+
+def _plan(content: Mapping[str, Any], source: str) -> Plan:
+    built, model = content["tensorrt"], content["model"]
+    target, environment = content.get("target") or {}, content.get("environment") or {}
+    inputs = tuple(_tensor(entry) for entry in content["inputs"])
+    outputs = tuple(_tensor(entry) for entry in content["outputs"])
+    profiles = tuple(_profile(each, inputs) for each in content.get("profiles") or ())
+    return Plan(
+        Interface("tensorrt", inputs, outputs, profiles, source),
+        content,
+        version=str(built["version"]),
+        rtx=built.get("kind") == "rtx",
+        gpu=(target.get("gpu") or {}).get("name"),
+        environment={str(k): str(v) for k, v in environment.items() if v is not None},
+        model=model.get("path"),
+        model_sha256=model.get("sha256"),
+    )
+
+
+def _tensor(entry: Mapping[str, Any]) -> Tensor:
+    name, shape = str(entry["name"]), entry["shape"]
+    name.encode()  # a lone surrogate is no text
+    return Tensor(
+        name,
+        entry["dtype"],
+        None if shape is None else _sizes(shape),
+        entry.get("shape_tensor") is True,
+    )
+
+
+def _profile(entries: Iterable[Mapping[str, Any]], inputs: Iterable[Tensor]) -> Profile:
+    """The ranges of a profile; the entry of a shape tensor may have values in their place."""
+    ranks = {tensor.name: len(tensor.shape) for tensor in inputs if tensor.shape is not None}
+    found = {}
+    for entry in entries:
+        if "min" not in entry:
+            continue
+        ends = [_sizes(entry[end]) for end in ("min", "opt", "max")]
+        name = str(entry["name"])
+        if {len(end) for end in ends} != {ranks[name]}:
+            raise ValueError(name)
+        found[name] = InputProfile(name, *ends)
+    return found
+
+
+def _sizes(sizes: Iterable[Any]) -> tuple[int, ...]:
+    """Sizes as integers; an expression, as of a tensor that was never reached, varies."""
+    found = tuple(-1 if isinstance(size, str) else int(size) for size in sizes)
+    if any(not -1 <= size <= _LARGEST for size in found):
+        raise ValueError(found)
+    return found
