@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tripoint.parity.results import Verification
     from tripoint.parity.verify import Engine
     from tripoint.pipeline import RunResult
+    from tripoint.precision.lower import Io, Precision
     from tripoint.sources.python import TorchModel
     from tripoint.sources.torch_export import Export
 
@@ -261,6 +262,10 @@ def build(
     compute_capabilities: Sequence[str] = (),
     workspace: int | None = None,
     tf32: bool = True,
+    precision: Precision | None = None,
+    keep_fp32: Sequence[str] = (),
+    io_precision: Io = "keep",
+    numeric: bool = True,
     timeout: float | None = None,
     force: bool = False,
     on_progress: Callable[[str], None] | None = None,
@@ -276,20 +281,36 @@ def build(
         workspace: Bytes of scratch memory for a layer.
         tf32: Whether products may be rounded to TF32, as TensorRT does by default; see
             :func:`tripoint.engine.builder.build`.
+        precision: ``"fp32"`` (without TF32), ``"tf32"``, ``"fp16"`` or ``"bf16"``; None builds the
+            model as it is. See :mod:`tripoint.precision.lower`.
+        keep_fp32: Nodes that stay in float32 whatever the precision: names or patterns.
+        io_precision: ``"keep"`` or ``"match"``: whether float32 inputs and outputs stay so.
+        numeric: Whether to measure what a lower precision costs, in ONNX Runtime.
         timeout: Seconds that the build may take.
         force: Whether existing files may be replaced.
         on_progress: Called with one line at each step.
 
     Raises:
-        UsageError: If a dynamic dim has no range, or a capability is unknown.
+        UsageError: If a dynamic dim has no range, or a capability or a node is unknown.
         MissingDependencyError: If no TensorRT is installed.
-        ExternalStepError: If TensorRT refuses, fails, crashes or takes too long.
+        ExternalStepError: If TensorRT refuses, fails, crashes or takes too long, or the model or
+            its engine cannot have the precision.
     """
     from tripoint.engine import builder, profile
+    from tripoint.precision import prepare
 
     model = as_model(model)
     known = input_shapes(model)
     ranges = profile.bindings(known, spec or Spec())
+    builder.refuse_early(Path(path), tensorrt=tensorrt, force=force)
+    prepared = prepare.prepare(
+        model,
+        precision,
+        keep=keep_fp32,
+        io=io_precision,
+        points=profile.points(ranges, count=3) if numeric else None,
+        on_progress=on_progress,
+    )
     return builder.build(
         model,
         Path(path),
@@ -297,7 +318,8 @@ def build(
         tensorrt=tensorrt,
         compute_capabilities=compute_capabilities,
         workspace=workspace,
-        tf32=tf32,
+        tf32=tf32 and precision != "fp32",
+        precision=prepared,
         timeout=timeout,
         force=force,
         on_progress=(
@@ -427,6 +449,7 @@ def _engine(plan: Path, tensorrt: str | None, timeout: float) -> Engine | str:
     """What is needed to execute a plan, or why it cannot be."""
     from tripoint.engine import bindings, gpu, manifest
     from tripoint.parity.verify import Engine
+    from tripoint.precision import evidence
 
     if not plan.is_file():
         raise InputError("no such file").within(subject=str(plan))
@@ -444,4 +467,5 @@ def _engine(plan: Path, tensorrt: str | None, timeout: float) -> Engine | str:
         tf32=bool(content.get("flags", {}).get("tf32", True)),
         environment=content.get("environment"),
         timeout=timeout,
+        rounding=evidence.rounding(content),
     )

@@ -21,6 +21,7 @@ from tripoint.sources import reference
 from tripoint.spec import Spec
 
 if TYPE_CHECKING:
+    from tripoint.precision.lower import Precision
     from tripoint.sources.python import TorchModel
 
 ARTEFACTS = ("model.onnx", "model.fixed.onnx", "model.plan", "model.manifest.json", "report.json")
@@ -78,6 +79,8 @@ def run(
     numeric: bool = True,
     compute_capabilities: Sequence[str] = (),
     tf32: bool = True,
+    precision: Precision | None = None,
+    keep_fp32: Sequence[str] = (),
     timeout: float | None = None,
     atol: float | None = None,
     rtol: float | None = None,
@@ -99,6 +102,8 @@ def run(
         numeric: False leaves the numeric proof out.
         compute_capabilities: Target GPUs of the engine, by default TensorRT's own choice.
         tf32: Whether the engine may round float32 products to TF32, TensorRT's default.
+        precision: As :func:`tripoint.build`.
+        keep_fp32: As :func:`tripoint.build`.
         timeout: Seconds that the build may take.
         atol: Absolute tolerance in place of the derived one.
         rtol: Relative tolerance in place of the derived one.
@@ -160,6 +165,9 @@ def run(
                 tensorrt=tensorrt,
                 compute_capabilities=compute_capabilities,
                 tf32=tf32,
+                precision=precision,
+                keep_fp32=keep_fp32,
+                numeric=numeric,
                 timeout=timeout,
                 force=force,
                 on_progress=say,
@@ -201,4 +209,4 @@ def _attempt(build: Callable[[], BuildResult]) -> tuple[BuildResult | None, str 
     try:
         return build(), None, False
     except ExternalStepError as error:
-        return None, error.fact, True
+        return None, f"{error.fact}; next: {error.hint}" if error.hint else error.fact, True

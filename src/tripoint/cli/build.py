@@ -23,6 +23,13 @@ def build(
     tensorrt: options.TensorRT = None,
     compute_capability: options.ComputeCapability = None,
     tf32: options.Tf32 = True,
+    precision: options.Precision = None,
+    keep_fp32: options.KeepFp32 = None,
+    io_precision: options.IoPrecision = options.IoPrecisionName.keep,
+    no_numeric_proof: Annotated[
+        bool,
+        typer.Option("--no-numeric-proof", help="do not measure what fp16 or bf16 costs"),
+    ] = False,
     workspace: Annotated[
         int | None, typer.Option(metavar="MIB", help="scratch memory in MiB", min=1)
     ] = None,
@@ -49,6 +56,7 @@ def build(
     if path is None:
         raise UsageError("there is no ONNX file to write the plan beside", hint="give -o FILE")
     spec = Spec.parse(inputs or (), dims or ())
+    asked = options.precision(precision, keep_fp32, tf32=tf32)
     with (
         opened(model, spec, exporter=exporter, opset=opset) as loaded,
         console.progress(quiet=quiet) as say,
@@ -60,7 +68,9 @@ def build(
             tensorrt=tensorrt,
             compute_capabilities=compute_capability or (),
             workspace=workspace << 20 if workspace else None,
-            tf32=tf32,
+            numeric=not no_numeric_proof,
+            io_precision=io_precision.value,
+            **asked,
             timeout=timeout,
             force=force,
             on_progress=say,

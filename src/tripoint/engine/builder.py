@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from tripoint import files
-from tripoint.engine import bindings, gpu, manifest, network, process
+from tripoint.engine import bindings, gpu, manifest, network, process, proof
 from tripoint.engine.bindings import Binding
 from tripoint.engine.network import NetworkDescription
 from tripoint.engine.profile import Profile
 from tripoint.engine.refusals import refusals
 from tripoint.engine.tf32 import for_build
 from tripoint.errors import ExternalStepError
-from tripoint.model import Model, as_file, sha256
+from tripoint.model import Model, sha256
+from tripoint.precision.evidence import Evidence, as_json
+from tripoint.precision.prepare import Prepared, source_of
 
 OnProgress = Callable[[str, int, int], None]
 """Takes the name of a phase, the step that it has reached, and its number of steps."""
@@ -34,6 +36,7 @@ class BuildResult:
         network: Inputs, outputs and number of layers of the network that was built.
         profile: The optimization profile, None for a static model.
         warnings: What TensorRT warned of, in its words, each once.
+        precision: What precision the network and the engine have, and what it costs.
     """
 
     engine: Path
@@ -44,6 +47,7 @@ class BuildResult:
     network: NetworkDescription
     profile: Profile | None
     warnings: tuple[str, ...]
+    precision: Evidence
 
 
 def build(
@@ -55,6 +59,7 @@ def build(
     compute_capabilities: Sequence[str] = (),
     workspace: int | None = None,
     tf32: bool = True,
+    precision: Prepared | None = None,
     timeout: float | None = None,
     force: bool = False,
     on_progress: OnProgress | None = None,
@@ -72,6 +77,7 @@ def build(
         tf32: Whether float32 products may be rounded to TF32 first, as TensorRT does unless
             told otherwise. With TensorRT-RTX, an engine without it runs only where
             ``NVIDIA_TF32_OVERRIDE=0`` is set; the manifest says so.
+        precision: The model in the precision that was asked for, None for the model as it is.
         timeout: Seconds after which the build is stopped, None for no limit.
         force: Whether existing files may be replaced.
         on_progress: Called as the build goes on. What it raises stops the build.
@@ -81,16 +87,13 @@ def build(
         UsageError: If a compute capability is unknown, or a dynamic input has no shapes.
         MissingDependencyError: If no TensorRT is installed.
         ExternalStepError: If TensorRT refuses the model, fails, crashes, or runs out of time
-            or memory.
+            or memory; or if the engine lacks the precision that was asked for.
     """
     described = manifest.path_for(output)
-    for path in (output, described):
-        files.refuse_overwrite(path, force=force)
-    binding = bindings.find(tensorrt)
-    _refuse_without_gpu(binding)
+    binding = refuse_early(output, tensorrt=tensorrt, force=force)
     progress = _Progress(on_progress)
     with (
-        as_file(model) as source,
+        source_of(model, precision) as source,
         files.atomic(described, force=force) as described_here,
         files.atomic(output, force=force) as plan,
     ):
@@ -104,6 +107,7 @@ def build(
                 "compute_capabilities": list(compute_capabilities),
                 "workspace": workspace,
                 "tf32": tf32,
+                "precision": precision.requested if precision else None,
                 "environment": dict(for_build(binding.kind, tf32=tf32)),
             },
             timeout=timeout,
@@ -111,6 +115,7 @@ def build(
         )
         _raise_refusal(model, built, f"{binding.name} {built['version']}")
         size, digest = plan.stat().st_size, sha256(plan)
+        found = proof.gather(precision, built, plan, binding, timeout=timeout)
         description = network.from_child(built, _names(model, "inputs"), _names(model, "outputs"))
         content = manifest.create(
             model={
@@ -124,6 +129,7 @@ def build(
             profile=profile,
             description=description,
         )
+        content["precision"] = as_json(found)
         described_here.write_text(manifest.text(content), encoding="utf-8")
     return BuildResult(
         output,
@@ -134,6 +140,7 @@ def build(
         description,
         profile,
         tuple(progress.warnings),
+        found,
     )
 
 
@@ -150,6 +157,29 @@ class _Progress:
         for severity, text in event.get("lines", ()):
             if severity == "WARNING":
                 self.warnings[text] = None
+
+
+def refuse_early(output: Path, *, tensorrt: str | None, force: bool) -> Binding:
+    """Refuse what cannot be built, or not be written, before any work is done.
+
+    Args:
+        output: As :func:`build`.
+        tensorrt: As :func:`build`.
+        force: As :func:`build`.
+
+    Returns:
+        The TensorRT that is going to build.
+
+    Raises:
+        OutputError: If a file exists without ``force``.
+        MissingDependencyError: If no TensorRT is installed.
+        ExternalStepError: If it builds only where a GPU is, and there is none.
+    """
+    for path in (output, manifest.path_for(output)):
+        files.refuse_overwrite(path, force=force)
+    binding = bindings.find(tensorrt)
+    _refuse_without_gpu(binding)
+    return binding
 
 
 def _refuse_without_gpu(binding: Binding) -> None:

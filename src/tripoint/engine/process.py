@@ -35,6 +35,7 @@ _BOOT = (
 )
 _STEPS = {
     "parse": "TensorRT parser",
+    "describe": "TensorRT parser",
     "build": "TensorRT builder",
     "inspect_plan": "TensorRT runtime",
     "execute": "TensorRT runtime",

@@ -1,9 +1,8 @@
 """What a lower precision costs, in numbers, before any engine is built.
 
-Every result of a node in the lower type is computed in float32 and rounded to that type: what
-TensorRT does too, whose products are summed in float32. ONNX Runtime itself could not tell: on a CPU
-it has no bfloat16 at all, and keeps float32 between nodes that have no float16 kernel, so an
-overflow there is not seen.
+Every result of a node in the lower type is computed in float32 and rounded to that type. ONNX
+Runtime itself could not tell: on a CPU it has no bfloat16 at all, and keeps float32 between nodes
+that have no float16 kernel, so an overflow there is not seen.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from tripoint.numeric.ort import Session
 from tripoint.precision import weights
 from tripoint.precision.choice import LIMITS, is_float, name_of
 from tripoint.precision.lower import Lowered
+from tripoint.precision.rounding import rounding, watching
 
 Array = npt.NDArray[Any]
 _METHOD = "each result in {low} computed in float32 by ONNX Runtime and rounded"
@@ -41,14 +41,14 @@ class OutputError:
     Args:
         name: The output.
         max_abs: Largest absolute difference.
-        max_rel: Largest difference relative to the largest number of the output in float32, which
-            small numbers between large ones do not blow up.
+        max_rel: That relative to the largest number of the output in float32, which small numbers
+            between large ones do not blow up; None if all of them are zero.
         finite: Whether it is finite wherever that of float32 is.
     """
 
     name: str
     max_abs: float
-    max_rel: float
+    max_rel: float | None
     finite: bool
 
 
@@ -119,7 +119,10 @@ def rehearse(lowered: Lowered, points: Sequence[Mapping[str, int]], *, seed: int
         ExternalStepError: If ONNX Runtime cannot run the source, or refuses the converted model
             for another reason than that it has no kernel for it.
     """
-    with _stored(lowered.source) as reference, _stored(rounding(lowered)) as rounded:
+    with (
+        _stored(lowered.source) as reference,
+        _stored(rounding(lowered.model, lowered.low)) as rounded,
+    ):
         fed = [_inputs(lowered, sizes, seed + index) for index, sizes in enumerate(points)]
         wanted = _run(reference, fed)
         found = _run(rounded, [_as_low(lowered, arrays) for arrays in fed])
@@ -153,16 +156,16 @@ def overflow(
         What was found at the first point that shows it, None if no result of a node does.
     """
     nodes = [node for node in lowered.source.graph if any(map(is_float, node.outputs))]
-    watched = [value.name for node in nodes for value in node.outputs if is_float(value)]
+    watched = [value.name or "" for node in nodes for value in node.outputs if is_float(value)]
     for index, sizes in enumerate(points):
         fed = _inputs(lowered, sizes, seed + index)
-        with _stored(_watching(lowered.source, watched)) as reference:
+        with _stored(watching(lowered.source, watched)) as reference:
             exact = dict(zip(watched, _run(reference, [fed])[0][-len(watched) :], strict=True))
-        with _stored(_watching(rounding(lowered), watched)) as rounded:
+        with _stored(watching(rounding(lowered.model, lowered.low), watched)) as rounded:
             run = _run(rounded, [_as_low(lowered, fed)])[0][-len(watched) :]
         low = dict(zip(watched, run, strict=True))
         for node in nodes:
-            names = [value.name for value in node.outputs if is_float(value)]
+            names = [value.name or "" for value in node.outputs if is_float(value)]
             if all(_finite_where(exact[name], low[name]) for name in names):
                 continue
             largest = max(_largest(exact[name]) for name in names)
@@ -171,75 +174,6 @@ def overflow(
                 node_name(node), node.op_type, largest, dict(sizes), beyond or (node_name(node),)
             )
     return None
-
-
-def rounding(lowered: Lowered) -> ir.Model:
-    """The lowered model with every number in float32, rounded where it was of the lower type."""
-    low = lowered.low
-    graph_of = lowered.model.clone()
-    graph = graph_of.graph
-    for value in graph.initializers.values():
-        tensor = value.const_value
-        if tensor is not None and value.dtype == low:
-            value.const_value = _widened(tensor)
-            value.type = ir.TensorType(ir.DataType.FLOAT)
-    for value in graph.inputs:
-        if value.dtype == low:
-            value.type = ir.TensorType(ir.DataType.FLOAT)
-    for node in list(graph):
-        for value in node.outputs:
-            if value.dtype == low:
-                _round_after(graph, node, value, low)
-        attribute = node.attributes.get("value")
-        if node.op_type == "ConstantOfShape" and attribute is not None:
-            filling = attribute.as_tensor()
-            if filling.dtype == low:
-                node.attributes.add(ir.AttrTensor("value", _widened(filling)))
-    return graph_of
-
-
-def _round_after(graph: ir.Graph, node: ir.Node, value: ir.Value, low: ir.DataType) -> None:
-    if node.op_type == "Cast":
-        node.attributes.add(ir.AttrInt64("to", ir.DataType.FLOAT.value))
-    name = value.name or ""
-    narrow = ir.node("Cast", [value], {"to": low.value}, name=f"{name}/round")
-    widen = ir.node("Cast", narrow.outputs, {"to": ir.DataType.FLOAT.value}, name=f"{name}/widen")
-    (rounded,) = widen.outputs
-    users = [(user, at) for user, at in value.uses() if user is not narrow]
-    value.name, narrow.outputs[0].name, rounded.name = f"{name}/exact", f"{name}/{low}", name
-    for each in (value, rounded):
-        each.type = ir.TensorType(ir.DataType.FLOAT)
-    narrow.outputs[0].type = ir.TensorType(low)
-    rounded.shape = narrow.outputs[0].shape = value.shape
-    graph.insert_after(node, [narrow, widen])
-    for user, at in users:
-        user.replace_input_with(at, rounded)
-    for position, output in enumerate(graph.outputs):
-        if output is value:
-            graph.outputs[position] = rounded
-
-
-def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    return ir.LazyTensor(
-        lambda: ir.tensor(tensor.numpy().astype(np.float32), name=tensor.name),
-        dtype=ir.DataType.FLOAT,
-        shape=ir.Shape(tensor.shape.numpy()),
-        name=tensor.name,
-    )
-
-
-def _watching(model: ir.Model, names: Sequence[str | None]) -> ir.Model:
-    """A copy that gives, after its outputs, the named tensors as well."""
-    copy = model.clone()
-    by_name = {value.name: value for node in copy.graph for value in node.outputs}
-    for place, name in enumerate(names):
-        # A graph may not give one tensor twice.
-        watch = ir.node("Identity", [by_name[name]], name=f"watch/{place}")
-        watch.outputs[0].name = f"watch/{place}"
-        watch.outputs[0].type = by_name[name].type
-        copy.graph.append(watch)
-        copy.graph.outputs.append(watch.outputs[0])
-    return copy
 
 
 @contextlib.contextmanager
@@ -286,12 +220,12 @@ def _run(session: Session, fed: Sequence[Mapping[str, Array]]) -> list[list[Arra
 
 def _error(name: str, exact: Array, low: Array) -> OutputError:
     if exact.shape != low.shape:
-        return OutputError(name, math.inf, math.inf, finite=False)
+        return OutputError(name, math.inf, None, finite=False)
     finite = np.isfinite(exact)
     difference = np.abs(low.astype(np.float64) - exact.astype(np.float64))[finite]
     largest = _largest(exact)
     max_abs = float(difference.max()) if difference.size else 0.0
-    max_rel = max_abs / largest if largest else (0.0 if max_abs == 0 else math.inf)
+    max_rel = max_abs / largest if largest else None
     return OutputError(name, max_abs, max_rel, finite=_finite_where(exact, low))
 
 
@@ -305,14 +239,10 @@ def _largest(array: Array) -> float:
     return float(np.abs(finite).max()) if finite.size else 0.0
 
 
-def _beyond(
-    nodes: Sequence[ir.Node], exact: Mapping[str | None, Array], limit: float
-) -> tuple[str, ...]:
+def _beyond(nodes: Sequence[ir.Node], exact: Mapping[str, Array], limit: float) -> tuple[str, ...]:
     """Nodes that take or make numbers beyond a limit."""
     far = {
-        name
-        for name, array in exact.items()
-        if array.dtype.kind == "f" and _largest(array) > limit
+        name for name, array in exact.items() if array.dtype.kind == "f" and _largest(array) > limit
     }
     return tuple(
         node_name(node)

@@ -141,6 +141,8 @@ def build(result: BuildResult) -> dict[str, Any]:
 
 def plan(result: PlanInspection) -> dict[str, Any]:
     """What is known of a plan."""
+    from tripoint.report.layers import contents_json
+
     return {
         "engine": {
             "path": str(result.path),
@@ -150,6 +152,7 @@ def plan(result: PlanInspection) -> dict[str, Any]:
         "loaded": result.loaded,
         "differences": result.differences,
         "network": result.network,
+        "contents": contents_json(result.contents),
         "manifest": result.manifest,
     }
 

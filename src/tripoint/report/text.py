@@ -304,6 +304,8 @@ def nodes(listed: Iterable[NodeLine]) -> list[str]:
 
 def build(result: BuildResult) -> list[str]:
     """A built engine, and how to load it."""
+    from tripoint.report import layers
+
     tensorrt, target = result.manifest["tensorrt"], result.manifest["target"]
     capabilities = target["compute_capabilities"]
     gpus = ", ".join(capabilities) if capabilities else "TensorRT's default choice"
@@ -313,6 +315,7 @@ def build(result: BuildResult) -> list[str]:
         f"built by {tensorrt['name']} {tensorrt['version']} for compute capability {gpus}",
     ]
     lines += environment(result.manifest)
+    lines += layers.precision(result.precision)
     if result.profile is not None:
         lines.append("optimization profile:")
         rows = [
@@ -336,18 +339,22 @@ def environment(manifest: Mapping[str, Any]) -> list[str]:
 
 def plan(value: PlanInspection) -> list[str]:
     """What is known of a plan."""
+    from tripoint.report import layers
+
     lines = [f"{clean(value.path)}: {value.bytes} bytes, sha256 {value.sha256}"]
     if value.manifest is not None:
         tensorrt = value.manifest["tensorrt"]
         lines.append(f"built by {clean(tensorrt['name'])} {clean(tensorrt['version'])}")
         lines += environment(value.manifest)
+        lines += layers.of_manifest(value.manifest)
         lines += [f"may not run here: {clean(reason)}" for reason in value.differences]
     else:
         lines.append("it has no manifest")
     if value.network is None:
         return [*lines, "its inputs and outputs are not known: load it on a machine with a GPU"]
     source = "read from the plan" if value.loaded else "from the manifest; the plan was not loaded"
-    return [*lines, source, *network(value.network)]
+    lines += [source, *network(value.network)]
+    return lines + (layers.contents(value.contents) if value.contents is not None else [])
 
 
 def doctor(value: Environment) -> list[str]:

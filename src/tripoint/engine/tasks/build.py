@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tripoint.engine import bindings, tf32
-from tripoint.engine.tasks import cuda, devices, native
+from tripoint.engine.tasks import cuda, devices, layers, native
 from tripoint.engine.worker import Emit
 from tripoint.errors import ExternalStepError, MissingDependencyError, OutputError, UsageError
 from tripoint.files import reason
@@ -22,13 +22,13 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     Args:
         request: ``tensorrt`` (module name), ``model`` and ``plan`` (absolute paths),
             ``profile`` (per input name, min, opt, max), ``compute_capabilities``,
-            ``workspace`` (bytes or None) and ``tf32``.
+            ``workspace`` (bytes or None), ``tf32`` and ``precision`` (or None).
         emit: Takes log lines and progress.
 
     Returns:
         ``complete``, ``version`` and ``errors``; if the model was parsed also ``layers``,
-        ``inputs``, ``outputs``, ``flags``, ``environment``, ``compute_capabilities`` and
-        ``gpu``.
+        ``inputs``, ``outputs``, ``flags``, ``environment``, ``compute_capabilities``,
+        ``gpu`` and ``network`` (its layers, see :mod:`tripoint.engine.tasks.layers`).
 
     Raises:
         UsageError: If a compute capability is unknown or a dynamic input has no shapes.
@@ -67,6 +67,7 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
         "environment": dict(tf32.in_effect()),
         "compute_capabilities": capabilities,
         "gpu": _gpu(),
+        "network": list(layers.describe(network)),
     }
 
 
@@ -75,6 +76,7 @@ def _set_flags(trt: Any, network: Any, config: Any, request: Mapping[str, Any]) 
     change(trt.BuilderFlag.TF32)
     if request["workspace"] is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request["workspace"])
+    layers.set_precision(trt, network, config, request.get("precision"))
     return {
         "tf32": bool(config.get_flag(trt.BuilderFlag.TF32)) and not tf32.is_off(),
         "strongly_typed": native.strongly_typed(trt, network),

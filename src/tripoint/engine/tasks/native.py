@@ -120,9 +120,14 @@ def tensor_shape(tensor: Any) -> list[int] | None:
 
 
 def strongly_typed(trt: Any, network: Any) -> bool:
-    """Whether the network keeps the types of the model; where no flag says so, it must."""
+    """Whether the network keeps the types of the model.
+
+    Without a flag that says so it must, unless a builder flag offers to lower them (TensorRT 8).
+    """
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    return flag is None or bool(network.get_flag(flag))
+    if flag is None:
+        return not hasattr(trt.BuilderFlag, "FP16")
+    return bool(network.get_flag(flag))
 
 
 def numpy_name(dtype: Any) -> str:
@@ -141,6 +146,8 @@ def deserialize(trt: Any, logger: Any, plan: bytes) -> tuple[Any, Any]:
         ExternalStepError: If TensorRT does not take the plan.
     """
     runtime = trt.Runtime(logger)
+    if hasattr(runtime, "engine_host_code_allowed"):
+        runtime.engine_host_code_allowed = False
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise ExternalStepError(
