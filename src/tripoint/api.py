@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from tripoint.engine.builder import BuildResult
     from tripoint.engine.inspect import NetworkDescription, PlanInspection
+    from tripoint.engine.options import BuildOptions
+    from tripoint.engine.profile import Profile
+    from tripoint.engine.progress import OnPhase
     from tripoint.facts.differences import Differences
     from tripoint.parity.results import Verification
     from tripoint.parity.verify import Engine
@@ -257,54 +260,59 @@ def build(
     path: str | os.PathLike[str],
     *,
     spec: Spec | None = None,
+    profiles: Sequence[Profile] = (),
     tensorrt: str | None = None,
     compute_capabilities: Sequence[str] = (),
-    workspace: int | None = None,
     tf32: bool = True,
+    options: BuildOptions | None = None,
     timeout: float | None = None,
     force: bool = False,
     on_progress: Callable[[str], None] | None = None,
+    on_phase: OnPhase | None = None,
 ) -> BuildResult:
-    """Build an engine with its optimization profile, and a manifest beside it.
+    """Build an engine with its optimization profiles, and a manifest beside it.
 
     Args:
         model: As :func:`facts`.
         path: The plan to write.
-        spec: Range of every dynamic dim.
+        spec: Range of every dynamic dim, for one profile.
+        profiles: The profiles themselves, in place of the one that follows from ``spec``.
         tensorrt: Name of the importable TensorRT.
         compute_capabilities: GPUs to build for, such as ``"8.6"``.
-        workspace: Bytes of scratch memory for a layer.
         tf32: Whether products may be rounded to TF32, as TensorRT does by default; see
             :func:`tripoint.engine.builder.build`.
+        options: Memory pools, optimization level, timing cache, compatibility, refitting,
+            plugins. What this TensorRT lacks is an error.
         timeout: Seconds that the build may take.
         force: Whether existing files may be replaced.
-        on_progress: Called with one line at each step.
+        on_progress: Called with one line now and then.
+        on_phase: Called in place of it with every phase, as TensorRT tells it.
 
     Raises:
-        UsageError: If a dynamic dim has no range, or a capability is unknown.
+        UsageError: If a dynamic dim has no range, a capability is unknown, or this TensorRT
+            lacks an option.
         MissingDependencyError: If no TensorRT is installed.
         ExternalStepError: If TensorRT refuses, fails, crashes or takes too long.
     """
     from tripoint.engine import builder, profile
+    from tripoint.engine.progress import Lines
 
     model = as_model(model)
-    known = input_shapes(model)
-    ranges = profile.bindings(known, spec or Spec())
+    if not profiles:
+        known = input_shapes(model)
+        if profile.bindings(known, spec or Spec()):
+            profiles = (profile.from_spec(known, spec or Spec()),)
     return builder.build(
         model,
         Path(path),
-        profile=profile.from_spec(known, spec or Spec()) if ranges else None,
+        profiles=profiles,
         tensorrt=tensorrt,
         compute_capabilities=compute_capabilities,
-        workspace=workspace,
         tf32=tf32,
+        options=options,
         timeout=timeout,
         force=force,
-        on_progress=(
-            (lambda phase, step, steps: on_progress(f"build: {phase} {step}/{steps}"))
-            if on_progress
-            else None
-        ),
+        on_phase=on_phase or (Lines(on_progress) if on_progress else None),
     )
 
 
