@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING, Literal
 
 from tripoint import api, files
 from tripoint import model as models
-from tripoint.engine import bindings
+from tripoint.engine import bindings, manifest
 from tripoint.engine.builder import BuildResult
 from tripoint.engine.inspect import NetworkDescription, describe
 from tripoint.errors import ExternalStepError
 from tripoint.facts import views
 from tripoint.model import Model
-from tripoint.parity.results import Verification
+from tripoint.parity.results import TENSORRT, Verification
 from tripoint.rewrites.base import FixResult
 from tripoint.sources import reference
 from tripoint.spec import Spec
@@ -186,6 +187,7 @@ def run(
             atol=atol,
             rtol=rtol,
         )
+        built = _with_verification(built, verification)
     after = result.facts_after if result.proven else result.facts_before
     return RunResult(
         folder=output,
@@ -200,6 +202,22 @@ def run(
         verification=verification,
         log=origin.log,
     )
+
+
+def _with_verification(built: BuildResult | None, verification: Verification) -> BuildResult | None:
+    """The engine; if it was compared, its manifest says with what result."""
+    ran = any(leg.name == TENSORRT and leg.status == "ran" for leg in verification.legs)
+    if built is None or not ran:
+        return built
+    content = manifest.add_verification(
+        built.manifest_path,
+        {
+            "verdict": verification.verdict,
+            "legs": {leg.name: leg.status for leg in verification.legs},
+            "points": len(verification.points),
+        },
+    )
+    return dataclasses.replace(built, manifest=content)
 
 
 def _attempt(build: Callable[[], BuildResult]) -> tuple[BuildResult | None, str | None, bool]:

@@ -66,6 +66,7 @@ class PlanInspection:
             manifest; None if there is neither.
         loaded: Whether TensorRT loaded it here.
         differences: Why it may not run here, by its manifest; one sentence each.
+        rebuild: The command that builds it for this machine, None if that would not help.
         contents: What the plan says itself, None if it was not loaded.
     """
 
@@ -76,6 +77,7 @@ class PlanInspection:
     network: NetworkDescription | None
     loaded: bool
     differences: tuple[str, ...]
+    rebuild: str | None = None
     contents: PlanContents | None = None
 
 
@@ -140,19 +142,23 @@ def inspect_plan(
             f"this is not the plan that {beside.name} describes: their hashes differ",
             hint="build it again, or remove the manifest if the plan is from elsewhere",
         ).within(subject=str(path))
-    differences = _differences(content, tensorrt) if content else ()
+    differences, rebuild = _differences(content, tensorrt) if content else ((), None)
     if load:
         loaded, contents = _load(path, content, tensorrt, timeout)
-        return PlanInspection(path, size, digest, content, loaded, True, differences, contents)
+        return PlanInspection(
+            path, size, digest, content, loaded, True, differences, rebuild, contents
+        )
     known = _from_manifest(content) if content else None
-    return PlanInspection(path, size, digest, content, known, False, differences)
+    return PlanInspection(path, size, digest, content, known, False, differences, rebuild)
 
 
-def _differences(content: Mapping[str, Any], tensorrt: str | None) -> tuple[str, ...]:
+def _differences(
+    content: Mapping[str, Any], tensorrt: str | None
+) -> tuple[tuple[str, ...], str | None]:
     if tensorrt is None and not bindings.available():
-        return ("no TensorRT is installed here",)
+        return ("no TensorRT is installed here",), None
     machine = manifest.Machine(bindings.find(tensorrt), gpu.probe().devices)
-    return tuple(manifest.differences(content, machine))
+    return tuple(manifest.differences(content, machine)), manifest.rebuild(content, machine)
 
 
 def _load(

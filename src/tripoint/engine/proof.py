@@ -61,7 +61,7 @@ def of_plan(
     """
     reason = gpu.absence()
     if reason:
-        return None, f"not inspected: no GPU ({reason})"
+        return None, f"not inspected: no GPU; {reason}"
     request = {
         "task": "inspect_plan",
         "tensorrt": binding.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -167,6 +167,7 @@ def _conversion(prepared: Prepared) -> dict[str, Any] | None:
         "type": name_of(lowered.low),
         "opset": lowered.model.opset_imports.get("", 0),
         "io": lowered.io,
+        "keep_fp32": list(lowered.keep),
         "nodes_lowered": lowered.lowered,
         "nodes_kept": [asdict(entry) for entry in lowered.kept],
         "casts_added": lowered.casts,
@@ -187,18 +188,3 @@ def _error(prepared: Prepared) -> dict[str, Any] | None:
             for point in rehearsal.points
         ],
     }
-
-
-def rounding(manifest: Mapping[str, Any]) -> dict[str, float]:
-    """The largest error by output that the precision of a plan was measured to make.
-
-    Args:
-        manifest: Of the plan; without such an entry the result is empty.
-    """
-    entry = manifest.get("precision") or {}
-    found: dict[str, float] = {}
-    for point in (entry.get("error") or {}).get("points", ()):
-        for output in point["outputs"]:
-            name = output["name"]
-            found[name] = max(found.get(name, 0.0), float(output["max_abs"]))
-    return found

@@ -50,6 +50,7 @@ class Lowered:
         source: The flat model that it was made from, in float32, with the same tensor names.
         low: The type.
         io: Whether inputs and outputs keep their types or match ``low``.
+        keep: What was asked to stay in float32.
         lowered: Number of nodes with a float result that are in the lower type now.
         kept: Nodes that are in float32, with the reason.
         casts: Number of Cast nodes that were added.
@@ -61,6 +62,7 @@ class Lowered:
     source: ir.Model
     low: ir.DataType
     io: Io
+    keep: tuple[str, ...]
     lowered: int
     kept: tuple[Kept, ...]
     casts: int
@@ -110,6 +112,7 @@ def lower(
         source=source,
         low=low,
         io=io,
+        keep=tuple(keep),
         lowered=len([node for node in source.graph if node not in kept and _has_result(node)]),
         kept=tuple(Kept(node_name(node), node.op_type, why) for node, why in kept.items()),
         casts=_count_casts(result) - _count_casts(source),

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tripoint import model as models
+from tripoint.engine.profile import Profile
 from tripoint.errors import ExternalStepError
 from tripoint.facts.mechanisms import node_name
+from tripoint.facts.symbols import is_plain
+from tripoint.facts.table import Shape
 from tripoint.model import Model, as_file
 from tripoint.precision.lower import LOW, Io, Lowered, Precision, lower
 from tripoint.precision.rehearse import Overflow, Rehearsal, overflow, rehearse
 
 _MOST_ROUNDS = 8
 _MOST_NAMED = 8
+_FEWEST_POINTS = 3
 _LOWER = frozenset(LOW.values())
 
 
@@ -74,6 +78,31 @@ def prepare(
     if not rehearsal.finite:
         raise _refusal(model, requested, keep, io, points, lowered)
     return Prepared(requested, lowered, rehearsal)
+
+
+def points(shapes: Mapping[str, Shape], profiles: Sequence[Profile]) -> list[dict[str, int]]:
+    """Sizes to compare at: the ends of every optimization profile.
+
+    Args:
+        shapes: True shape by graph input.
+        profiles: The profiles, none for a static model.
+
+    Returns:
+        A size by symbol for each point; one point alone is repeated, for other random inputs.
+    """
+    found: dict[tuple[tuple[str, int], ...], None] = {}
+    for profile in profiles:
+        for end in ("min", "opt", "max"):
+            sizes = {
+                dim: size
+                for entry in profile.inputs
+                if not entry.values
+                for dim, size in zip(shapes[entry.name], getattr(entry, end), strict=True)
+                if isinstance(dim, str) and is_plain(dim)
+            }
+            found[tuple(sizes.items())] = None
+    distinct = [dict(point) for point in found] or [{}]
+    return distinct * (_FEWEST_POINTS if len(distinct) == 1 else 1)
 
 
 @contextlib.contextmanager

@@ -134,7 +134,7 @@ def build(result: BuildResult) -> dict[str, Any]:
         },
         "manifest": result.manifest,
         "network": result.network,
-        "profile": result.profile.inputs if result.profile else [],
+        "profiles": [profile.inputs for profile in result.profiles],
         "warnings": result.warnings,
     }
 
@@ -151,6 +151,7 @@ def plan(result: PlanInspection) -> dict[str, Any]:
         },
         "loaded": result.loaded,
         "differences": result.differences,
+        "rebuild": result.rebuild,
         "network": result.network,
         "contents": contents_json(result.contents),
         "manifest": result.manifest,

@@ -316,16 +316,26 @@ def build(result: BuildResult) -> list[str]:
     ]
     lines += environment(result.manifest)
     lines += layers.precision(result.precision)
-    if result.profile is not None:
-        lines.append("optimization profile:")
+    lines.append(_timing_cache(result.manifest["timing_cache"]))
+    for number, profile in enumerate(result.profiles):
+        which = f" {number}" if len(result.profiles) > 1 else ""
+        lines.append(f"optimization profile{which}:")
         rows = [
-            (each.name, *("x".join(map(str, size)) for size in (each.min, each.opt, each.max)))
-            for each in result.profile.inputs
+            (
+                each.name + (" (values)" if each.values else ""),
+                *("x".join(map(str, size)) for size in (each.min, each.opt, each.max)),
+            )
+            for each in profile.inputs
         ]
         lines += columns([("input", "min", "opt", "max"), *rows])
     lines += network(result.network)
     lines += [f"warning: {clean(text)}" for text in result.warnings]
     return lines
+
+
+def _timing_cache(cache: Mapping[str, Any]) -> str:
+    where = cache["location"] or f"none; {cache['reason']}"
+    return f"timing cache: {clean(where)}"
 
 
 def environment(manifest: Mapping[str, Any]) -> list[str]:
@@ -348,6 +358,8 @@ def plan(value: PlanInspection) -> list[str]:
         lines += environment(value.manifest)
         lines += layers.of_manifest(value.manifest)
         lines += [f"may not run here: {clean(reason)}" for reason in value.differences]
+        if value.rebuild is not None:
+            lines.append(f"build it again: {clean(value.rebuild)}")
     else:
         lines.append("it has no manifest")
     if value.network is None:
