@@ -222,6 +222,16 @@ def test_command_builds_again_what_the_manifest_says(built):
     )
 
 
+def test_command_gives_every_profile_and_values(plain):
+    size = {"name": "size", "min": [1, 3], "opt": [2, 3], "max": [4, 3], "values": True}
+    (first,) = plain["profiles"]
+    content = {**edited(plain, tensorrt={"version": "1"}), "profiles": [first, [*first, size]]}
+    command = manifest.rebuild(content, manifest.Machine(OURS, (A4000,)))
+    words = shlex.split(command)
+    given = [words[i + 1] for i, word in enumerate(words) if word == "--profile"]
+    assert given == ["x:[1..2..4,3,5,5]", "x:[1..2..4,3,5,5] size=[1,3]..[2,3]..[4,3]"]
+
+
 def test_command_is_one_that_works(plain, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -334,7 +334,7 @@ def test_refused_model_names_the_node(tmp_path):
             "g (float[2,3] x) => (int64[2,M] y) { [where] y = NonZero (x) }"
         )
     )
-    with pytest.raises(ExternalStepError, match=r"node 'where' \(NonZero\)"):
+    with pytest.raises(builder.NotParsedError, match=r"node 'where' \(NonZero\)"):
         builder.build(model, tmp_path / "a.plan", tensorrt=RTX)
     assert list(tmp_path.iterdir()) == []
 

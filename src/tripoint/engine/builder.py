@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tripoint import files
-from tripoint.engine import bindings, gpu, manifest, network, outputs, process
+from tripoint.engine import bindings, gpu, manifest, meanings, network, outputs, process
 from tripoint.engine.bindings import Binding
 from tripoint.engine.network import NetworkDescription
 from tripoint.engine.options import BuildOptions
@@ -18,6 +18,10 @@ from tripoint.engine.refusals import refusals
 from tripoint.engine.tf32 import for_build
 from tripoint.errors import ExternalStepError
 from tripoint.model import Model, as_file, external_tensors, sha256
+
+
+class NotParsedError(ExternalStepError):
+    """The parser of a TensorRT refused the model, so that no build was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +90,8 @@ def build(
         UsageError: If a compute capability is unknown, a dynamic input has no shapes, or this
             TensorRT lacks an option.
         MissingDependencyError: If no TensorRT is installed.
-        ExternalStepError: If TensorRT refuses the model, fails, crashes, or runs out of time
-            or memory.
+        NotParsedError: If TensorRT refuses the model.
+        ExternalStepError: If TensorRT fails, crashes, or runs out of time or memory.
     """
     described = manifest.path_for(output)
     for path in (output, described):
@@ -210,12 +214,13 @@ def _raise_refusal(model: Model, built: Mapping[str, Any], version: str) -> None
         return
     refused = refusals(built["errors"], model.ir.graph, version)
     if not refused:
-        raise ExternalStepError(f"{version} did not parse this model")
+        raise NotParsedError(f"{version} did not parse this model")
     first = refused[0]
-    raise ExternalStepError(
-        f"node {first.node!r} ({first.op}): {first.reason}",
-        hint="`tripoint shapes` lists every node that it refuses",
-    )
+    fact = f"node {first.node!r} ({first.op}): {first.reason}"
+    known = meanings.of(built["errors"][0]["text"])
+    if known is not None:
+        raise NotParsedError(f"{fact}; what it means: {known.meaning}", hint=known.hint)
+    raise NotParsedError(fact, hint="`tripoint shapes` lists every node that it refuses")
 
 
 def _names(model: Model, which: str) -> list[str]:
