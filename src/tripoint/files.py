@@ -184,6 +184,7 @@ def lock(path: Path, *, timeout: float = 0.0) -> Iterator[bool]:
     """
     from filelock import FileLock, Timeout
 
+    path.parent.stat()  # the library would make a folder that is not there
     beside = path.with_name(f".{path.name}.lock")
     holder = FileLock(beside, timeout=timeout)
     try:

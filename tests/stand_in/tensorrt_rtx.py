@@ -48,6 +48,7 @@ NetworkDefinitionCreationFlag = enum.IntEnum("NetworkDefinitionCreationFlag", ["
 HardwareCompatibilityLevel = enum.Enum("HardwareCompatibilityLevel", ["NONE", "AMPERE_PLUS"])
 ElementWiseOperation = enum.Enum("ElementWiseOperation", ["SUM"])
 TensorType = enum.Enum("TensorType", ["FLOAT", "INT64"])
+LayerType = enum.Enum("LayerType", ["CONVOLUTION"])
 
 
 class IProgressMonitor:
@@ -73,6 +74,17 @@ class Network:
 
     def get_output(self, index):
         return self.outputs[index]
+
+    def get_layer(self, _index):
+        return types.SimpleNamespace(
+            name="all",
+            type=LayerType.CONVOLUTION,
+            metadata="",
+            num_inputs=self.num_inputs,
+            num_outputs=self.num_outputs,
+            get_input=self.get_input,
+            get_output=self.get_output,
+        )
 
     def add_input(self, name, _dtype, shape):
         return Tensor(name, shape)

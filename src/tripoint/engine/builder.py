@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tripoint import files
-from tripoint.engine import bindings, gpu, manifest, network, outputs, process, proof
+from tripoint.engine import bindings, gpu, manifest, meanings, network, outputs, process, proof
 from tripoint.engine.bindings import Binding
 from tripoint.engine.network import NetworkDescription
 from tripoint.engine.options import BuildOptions
@@ -20,6 +20,10 @@ from tripoint.errors import ExternalStepError
 from tripoint.model import Model, external_tensors, sha256
 from tripoint.precision.evidence import Evidence, as_json
 from tripoint.precision.prepare import Prepared, source_of
+
+
+class NotParsedError(ExternalStepError):
+    """The parser of a TensorRT refused the model, so that no build was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,9 @@ def build(
         UsageError: If a compute capability is unknown, a dynamic input has no shapes, or this
             TensorRT lacks an option.
         MissingDependencyError: If no TensorRT is installed.
-        ExternalStepError: If TensorRT refuses the model, fails, crashes, or runs out of time
-            or memory; or if the engine lacks the precision that was asked for.
+        NotParsedError: If TensorRT refuses the model.
+        ExternalStepError: If TensorRT fails, crashes, or runs out of time or memory, or if the
+            engine lacks the precision that was asked for.
     """
     described = manifest.path_for(output)
     asked = options or BuildOptions()
@@ -250,12 +255,13 @@ def _raise_refusal(model: Model, built: Mapping[str, Any], version: str) -> None
         return
     refused = refusals(built["errors"], model.ir.graph, version)
     if not refused:
-        raise ExternalStepError(f"{version} did not parse this model")
+        raise NotParsedError(f"{version} did not parse this model")
     first = refused[0]
-    raise ExternalStepError(
-        f"node {first.node!r} ({first.op}): {first.reason}",
-        hint="`tripoint shapes` lists every node that it refuses",
-    )
+    fact = f"node {first.node!r} ({first.op}): {first.reason}"
+    known = meanings.of(built["errors"][0]["text"])
+    if known is not None:
+        raise NotParsedError(f"{fact}; what it means: {known.meaning}", hint=known.hint)
+    raise NotParsedError(fact, hint="`tripoint shapes` lists every node that it refuses")
 
 
 def _names(model: Model, which: str) -> list[str]:

@@ -225,9 +225,13 @@ def rebuild(manifest: Mapping[str, Any], machine: Machine) -> str | None:
         return None
     words = ["tripoint", "build", manifest["model"].get("path") or "MODEL"]
     words += ["-o", manifest["engine"].get("file") or "model.plan"]
-    profiles: Sequence[Sequence[Mapping[str, Any]]] = manifest.get("profiles") or []
-    for entry in profiles[0] if profiles else ():
-        words += ["--input", _spell(entry)]
+    profiles = [[_spell(entry) for entry in profile] for profile in manifest.get("profiles") or ()]
+    if len(profiles) > 1:
+        for profile in profiles:
+            words += ["--profile", " ".join(profile)]
+    else:
+        for text in profiles[0] if profiles else ():
+            words += ["--input", text]
     words += command_line(manifest.get("flags") or {})
     words += recorded.command_line(manifest)
     capabilities: list[str] = list((manifest.get("target") or {}).get("compute_capabilities") or ())
@@ -266,9 +270,13 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _spell(entry: Mapping[str, Any]) -> str:
     """One input of a profile as ``--input`` takes it."""
+    ends = [entry[end] for end in ("min", "opt", "max")]
+    if entry.get("values"):
+        lists = ("[" + ",".join(map(str, end)) + "]" for end in ends)
+        return f"{entry['name']}={'..'.join(lists)}"
     dims = [
         str(low) if low == high else f"{low}..{opt}..{high}"
-        for low, opt, high in zip(entry["min"], entry["opt"], entry["max"], strict=True)
+        for low, opt, high in zip(*ends, strict=True)
     ]
     return f"{entry['name']}:[{','.join(dims)}]"
 

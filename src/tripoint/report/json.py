@@ -134,6 +134,7 @@ def build(result: BuildResult) -> dict[str, Any]:
         },
         "manifest": result.manifest,
         "network": result.network,
+        "profile": result.profiles[0].inputs if result.profiles else [],
         "profiles": [profile.inputs for profile in result.profiles],
         "warnings": result.warnings,
     }
