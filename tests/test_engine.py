@@ -244,21 +244,18 @@ def test_build_writes_plan_and_manifest(tmp_path, size):
     ranges = profile.from_spec({"x": (1 if size == "1" else "N", 3, 5, 5)}, spec)
     phases = []
     output = tmp_path / "model.plan"
-    result = builder.build(
-        model,
-        output,
-        profile=ranges,
-        tensorrt=RTX,
-        on_progress=lambda phase, step, steps: phases.append((phase, 0 <= step <= steps)),
-    )
+    result = builder.build(model, output, profiles=[ranges], tensorrt=RTX, on_phase=phases.append)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "model.manifest.json",
         "model.plan",
     ]
     assert result.bytes == output.stat().st_size > 0
     assert result.sha256 == sha256(output)
-    assert ("Building engine", True) in phases
-    assert all(fits for _, fits in phases)
+    outer = [phase for phase in phases if phase.name == "Building engine"]
+    assert outer[0].parent is None
+    assert outer[-1].done
+    assert any(phase.parent == "Building engine" for phase in phases)
+    assert all(0 <= phase.step <= phase.steps for phase in phases)
     batch = -1 if size == "N" else 1
     assert [(t.name, t.dtype, t.shape) for t in result.network.outputs] == [
         ("y", "float32", (batch, 3, 5, 5)),
@@ -318,7 +315,7 @@ def test_interrupted_build_leaves_nothing(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        builder.build(eca(), tmp_path / "a.plan", tensorrt=RTX, on_progress=interrupt)
+        builder.build(eca(), tmp_path / "a.plan", tensorrt=RTX, on_phase=interrupt)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -337,7 +334,7 @@ def test_refused_model_names_the_node(tmp_path):
             "g (float[2,3] x) => (int64[2,M] y) { [where] y = NonZero (x) }"
         )
     )
-    with pytest.raises(ExternalStepError, match=r"node 'where' \(NonZero\)"):
+    with pytest.raises(builder.NotParsedError, match=r"node 'where' \(NonZero\)"):
         builder.build(model, tmp_path / "a.plan", tensorrt=RTX)
     assert list(tmp_path.iterdir()) == []
 

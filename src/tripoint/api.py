@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
     from tripoint.engine.builder import BuildResult
     from tripoint.engine.inspect import NetworkDescription, PlanInspection
+    from tripoint.engine.options import BuildOptions
+    from tripoint.engine.profile import Profile
+    from tripoint.engine.progress import OnPhase
     from tripoint.facts.differences import Differences
     from tripoint.parity.results import Verification
     from tripoint.parity.verify import Engine
     from tripoint.pipeline import RunResult
+    from tripoint.precision.lower import Io, Precision
     from tripoint.sources.python import TorchModel
     from tripoint.sources.torch_export import Export
 
@@ -263,54 +267,80 @@ def build(
     path: str | os.PathLike[str],
     *,
     spec: Spec | None = None,
+    profiles: Sequence[Profile] = (),
     tensorrt: str | None = None,
     compute_capabilities: Sequence[str] = (),
-    workspace: int | None = None,
     tf32: bool = True,
+    options: BuildOptions | None = None,
+    precision: Precision | None = None,
+    keep_fp32: Sequence[str] = (),
+    io_precision: Io = "keep",
+    numeric: bool = True,
     timeout: float | None = None,
     force: bool = False,
     on_progress: Callable[[str], None] | None = None,
+    on_phase: OnPhase | None = None,
 ) -> BuildResult:
-    """Build an engine with its optimization profile, and a manifest beside it.
+    """Build an engine with its optimization profiles, and a manifest beside it.
 
     Args:
         model: As :func:`facts`.
         path: The plan to write.
-        spec: Range of every dynamic dim.
+        spec: Range of every dynamic dim, for one profile.
+        profiles: The profiles themselves, in place of the one that follows from ``spec``.
         tensorrt: Name of the importable TensorRT.
         compute_capabilities: GPUs to build for, such as ``"8.6"``.
-        workspace: Bytes of scratch memory for a layer.
         tf32: Whether products may be rounded to TF32, as TensorRT does by default; see
             :func:`tripoint.engine.builder.build`.
+        options: Memory pools, optimization level, timing cache, compatibility, refitting,
+            plugins. What this TensorRT lacks is an error.
+        precision: ``"fp32"`` (without TF32), ``"tf32"``, ``"fp16"`` or ``"bf16"``; None builds the
+            model as it is. See :mod:`tripoint.precision.lower`.
+        keep_fp32: Nodes that stay in float32 whatever the precision: names or patterns.
+        io_precision: ``"keep"`` or ``"match"``: whether float32 inputs and outputs stay so.
+        numeric: Whether to measure what a lower precision costs, in ONNX Runtime.
         timeout: Seconds that the build may take.
         force: Whether existing files may be replaced.
-        on_progress: Called with one line at each step.
+        on_progress: Called with one line now and then.
+        on_phase: Called in place of it with every phase, as TensorRT tells it.
 
     Raises:
-        UsageError: If a dynamic dim has no range, or a capability is unknown.
+        UsageError: If a dynamic dim has no range, a capability or a node is unknown, or this
+            TensorRT lacks an option.
         MissingDependencyError: If no TensorRT is installed.
-        ExternalStepError: If TensorRT refuses, fails, crashes or takes too long.
+        ExternalStepError: If TensorRT refuses, fails, crashes or takes too long, or the model or
+            its engine cannot have the precision.
     """
     from tripoint.engine import builder, profile
+    from tripoint.engine.progress import Lines, Phase
+    from tripoint.precision import prepare
 
     model = as_model(model)
     known = input_shapes(model)
-    ranges = profile.bindings(known, spec or Spec())
+    if not profiles and profile.bindings(known, spec or Spec()):
+        profiles = (profile.from_spec(known, spec or Spec()),)
+    on_phase = on_phase or (Lines(on_progress) if on_progress else None)
+    builder.refuse_early(model, Path(path), tensorrt=tensorrt, options=options, force=force)
+    prepared = prepare.prepare(
+        model,
+        precision,
+        keep=keep_fp32,
+        io=io_precision,
+        points=prepare.points(known, profiles) if numeric else None,
+        on_progress=(lambda line: on_phase(Phase(line))) if on_phase else None,
+    )
     return builder.build(
         model,
         Path(path),
-        profile=profile.from_spec(known, spec or Spec()) if ranges else None,
+        profiles=profiles,
         tensorrt=tensorrt,
         compute_capabilities=compute_capabilities,
-        workspace=workspace,
-        tf32=tf32,
+        tf32=tf32 and precision != "fp32",
+        options=options,
+        precision=prepared,
         timeout=timeout,
         force=force,
-        on_progress=(
-            (lambda phase, step, steps: on_progress(f"build: {phase} {step}/{steps}"))
-            if on_progress
-            else None
-        ),
+        on_phase=on_phase,
     )
 
 
@@ -433,6 +463,7 @@ def _engine(plan: Path, tensorrt: str | None, timeout: float) -> Engine | str:
     """What is needed to execute a plan, or why it cannot be."""
     from tripoint.engine import bindings, gpu, manifest
     from tripoint.parity.verify import Engine
+    from tripoint.precision import recorded
 
     if not plan.is_file():
         raise InputError("no such file").within(subject=str(plan))
@@ -450,4 +481,5 @@ def _engine(plan: Path, tensorrt: str | None, timeout: float) -> Engine | str:
         tf32=bool(content.get("flags", {}).get("tf32", True)),
         environment=content.get("environment"),
         timeout=timeout,
+        rounding=recorded.rounding(content),
     )

@@ -114,6 +114,34 @@ def _make_folder(path: Path) -> bool:
 
 
 @contextlib.contextmanager
+def temporary(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, which is removed if it is still there at the end.
+
+    Args:
+        path: Where the result will belong.
+
+    Raises:
+        OutputError: If no file can be made there.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {reason(error)}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Let a temporary file take the place of ``path``, with the rights of a new file."""
+    temporary.chmod(0o666 & ~_umask())
+    temporary.replace(path)
+
+
+@contextlib.contextmanager
 def atomic(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place when the block ends well.
 
@@ -129,20 +157,48 @@ def atomic(path: Path, *, force: bool = False) -> Iterator[Path]:
         OutputError: If ``path`` exists without ``force``, or cannot be written.
     """
     refuse_overwrite(path, force=force)
+    with temporary(path) as here:
+        try:
+            yield here
+            publish(here, path)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {reason(error)}") from error
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, timeout: float = 0.0) -> Iterator[bool]:
+    """Be the only process that works on ``path``, as long as all ask here.
+
+    The lock is a hidden file beside it, which goes with the block. A process that dies holds it
+    no more.
+
+    Args:
+        path: What to work on; it need not exist.
+        timeout: Seconds to wait for another process.
+
+    Yields:
+        False if another process still holds the lock.
+
+    Raises:
+        OSError: If no file can be made there.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.stat()  # the library would make a folder that is not there
+    beside = path.with_name(f".{path.name}.lock")
+    holder = FileLock(beside, timeout=timeout)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {reason(error)}") from error
-    temporary = Path(name)
+        holder.acquire()
+    except Timeout:
+        yield False
+        return
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {reason(error)}") from error
+        yield True
     finally:
-        temporary.unlink(missing_ok=True)
+        # While it is held: who waits on a file that is gone takes a new one.
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        holder.release()
 
 
 def write_text(path: Path, text: str, *, force: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +10,19 @@ from typing import TYPE_CHECKING, Literal
 
 from tripoint import api, files
 from tripoint import model as models
-from tripoint.engine import bindings
+from tripoint.engine import bindings, manifest
 from tripoint.engine.builder import BuildResult
 from tripoint.engine.inspect import NetworkDescription, describe
 from tripoint.errors import ExternalStepError
 from tripoint.facts import views
 from tripoint.model import Model
-from tripoint.parity.results import Verification
+from tripoint.parity.results import TENSORRT, Verification
 from tripoint.rewrites.base import FixResult
 from tripoint.sources import reference
 from tripoint.spec import Spec
 
 if TYPE_CHECKING:
+    from tripoint.precision.lower import Precision
     from tripoint.sources.python import TorchModel
 
 ARTEFACTS = ("model.onnx", "model.fixed.onnx", "model.plan", "model.manifest.json", "report.json")
@@ -78,6 +80,8 @@ def run(
     numeric: bool = True,
     compute_capabilities: Sequence[str] = (),
     tf32: bool = True,
+    precision: Precision | None = None,
+    keep_fp32: Sequence[str] = (),
     timeout: float | None = None,
     atol: float | None = None,
     rtol: float | None = None,
@@ -99,6 +103,8 @@ def run(
         numeric: False leaves the numeric proof out.
         compute_capabilities: Target GPUs of the engine, by default TensorRT's own choice.
         tf32: Whether the engine may round float32 products to TF32, TensorRT's default.
+        precision: As :func:`tripoint.build`.
+        keep_fp32: As :func:`tripoint.build`.
         timeout: Seconds that the build may take.
         atol: Absolute tolerance in place of the derived one.
         rtol: Relative tolerance in place of the derived one.
@@ -160,6 +166,9 @@ def run(
                 tensorrt=tensorrt,
                 compute_capabilities=compute_capabilities,
                 tf32=tf32,
+                precision=precision,
+                keep_fp32=keep_fp32,
+                numeric=numeric,
                 timeout=timeout,
                 force=force,
                 on_progress=say,
@@ -178,6 +187,7 @@ def run(
             atol=atol,
             rtol=rtol,
         )
+        built = _with_verification(built, verification)
     after = result.facts_after if result.proven else result.facts_before
     return RunResult(
         folder=output,
@@ -194,6 +204,22 @@ def run(
     )
 
 
+def _with_verification(built: BuildResult | None, verification: Verification) -> BuildResult | None:
+    """The engine; if it was compared, its manifest says with what result."""
+    ran = any(leg.name == TENSORRT and leg.status == "ran" for leg in verification.legs)
+    if built is None or not ran:
+        return built
+    content = manifest.add_verification(
+        built.manifest_path,
+        {
+            "verdict": verification.verdict,
+            "legs": {leg.name: leg.status for leg in verification.legs},
+            "points": len(verification.points),
+        },
+    )
+    return dataclasses.replace(built, manifest=content)
+
+
 def _attempt(build: Callable[[], BuildResult]) -> tuple[BuildResult | None, str | None, bool]:
     """The engine; without one the reason, and whether a builder was at fault."""
     if not bindings.available():
@@ -201,4 +227,4 @@ def _attempt(build: Callable[[], BuildResult]) -> tuple[BuildResult | None, str 
     try:
         return build(), None, False
     except ExternalStepError as error:
-        return None, error.fact, True
+        return None, f"{error.fact}; next: {error.hint}" if error.hint else error.fact, True

@@ -55,7 +55,7 @@ def _options(
     with proof, builds the engine and compares all three.
 
     Exit codes: 0 done, 1 findings or a difference, 2 usage or unreadable input, 3 unproven with
-    --strict, 4 an external step failed, 130 interrupted.
+    --strict, 4 an external step failed, 130 interrupted (143 by SIGTERM, 129 by SIGHUP).
     """
 
 

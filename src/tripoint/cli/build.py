@@ -23,8 +23,65 @@ def build(
     tensorrt: options.TensorRT = None,
     compute_capability: options.ComputeCapability = None,
     tf32: options.Tf32 = True,
+    precision: options.Precision = None,
+    keep_fp32: options.KeepFp32 = None,
+    io_precision: options.IoPrecision = options.IoPrecisionName.keep,
+    no_numeric_proof: Annotated[
+        bool,
+        typer.Option("--no-numeric-proof", help="do not measure what fp16 or bf16 costs"),
+    ] = False,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=MIB",
+            help="limit of a memory pool of TensorRT, such as workspace; once for each",
+            show_default=False,
+        ),
+    ] = None,
     workspace: Annotated[
-        int | None, typer.Option(metavar="MIB", help="scratch memory in MiB", min=1)
+        int | None,
+        typer.Option(metavar="MIB", help="the same as --pool workspace=MIB", min=1),
+    ] = None,
+    optimization_level: Annotated[
+        int | None,
+        typer.Option(
+            metavar="0..5", min=0, help="0 builds fastest, 5 runs fastest", show_default=False
+        ),
+    ] = None,
+    timing_cache: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|off",
+            help="where measured times are kept; one file for each TensorRT version and GPU in "
+            "the user's cache folder",
+            show_default=False,
+        ),
+    ] = None,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="later TensorRT versions load the plan")
+    ] = False,
+    hardware_compatibility: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL",
+            help="other GPUs run the plan: ampere-plus or same-compute-capability",
+            show_default=False,
+        ),
+    ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="the weights of the engine can be replaced later")
+    ] = False,
+    strip_weights: Annotated[
+        bool,
+        typer.Option("--strip-weights", help="leave the weights out; refitting puts them in"),
+    ] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="shared library with plugins; its code is run; once for each",
+            show_default=False,
+        ),
     ] = None,
     timeout: options.Timeout = None,
     exporter: options.Exporter = ExporterName.dynamo,
@@ -37,10 +94,12 @@ def build(
 ) -> None:
     """Build an engine, its profile and its manifest.
 
-    Runs in a child process. TensorRT-RTX builds without a GPU.
+    Runs in a child process. TensorRT-RTX builds without a GPU. An option that the TensorRT
+    lacks is refused, never ignored.
     """
     from tripoint import api
     from tripoint.cli.opening import opened
+    from tripoint.engine.options import BuildOptions, parse_pools
     from tripoint.errors import UsageError
     from tripoint.report import json, text
     from tripoint.spec import Spec
@@ -49,9 +108,21 @@ def build(
     if path is None:
         raise UsageError("there is no ONNX file to write the plan beside", hint="give -o FILE")
     spec = Spec.parse(inputs or (), dims or ())
+    pools = [*(pool or ()), *([f"workspace={workspace}"] if workspace else [])]
+    asked = BuildOptions(
+        pools=parse_pools(pools),
+        optimization_level=optimization_level,
+        timing_cache=timing_cache,
+        version_compatible=version_compatible,
+        hardware_compatibility=hardware_compatibility,
+        refit=refit,
+        strip_weights=strip_weights,
+        plugins=tuple(plugin or ()),
+    )
+    lowering = options.precision(precision, keep_fp32, tf32=tf32)
     with (
         opened(model, spec, exporter=exporter, opset=opset) as loaded,
-        console.progress(quiet=quiet) as say,
+        console.build_progress(quiet=quiet) as on_phase,
     ):
         result = api.build(
             loaded,
@@ -59,11 +130,13 @@ def build(
             spec=spec,
             tensorrt=tensorrt,
             compute_capabilities=compute_capability or (),
-            workspace=workspace << 20 if workspace else None,
-            tf32=tf32,
+            io_precision=io_precision.value,
+            numeric=not no_numeric_proof,
+            **lowering,
+            options=asked,
             timeout=timeout,
             force=force,
-            on_progress=say,
+            on_phase=on_phase,
         )
     console.emit(
         output_format,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
 
@@ -17,7 +19,11 @@ from tripoint.cli.options import Format
 from tripoint.errors import TripointError
 from tripoint.report.sanitize import clean, clean_lines
 
+if TYPE_CHECKING:
+    from tripoint.engine.progress import OnPhase
+
 DONE, FOUND, BROKEN, UNPROVEN, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+_ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,7 +42,8 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         debug = bool(kwargs.get("debug"))
         try:
-            return command(*args, **kwargs)
+            with _orderly_end():
+                return command(*args, **kwargs)
         except TripointError as error:
             _fail(str(error.within(operation=called)), debug)
             native = getattr(error, "native", "")
@@ -46,6 +53,9 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             _fail("interrupted; nothing half-written is left behind", debug)
             raise typer.Exit(INTERRUPTED) from None
+        except Ended as end:
+            _fail(f"ended by {end.name}; nothing half-written is left behind", debug)
+            raise typer.Exit(end.exit_code) from None
         except BrokenPipeError:
             sys.stderr.close()
             raise typer.Exit(DONE) from None
@@ -60,6 +70,41 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(BROKEN) from None
 
     return wrapper
+
+
+class Ended(BaseException):
+    """A signal asked this process to end.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.name = signal.Signals(number).name
+        self.exit_code = 128 + number
+
+
+@contextlib.contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Let a signal that ends the process unwind it as Ctrl-C does, so that it cleans up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _frame: object) -> None:
+        raise Ended(number)
+
+    known = [getattr(signal, name) for name in _ENDING_SIGNALS if hasattr(signal, name)]
+    # One that is ignored, as under nohup, stays so.
+    changed = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def verdict_code(verdict: str, *, strict: bool) -> int:
@@ -125,3 +170,25 @@ def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
             yield lambda message: status.update(Text(clean(message)))
     else:
         yield lambda message: print(clean(message), file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextlib.contextmanager
+def build_progress(*, quiet: bool) -> Iterator[OnPhase | None]:
+    """What a build reports its phases to.
+
+    A terminal shows a bar for each phase that is not done, the inner ones indented; anything else
+    gets plain lines; ``quiet`` nothing.
+    """
+    from tripoint.engine.progress import Lines
+
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+
+        from tripoint.cli.bars import Bars
+
+        with Bars(Console(stderr=True)) as bars:
+            yield bars
+    else:
+        yield Lines(lambda line: print(clean(line), file=sys.stderr, flush=True))  # noqa: T201

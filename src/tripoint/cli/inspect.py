@@ -19,6 +19,9 @@ def inspect(
     load_plan: Annotated[
         bool, typer.Option("--load", help="load the plan, which takes a GPU")
     ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="list the layers that TensorRT makes of the model")
+    ] = False,
     inputs: options.Inputs = None,
     dims: options.Dims = None,
     exporter: options.Exporter = ExporterName.dynamo,
@@ -28,14 +31,21 @@ def inspect(
     force: options.Force = False,
     debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
-    """Describe the network of a model or a plan."""
+    """Describe the network of a model, or a plan.
+
+    With --layers also what the installed TensorRT makes of each node. A plan is described by its
+    manifest, and with --load by itself: layers with the nodes fused into each, precision, memory.
+    """
     from tripoint import api
     from tripoint.cli.opening import opened
-    from tripoint.engine.inspect import describe, inspect_plan
+    from tripoint.engine.inspect import describe, inspect_network, inspect_plan
     from tripoint.report import json, text
+    from tripoint.report import layers as report_layers
     from tripoint.spec import Spec
 
     if api.is_plan(model):
+        if layers and not load_plan:
+            raise options.needs("--layers", "--load", "the layers of a plan are in the plan")
         plan = inspect_plan(Path(model), load=load_plan, tensorrt=tensorrt)
         console.emit(
             output_format,
@@ -45,18 +55,30 @@ def inspect(
             force=force,
         )
         return
+    if load_plan:
+        raise options.needs("--load", "a plan", "a model is not loaded onto a GPU")
+    if layers and target not in (None, "installed"):
+        raise options.excluded("--layers", f"--target {target}")
     spec = Spec.parse(inputs or (), dims or ())
     with opened(model, spec, exporter=exporter, opset=opset) as loaded:
-        table = api.shapes(loaded, target=target, tensorrt=tensorrt)
+        table = api.shapes(loaded, target="installed" if layers else target, tensorrt=tensorrt)
         network = describe(table)
+        made = inspect_network(loaded, tensorrt=tensorrt) if layers else ()
+        owners = table.layers_of
         console.emit(
             output_format,
             output_file,
-            lines=lambda: [*text.heading(loaded, table), "", *text.network(network)],
+            lines=lambda: [
+                *text.heading(loaded, table),
+                "",
+                *text.network(network),
+                *(["", *report_layers.network(made, owners)] if layers else []),
+            ],
             document=lambda: {
                 **json.envelope("inspect", loaded),
                 "target": table.target,
                 "network": network,
+                **({"layers": report_layers.network_json(made, owners)} if layers else {}),
             },
             force=force,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,22 @@ class Format(str, Enum):
 
     text = "text"
     json = "json"
+
+
+class PrecisionName(str, Enum):
+    """Precisions of an engine."""
+
+    fp32 = "fp32"
+    tf32 = "tf32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+class IoPrecisionName(str, Enum):
+    """Whether inputs and outputs keep their types when the precision is lowered."""
+
+    keep = "keep"
+    match = "match"
 
 
 class ExporterName(str, Enum):
@@ -89,15 +105,67 @@ Tf32 = Annotated[
         "TensorRT-RTX engine needs NVIDIA_TF32_OVERRIDE=0 where it runs",
     ),
 ]
+Precision = Annotated[
+    PrecisionName | None,
+    typer.Option(
+        help="what the engine computes in: fp32 is exact and the same as --no-tf32, tf32 rounds "
+        "float32 products; fp16 and bf16 convert the model first. The model as it is, with TF32, "
+        "unless given",
+        show_default=False,
+    ),
+]
+KeepFp32 = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NODE",
+        help="with fp16 and bf16: a node, or a pattern such as '*/head/*', that stays in float32; "
+        "once for each",
+        show_default=False,
+    ),
+]
+IoPrecision = Annotated[
+    IoPrecisionName,
+    typer.Option(
+        help="with fp16 and bf16: keep the types of inputs and outputs, or let those of float32 "
+        "match the precision"
+    ),
+]
 Tolerance = Annotated[
     list[str] | None,
     typer.Option(metavar="1e-5|OUTPUT:1e-5", help="in place of the derived one"),
 ]
 
 
+def precision(
+    name: PrecisionName | None,
+    keep_fp32: list[str] | None,
+    *,
+    tf32: bool,
+) -> dict[str, Any]:
+    """What these options say, as arguments of :func:`tripoint.build`.
+
+    Raises:
+        UsageError: If they do not go together.
+    """
+    if name is PrecisionName.tf32 and not tf32:
+        raise excluded("--precision tf32", "--no-tf32")
+    if name not in (PrecisionName.fp16, PrecisionName.bf16) and keep_fp32:
+        raise excluded("--keep-fp32", "a precision that leaves the graph as it is")
+    return {
+        "precision": name.value if name else None,
+        "keep_fp32": keep_fp32 or (),
+        "tf32": tf32,
+    }
+
+
 def excluded(option: str, others: str) -> UsageError:
     """The error of options that do not go together."""
     return UsageError(f"{option} does not go with {others}", hint="give one of them")
+
+
+def needs(option: str, other: str, reason: str) -> UsageError:
+    """The error of an option without another that it needs."""
+    return UsageError(f"{option} needs {other}: {reason}")
 
 
 def names(text: str | None) -> list[str] | None:

@@ -30,6 +30,8 @@ def run(
     ] = False,
     compute_capability: options.ComputeCapability = None,
     tf32: options.Tf32 = True,
+    precision: options.Precision = None,
+    keep_fp32: options.KeepFp32 = None,
     timeout: options.Timeout = None,
     atol: Annotated[float | None, typer.Option(help="absolute tolerance, not derived")] = None,
     rtol: Annotated[float | None, typer.Option(help="relative tolerance, not derived")] = None,
@@ -51,6 +53,7 @@ def run(
     from tripoint.report.sanitize import clean_lines
     from tripoint.spec import Spec
 
+    asked = options.precision(precision, keep_fp32, tf32=tf32)
     if output_file is not None:
         files.refuse_overwrite(output_file, force=force)
     with console.progress(quiet=quiet) as say:
@@ -65,7 +68,7 @@ def run(
             tensorrt=tensorrt,
             numeric=not no_numeric_proof,
             compute_capabilities=compute_capability or (),
-            tf32=tf32,
+            **asked,
             timeout=timeout,
             atol=atol,
             rtol=rtol,

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tripoint import files
-from tripoint.engine import bindings, gpu, manifest, network, process
+from tripoint.engine import bindings, gpu, manifest, meanings, network, outputs, process, proof
 from tripoint.engine.bindings import Binding
 from tripoint.engine.network import NetworkDescription
+from tripoint.engine.options import BuildOptions
 from tripoint.engine.profile import Profile
+from tripoint.engine.progress import OnPhase, Phase
 from tripoint.engine.refusals import refusals
 from tripoint.engine.tf32 import for_build
 from tripoint.errors import ExternalStepError
-from tripoint.model import Model, as_file, sha256
+from tripoint.model import Model, external_tensors, sha256
+from tripoint.precision.evidence import Evidence, as_json
+from tripoint.precision.prepare import Prepared, source_of
 
-OnProgress = Callable[[str, int, int], None]
-"""Takes the name of a phase, the step that it has reached, and its number of steps."""
+
+class NotParsedError(ExternalStepError):
+    """The parser of a TensorRT refused the model, so that no build was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,9 @@ class BuildResult:
         manifest_path: Where the manifest lies.
         manifest: Its content.
         network: Inputs, outputs and number of layers of the network that was built.
-        profile: The optimization profile, None for a static model.
+        profiles: The optimization profiles, none for a static model.
         warnings: What TensorRT warned of, in its words, each once.
+        precision: What precision the network and the engine have, and what it costs.
     """
 
     engine: Path
@@ -42,57 +48,66 @@ class BuildResult:
     manifest_path: Path
     manifest: Mapping[str, Any]
     network: NetworkDescription
-    profile: Profile | None
+    profiles: tuple[Profile, ...]
     warnings: tuple[str, ...]
+    precision: Evidence
 
 
 def build(
     model: Model,
     output: Path,
     *,
-    profile: Profile | None = None,
+    profiles: Sequence[Profile] = (),
     tensorrt: str | None = None,
     compute_capabilities: Sequence[str] = (),
-    workspace: int | None = None,
     tf32: bool = True,
+    options: BuildOptions | None = None,
+    precision: Prepared | None = None,
     timeout: float | None = None,
     force: bool = False,
-    on_progress: OnProgress | None = None,
+    on_phase: OnPhase | None = None,
 ) -> BuildResult:
     """Build an engine and write it with its manifest beside it, both or neither.
+
+    What is guaranteed of the two files, also where a process is killed, is said in
+    :mod:`tripoint.engine.outputs`.
 
     Args:
         model: The model; the parser reads it by path.
         output: Where the plan goes.
-        profile: Shapes of the dynamic inputs.
+        profiles: Optimization profiles, each with shapes of all dynamic inputs and values of all
+            shape inputs.
         tensorrt: Name of the TensorRT module, None for the first that is installed.
         compute_capabilities: GPUs to build for, such as ``"8.6"``; none leaves the choice to
             the vendor. TensorRT-RTX only.
-        workspace: Bytes of scratch memory that a layer may use, None for the vendor's choice.
         tf32: Whether float32 products may be rounded to TF32 first, as TensorRT does unless
             told otherwise. With TensorRT-RTX, an engine without it runs only where
             ``NVIDIA_TF32_OVERRIDE=0`` is set; the manifest says so.
+        options: Everything else that can be asked of the builder.
+        precision: The model in the precision that was asked for, None for the model as it is.
         timeout: Seconds after which the build is stopped, None for no limit.
         force: Whether existing files may be replaced.
-        on_progress: Called as the build goes on. What it raises stops the build.
+        on_phase: Called as the build goes on. What it raises stops the build.
 
     Raises:
-        OutputError: If a file exists without ``force``, or cannot be written.
-        UsageError: If a compute capability is unknown, or a dynamic input has no shapes.
+        OutputError: If a file exists without ``force`` or cannot be written, or another build
+            writes the same plan.
+        InputError: If a plugin cannot be loaded.
+        UsageError: If a compute capability is unknown, a dynamic input has no shapes, or this
+            TensorRT lacks an option.
         MissingDependencyError: If no TensorRT is installed.
-        ExternalStepError: If TensorRT refuses the model, fails, crashes, or runs out of time
-            or memory.
+        NotParsedError: If TensorRT refuses the model.
+        ExternalStepError: If TensorRT fails, crashes, or runs out of time or memory, or if the
+            engine lacks the precision that was asked for.
     """
     described = manifest.path_for(output)
-    for path in (output, described):
-        files.refuse_overwrite(path, force=force)
-    binding = bindings.find(tensorrt)
-    _refuse_without_gpu(binding)
-    progress = _Progress(on_progress)
+    asked = options or BuildOptions()
+    request = asked.request()
+    binding = refuse_early(model, output, tensorrt=tensorrt, options=asked, force=force)
+    events = _Events(on_phase)
     with (
-        as_file(model) as source,
-        files.atomic(described, force=force) as described_here,
-        files.atomic(output, force=force) as plan,
+        source_of(model, precision) as source,
+        outputs.pair(output, described, force=force) as (plan, described_here),
     ):
         built = process.call(
             {
@@ -100,29 +115,28 @@ def build(
                 "tensorrt": binding.name,
                 "model": str(source.resolve()),
                 "plan": str(plan.resolve()),
-                "profile": manifest.as_json(profile) if profile else [],
+                "profiles": [manifest.as_json(profile) for profile in profiles],
                 "compute_capabilities": list(compute_capabilities),
-                "workspace": workspace,
                 "tf32": tf32,
+                "options": request,
+                "precision": precision.requested if precision else None,
                 "environment": dict(for_build(binding.kind, tf32=tf32)),
             },
             timeout=timeout,
-            on_event=progress,
+            on_event=events,
         )
         _raise_refusal(model, built, f"{binding.name} {built['version']}")
+        found = proof.gather(precision, built, plan, binding, timeout=timeout)
         size, digest = plan.stat().st_size, sha256(plan)
         description = network.from_child(built, _names(model, "inputs"), _names(model, "outputs"))
         content = manifest.create(
-            model={
-                "path": model.path.name if model.path else None,
-                "sha256": model.sha256 or sha256(source),
-                "opset": model.opset,
-            },
+            model=_identity(model, source),
             engine={"file": output.name, "bytes": size, "sha256": digest},
             binding=binding,
             built=built,
-            profile=profile,
+            profiles=profiles,
             description=description,
+            precision=as_json(found),
         )
         described_here.write_text(manifest.text(content), encoding="utf-8")
     return BuildResult(
@@ -132,24 +146,99 @@ def build(
         described,
         content,
         description,
-        profile,
-        tuple(progress.warnings),
+        tuple(profiles),
+        tuple(events.warnings),
+        found,
     )
 
 
-class _Progress:
+def refuse_early(
+    model: Model,
+    output: Path,
+    *,
+    tensorrt: str | None = None,
+    options: BuildOptions | None = None,
+    force: bool = False,
+) -> Binding:
+    """Refuse what cannot be built, or not be written, before any work is done.
+
+    Args:
+        model: As :func:`build`.
+        output: As :func:`build`.
+        tensorrt: As :func:`build`.
+        options: As :func:`build`.
+        force: As :func:`build`.
+
+    Returns:
+        The TensorRT that is going to build.
+
+    Raises:
+        OutputError: If a file exists without ``force``, or is one that goes into the build.
+        MissingDependencyError: If no TensorRT is installed.
+        ExternalStepError: If it builds only where a GPU is, and there is none.
+    """
+    results = (output, manifest.path_for(output))
+    for path in results:
+        files.refuse_overwrite(path, force=force)
+    _refuse_inputs(model, options or BuildOptions(), results)
+    binding = bindings.find(tensorrt)
+    _refuse_without_gpu(binding)
+    return binding
+
+
+class _Events:
     """Passes progress on and keeps warnings."""
 
-    def __init__(self, on_progress: OnProgress | None) -> None:
-        self.on_progress = on_progress
+    def __init__(self, on_phase: OnPhase | None) -> None:
+        self.on_phase = on_phase
         self.warnings: dict[str, None] = {}
 
     def __call__(self, event: process.Event) -> None:
-        if event["event"] == "progress" and self.on_progress:
-            self.on_progress(event["phase"], event["step"], event["steps"])
         for severity, text in event.get("lines", ()):
             if severity == "WARNING":
                 self.warnings[text] = None
+        if not self.on_phase:
+            return
+        if event["event"] in ("loaded", "stage"):
+            self.on_phase(Phase(event["at"]))
+        elif event["event"] == "progress":
+            self.on_phase(
+                Phase(
+                    event["phase"],
+                    event.get("parent"),
+                    event["step"],
+                    event["steps"],
+                    event.get("done", False),
+                )
+            )
+
+
+def _refuse_inputs(model: Model, options: BuildOptions, results: Sequence[Path]) -> None:
+    """Raise if a result would replace a file that goes into the build."""
+    read = [Path(tensor.base_dir, tensor.location) for tensor in external_tensors(model.ir)]
+    read += [*options.plugins, *([model.path] if model.path else [])]
+    if options.timing_cache not in (None, "off"):
+        read.append(Path(options.timing_cache))
+    for source in dict.fromkeys(read):
+        for result in results:
+            files.refuse_same(source, result)
+
+
+def _identity(model: Model, source: Path) -> dict[str, Any]:
+    """What model it was, its weights included."""
+    weights = {
+        Path(tensor.base_dir, tensor.location): str(tensor.location)
+        for tensor in external_tensors(model.ir)
+    }
+    return {
+        "path": model.path.name if model.path else None,
+        "sha256": model.sha256 or sha256(source),
+        "opset": model.opset,
+        "external_data": [
+            {"location": location, "bytes": path.stat().st_size, "sha256": sha256(path)}
+            for path, location in weights.items()
+        ],
+    }
 
 
 def _refuse_without_gpu(binding: Binding) -> None:
@@ -166,12 +255,13 @@ def _raise_refusal(model: Model, built: Mapping[str, Any], version: str) -> None
         return
     refused = refusals(built["errors"], model.ir.graph, version)
     if not refused:
-        raise ExternalStepError(f"{version} did not parse this model")
+        raise NotParsedError(f"{version} did not parse this model")
     first = refused[0]
-    raise ExternalStepError(
-        f"node {first.node!r} ({first.op}): {first.reason}",
-        hint="`tripoint shapes` lists every node that it refuses",
-    )
+    fact = f"node {first.node!r} ({first.op}): {first.reason}"
+    known = meanings.of(built["errors"][0]["text"])
+    if known is not None:
+        raise NotParsedError(f"{fact}; what it means: {known.meaning}", hint=known.hint)
+    raise NotParsedError(fact, hint="`tripoint shapes` lists every node that it refuses")
 
 
 def _names(model: Model, which: str) -> list[str]:

@@ -7,12 +7,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tripoint.engine import bindings, gpu, manifest, network, process
+from tripoint.engine import bindings, gpu, manifest, network, process, proof
+from tripoint.engine import layers as engine_layers
+from tripoint.engine.layers import Layer
 from tripoint.engine.network import IoTensor, NetworkDescription, describe
+from tripoint.engine.refusals import refusals
 from tripoint.errors import ExternalStepError, InputError
-from tripoint.model import sha256
+from tripoint.model import Model, as_file, sha256
 
-__all__ = ["IoTensor", "NetworkDescription", "PlanInspection", "describe", "inspect_plan"]
+__all__ = [
+    "IoTensor",
+    "NetworkDescription",
+    "PlanContents",
+    "PlanInspection",
+    "describe",
+    "inspect_network",
+    "inspect_plan",
+]
+
+
+@dataclass(frozen=True)
+class PlanContents:
+    """What a plan says itself, once it is loaded.
+
+    Args:
+        name: Name of the network, None if it has none.
+        layers: Its layers by the engine inspector; None if that could not tell them.
+        note: What the inspector did not tell and why, None if it told all.
+        io: By input and output what is known beside dtype and shape: ``format``, ``location``
+            (``device`` or ``host``), ``shape_tensor``, and ``aliases``, the input whose memory an
+            output shares. None stands for what this TensorRT does not tell.
+        memory: Bytes: ``context`` that a run needs, ``context_by_profile``, ``weights`` and
+            ``streamable_weights``; None likewise.
+        profiles: For each optimization profile the ``min``, ``opt`` and ``max`` of every input,
+            and of a shape tensor ``min_values`` and so on.
+        refittable: Whether its weights can be replaced.
+    """
+
+    name: str | None
+    layers: tuple[Layer, ...] | None
+    note: str | None
+    io: Mapping[str, Mapping[str, Any]]
+    memory: Mapping[str, Any]
+    profiles: tuple[tuple[Mapping[str, Any], ...], ...]
+    refittable: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +66,8 @@ class PlanInspection:
             manifest; None if there is neither.
         loaded: Whether TensorRT loaded it here.
         differences: Why it may not run here, by its manifest; one sentence each.
+        rebuild: The command that builds it for this machine, None if that would not help.
+        contents: What the plan says itself, None if it was not loaded.
     """
 
     path: Path
@@ -37,6 +77,38 @@ class PlanInspection:
     network: NetworkDescription | None
     loaded: bool
     differences: tuple[str, ...]
+    rebuild: str | None = None
+    contents: PlanContents | None = None
+
+
+def inspect_network(
+    model: Model, *, tensorrt: str | None = None, timeout: float | None = None
+) -> tuple[Layer, ...]:
+    """The layers that a TensorRT's parser makes of a model.
+
+    Args:
+        model: The model; the parser reads it by path.
+        tensorrt: Name of the TensorRT module, None for the first that is installed.
+        timeout: Seconds that parsing may take, None for no limit.
+
+    Raises:
+        MissingDependencyError: If no TensorRT is installed.
+        ExternalStepError: If TensorRT refuses the model, crashes or takes too long.
+    """
+    binding = bindings.find(tensorrt)
+    with as_file(model) as path:
+        request = {"task": "describe", "tensorrt": binding.name, "model": str(path.resolve())}
+        result = process.call(request, timeout=timeout)
+    if not result["complete"]:
+        version = f"{binding.name} {result['version']}"
+        refused = refusals(result["errors"], model.ir.graph, version)
+        raise ExternalStepError(
+            f"node {refused[0].node!r} ({refused[0].op}): {refused[0].reason}"
+            if refused
+            else f"{version} did not parse this model",
+            hint="`tripoint shapes` lists every node that it refuses",
+        )
+    return engine_layers.of_network(result["layers"])
 
 
 def inspect_plan(
@@ -70,39 +142,60 @@ def inspect_plan(
             f"this is not the plan that {beside.name} describes: their hashes differ",
             hint="build it again, or remove the manifest if the plan is from elsewhere",
         ).within(subject=str(path))
-    differences = _differences(content, tensorrt) if content else ()
+    differences, rebuild = _differences(content, tensorrt) if content else ((), None)
     if load:
-        loaded = _load(path, content, tensorrt, timeout)
-        return PlanInspection(path, size, digest, content, loaded, True, differences)
+        loaded, contents = _load(path, content, tensorrt, timeout)
+        return PlanInspection(
+            path, size, digest, content, loaded, True, differences, rebuild, contents
+        )
     known = _from_manifest(content) if content else None
-    return PlanInspection(path, size, digest, content, known, False, differences)
+    return PlanInspection(path, size, digest, content, known, False, differences, rebuild)
 
 
-def _differences(content: Mapping[str, Any], tensorrt: str | None) -> tuple[str, ...]:
+def _differences(
+    content: Mapping[str, Any], tensorrt: str | None
+) -> tuple[tuple[str, ...], str | None]:
     if tensorrt is None and not bindings.available():
-        return ("no TensorRT is installed here",)
+        return ("no TensorRT is installed here",), None
     machine = manifest.Machine(bindings.find(tensorrt), gpu.probe().devices)
-    return tuple(manifest.differences(content, machine))
+    return tuple(manifest.differences(content, machine)), manifest.rebuild(content, machine)
 
 
 def _load(
     path: Path, content: Mapping[str, Any] | None, tensorrt: str | None, timeout: float | None
-) -> NetworkDescription:
+) -> tuple[NetworkDescription, PlanContents]:
     binding = bindings.find(tensorrt)
     reason = gpu.absence()
     if reason:
         raise ExternalStepError(f"a plan can be loaded only where a GPU is: {reason}").within(
             subject=str(path)
         )
-    request = {"task": "inspect_plan", "tensorrt": binding.name, "plan": str(path.resolve())}
+    known = content or {}
+    request = {
+        "task": "inspect_plan",
+        "tensorrt": binding.name,
+        "plan": str(path.resolve()),
+        "environment": dict(known.get("environment") or {}),
+        "context": True,
+    }
     try:
         result = process.call(request, timeout=timeout)
     except ExternalStepError as error:
         raise error.within(subject=str(path)) from error
-    known = content or {}
-    return network.from_child(
+    layers, note = proof.read(result)
+    contents = PlanContents(
+        result["name"] or None,
+        layers,
+        note,
+        result["io"],
+        result["memory"],
+        tuple(tuple(profile) for profile in result["profiles"]),
+        result["refittable"],
+    )
+    described = network.from_child(
         result, _names(known.get("inputs", [])), _names(known.get("outputs", []))
     )
+    return described, contents
 
 
 def _from_manifest(content: Mapping[str, Any]) -> NetworkDescription:

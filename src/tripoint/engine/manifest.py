@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,20 @@ from tripoint.engine import network
 from tripoint.engine.bindings import Binding
 from tripoint.engine.gpu import Device
 from tripoint.engine.network import NetworkDescription
+from tripoint.engine.options import command_line
 from tripoint.engine.profile import Profile
 from tripoint.errors import InputError
-from tripoint.files import reason
+from tripoint.files import reason, write_text
+from tripoint.packages import version
+from tripoint.precision import recorded
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
+"""The major number changes where a key goes or means something else."""
+
+SCHEMA = "manifest.schema.json"
+"""The JSON Schema of a manifest, a file beside this module."""
+
+_LIBRARIES = ("onnx", "onnx-ir", "numpy")
 _KEYS = ("schema_version", "model", "engine", "tensorrt", "inputs", "outputs")
 
 
@@ -46,23 +57,30 @@ def create(
     engine: Mapping[str, Any],
     binding: Binding,
     built: Mapping[str, Any],
-    profile: Profile | None,
+    profiles: Sequence[Profile],
     description: NetworkDescription,
+    precision: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The content of a manifest. The same build gives the same text: it holds no time.
 
     Args:
-        model: ``path`` (file name or None), ``sha256`` and ``opset``.
+        model: ``path`` (file name or None), ``sha256``, ``opset`` and ``external_data``.
         engine: ``file`` (name), ``bytes`` and ``sha256``.
         binding: The TensorRT that was asked for.
-        built: The child's account: ``version``, ``flags``, ``environment``,
-            ``compute_capabilities`` and ``gpu``.
-        profile: The optimization profile, None for a static model.
+        built: The child's account, as :func:`tripoint.engine.tasks.build.run` returns it.
+        profiles: The optimization profiles, none for a static model.
         description: Inputs and outputs in the order of the ONNX model.
+        precision: As :func:`tripoint.precision.evidence.as_json` gives it.
     """
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "tripoint", "version": tripoint.__version__},
+        "libraries": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in _LIBRARIES},
+            "onnx_parser": built["parser"],
+            "cuda_driver": built["driver"],
+        },
         "model": dict(model),
         "engine": dict(engine),
         "tensorrt": {"name": binding.name, "kind": binding.kind, "version": built["version"]},
@@ -73,19 +91,53 @@ def create(
         },
         "flags": built["flags"],
         "environment": built["environment"],
-        "profiles": [as_json(profile)] if profile else [],
+        "profiles": [as_json(profile) for profile in profiles],
+        "timing_cache": _without_home(built["timing_cache"]),
+        "precision": dict(precision),
         "layers": description.layers,
         "inputs": network.as_json(description.inputs),
         "outputs": network.as_json(description.outputs),
+        "verification": None,
     }
 
 
 def as_json(profile: Profile) -> list[dict[str, Any]]:
     """A profile as JSON values."""
     return [
-        {"name": i.name, "min": list(i.min), "opt": list(i.opt), "max": list(i.max)}
+        {
+            "name": i.name,
+            "min": list(i.min),
+            "opt": list(i.opt),
+            "max": list(i.max),
+            "values": i.values,
+        }
         for i in profile.inputs
     ]
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) that every manifest of this version fulfils."""
+    path = resources.files("tripoint.engine").joinpath(SCHEMA)
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def add_verification(path: Path, verification: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the result of comparing an engine into its manifest.
+
+    Args:
+        path: The manifest.
+        verification: ``verdict``, ``legs`` (status by name) and ``points`` (how many).
+
+    Returns:
+        The new content.
+
+    Raises:
+        InputError: As :func:`read`.
+        OutputError: If it cannot be written.
+    """
+    content = {**read(path), "verification": dict(verification)}
+    write_text(path, text(content), force=True)
+    return content
 
 
 def text(manifest: Mapping[str, Any]) -> str:
@@ -107,6 +159,17 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"cannot be read: {reason(error)}").within(subject=str(path)) from error
     except ValueError as error:
         raise InputError("this is no JSON").within(subject=str(path)) from error
+    major = (
+        str(content.get("schema_version", "")).partition(".")[0]
+        if isinstance(content, dict)
+        else ""
+    )
+    if major.isdigit() and int(major) > int(SCHEMA_VERSION.partition(".")[0]):
+        raise InputError(
+            f"a newer tripoint wrote this manifest: its schema is {content['schema_version']}, "
+            f"known is {SCHEMA_VERSION}",
+            hint="install that tripoint, or build the engine again",
+        ).within(subject=str(path))
     missing = [key for key in _KEYS if not isinstance(content, dict) or key not in content]
     if missing:
         raise InputError(f"this is no manifest of tripoint: it lacks {missing[0]!r}").within(
@@ -123,17 +186,20 @@ def differences(manifest: Mapping[str, Any], machine: Machine) -> list[str]:
         machine: What would run it.
     """
     built, target = manifest["tensorrt"], manifest.get("target") or {}
+    flags = manifest.get("flags") or {}
     found: list[str] = []
-    if built.get("kind") != machine.binding.kind or built["version"] != machine.binding.version:
+    if not _loads(built, flags, machine.binding):
         found.append(f"built by {built['name']} {built['version']}, here is {machine.binding}")
     if target.get("platform") not in (None, _platform()):
         found.append(f"built for {target['platform']}, here is {_platform()}")
+    if flags.get("strip_weights"):
+        found.append("its weights were left out and must be put in by refitting")
     if not machine.devices:
         return [*found, "here is no GPU to run it on"]
     here = machine.devices[0]
     gpu = target.get("gpu")
     # A plan of TensorRT-RTX is compiled on the machine that runs it, one of TensorRT is not.
-    if machine.binding.kind == "tensorrt" and gpu and gpu["name"] != here.name:
+    if machine.binding.kind == "tensorrt" and gpu and not _fits(gpu, here, flags):
         found.append(f"built on {gpu['name']}, here is {here.name}")
     capabilities: Sequence[str] | None = target.get("compute_capabilities")
     if capabilities and here.compute_capability not in capabilities:
@@ -142,6 +208,85 @@ def differences(manifest: Mapping[str, Any], machine: Machine) -> list[str]:
             f"{here.name} has {here.compute_capability}"
         )
     return found
+
+
+def rebuild(manifest: Mapping[str, Any], machine: Machine) -> str | None:
+    """The command that builds a plan again, for this machine.
+
+    Args:
+        manifest: From :func:`read`.
+        machine: What would run it.
+
+    Returns:
+        The command; None if nothing but a GPU or a refit is lacking.
+    """
+    reasons = differences(manifest, machine)
+    if not [reason for reason in reasons if reason.startswith("built ")]:
+        return None
+    words = ["tripoint", "build", manifest["model"].get("path") or "MODEL"]
+    words += ["-o", manifest["engine"].get("file") or "model.plan"]
+    profiles = [[_spell(entry) for entry in profile] for profile in manifest.get("profiles") or ()]
+    if len(profiles) > 1:
+        for profile in profiles:
+            words += ["--profile", " ".join(profile)]
+    else:
+        for text in profiles[0] if profiles else ():
+            words += ["--input", text]
+    words += command_line(manifest.get("flags") or {})
+    words += recorded.command_line(manifest)
+    capabilities: list[str] = list((manifest.get("target") or {}).get("compute_capabilities") or ())
+    if capabilities and machine.devices:
+        capabilities.append(machine.devices[0].compute_capability)
+    for capability in dict.fromkeys(capabilities):
+        words += ["--compute-capability", capability]
+    return " ".join([*map(shlex.quote, words), "--force"])
+
+
+def _loads(built: Mapping[str, Any], flags: Mapping[str, Any], here: Binding) -> bool:
+    """Whether a TensorRT loads what another one built."""
+    if built.get("kind") != here.kind:
+        return False
+    if built["version"] == here.version:
+        return True
+    return bool(flags.get("version_compatible")) and _numbers(here.version) > _numbers(
+        built["version"]
+    )
+
+
+def _fits(built_on: Mapping[str, Any], here: Device, flags: Mapping[str, Any]) -> bool:
+    """Whether a GPU runs what was built on another one, which some flags allow."""
+    there = built_on.get("compute_capability")
+    allowed = {
+        "ampere_plus": _numbers(here.compute_capability) >= (8,),
+        "same_compute_capability": here.compute_capability == there,
+    }
+    level = str(flags.get("hardware_compatibility"))
+    return bool(built_on["name"] == here.name or allowed.get(level))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _spell(entry: Mapping[str, Any]) -> str:
+    """One input of a profile as ``--input`` takes it."""
+    ends = [entry[end] for end in ("min", "opt", "max")]
+    if entry.get("values"):
+        lists = ("[" + ",".join(map(str, end)) + "]" for end in ends)
+        return f"{entry['name']}={'..'.join(lists)}"
+    dims = [
+        str(low) if low == high else f"{low}..{opt}..{high}"
+        for low, opt, high in zip(*ends, strict=True)
+    ]
+    return f"{entry['name']}:[{','.join(dims)}]"
+
+
+def _without_home(cache: Mapping[str, Any]) -> dict[str, Any]:
+    """The timing cache with ``~`` in place of the user's folder, which names the user."""
+    location = cache["location"]
+    if location and Path(location).is_relative_to(Path.home()):
+        location = str(Path("~") / Path(location).relative_to(Path.home()))
+    return {**cache, "location": location}
 
 
 def _platform() -> str:

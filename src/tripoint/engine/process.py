@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from tripoint import errors
+from tripoint.engine import meanings
 
 Kind = Literal["crash", "memory", "timeout", "failed"]
 Event = dict[str, Any]
@@ -35,6 +36,7 @@ _BOOT = (
 )
 _STEPS = {
     "parse": "TensorRT parser",
+    "describe": "TensorRT parser",
     "build": "TensorRT builder",
     "inspect_plan": "TensorRT runtime",
     "execute": "TensorRT runtime",
@@ -189,6 +191,7 @@ class _Conversation:
         self.on_event = on_event
         self.at: str | None = None
         self.logged: deque[str] = deque(maxlen=_NATIVE_ERRORS)
+        self.warned: deque[str] = deque(maxlen=_NATIVE_ERRORS)
 
     def run(self, request: dict[str, Any], timeout: float | None) -> dict[str, Any]:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -220,6 +223,8 @@ class _Conversation:
         for severity, text in message.get("lines", ()):
             if severity.endswith("ERROR"):
                 self.logged.append(text)
+            elif severity == "WARNING":
+                self.warned.append(text)
         if self.on_event:
             self.on_event(message)
         return None
@@ -262,23 +267,29 @@ class _Conversation:
                 hint="free memory, or make the model or its ranges smaller",
             )
         if code < 0:
-            return WorkerError(
+            return self._explained(
                 f"the {self.step} crashed ({_signal_name(code)}){self._while}",
                 "crash",
-                native=native,
                 hint="this is a fault of that TensorRT; --tensorrt NAME chooses another",
             )
         last = native.splitlines()[-1:] or ["it printed nothing"]
-        return WorkerError(
+        return self._explained(
             f"the {self.step} stopped without a result (exit code {code}){self._while}: {last[0]}",
             "crash",
-            native=native,
         )
+
+    def _explained(self, fact: str, kind: Kind, *, hint: str | None = None) -> WorkerError:
+        native = self._native()
+        known = meanings.of([fact, native, *self.warned])
+        if known is not None:
+            fact = f"{fact}; what it means: {known.meaning}"
+            hint = known.hint
+        return WorkerError(fact, kind, native=native, hint=hint)
 
     def _reported(self, error: dict[str, Any]) -> errors.TripointError:
         raised = getattr(errors, error["type"])
         if issubclass(raised, errors.ExternalStepError):
-            return WorkerError(error["fact"], "failed", native=self._native(), hint=error["hint"])
+            return self._explained(error["fact"], "failed", hint=error["hint"])
         known: errors.TripointError = raised(error["fact"], hint=error["hint"])
         return known
 

@@ -24,12 +24,14 @@ class InputProfile:
         min: Smallest size on every axis.
         opt: The shape to tune for.
         max: Largest size on every axis.
+        values: Whether these are the values of a shape input, not its sizes.
     """
 
     name: str
     min: Sizes
     opt: Sizes
     max: Sizes
+    values: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import onnx_ir as ir
 
+from tripoint.engine.meanings import plain
 from tripoint.facts.table import Refusal
 
 _LEADS = {
@@ -24,8 +24,6 @@ _LEADS = {
     "MODEL_DESERIALIZE_FAILED": "cannot read the model",
     "MEM_ALLOC_FAILED": "ran out of memory at this node",
 }
-_ASSERTION = re.compile(r"Assertion failed: .*?: (.+)", re.DOTALL)
-_CORE = re.compile(r"Error Code \d+: (?P<kind>[\w ]+) \((?P<text>.*?)(?: In .* at \S+)?\)$")
 _PLUGIN = " (it looks for a plugin where its parser has no importer of its own)"
 _NO_DRIVER = "CUDA driver version is insufficient"
 _LIMIT = 400
@@ -95,15 +93,7 @@ def _plain(native: str) -> str:
     useful = [line for line in lines if _NO_DRIVER not in line]
     if len(useful) > 1 and useful[0].startswith("Invalid Node"):
         useful = useful[1:]
-    text = "; ".join(_plain_line(line) for line in useful)
+    text = "; ".join(plain(line) for line in useful)
     if "plugin" in text.lower():
         text += _PLUGIN
     return "" if text == "false" else text[:_LIMIT]
-
-
-def _plain_line(line: str) -> str:
-    if match := _ASSERTION.match(line):
-        return match[1]
-    if match := _CORE.search(line):
-        return f"{match['kind']}: {match['text']}"
-    return line

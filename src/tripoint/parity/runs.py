@@ -55,6 +55,7 @@ class Runs:
         budget: Where tolerances come from.
         outputs: Output names of the ONNX model.
         output_names: What the user calls the outputs of the PyTorch module.
+        rounding: By leg and output the largest error that its precision was measured to make.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Runs:
         budget: Budget,
         outputs: Sequence[str],
         output_names: Sequence[str] | None,
+        rounding: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         self.notes: list[str] = []
         self._runs = runs
         self._budget = budget
         self._outputs = outputs
         self._given = output_names
+        self._rounding = rounding or {}
         self._renamed: dict[str, str] | None = None
 
     def next(self) -> dict[str, Arrays]:
@@ -84,7 +87,8 @@ class Runs:
     ) -> dict[str, Tolerance]:
         """Tolerances for a comparison between some legs."""
         tf32 = any(run.leg.tf32 for run in self._runs if run.leg.name in legs)
-        return self._budget.allowed(reference, bindings, tf32=tf32)
+        rounding = next((self._rounding[leg] for leg in legs if leg in self._rounding), None)
+        return self._budget.allowed(reference, bindings, tf32=tf32, rounding=rounding)
 
     def reports(self) -> list[LegReport]:
         """How each leg went."""

@@ -37,6 +37,7 @@ from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.reductions import terms
 
 _FACTOR = 8.0
+_MEASURED_FACTOR = 4.0
 _TF32_EPS = 2.0**-10
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum"})
 _MOVES = frozenset(
@@ -104,7 +105,12 @@ class Budget:
         self._chains: dict[tuple[frozenset[tuple[str, int]], bool], dict[str, Chain]] = {}
 
     def allowed(
-        self, reference: Arrays, bindings: Mapping[str, int], *, tf32: bool
+        self,
+        reference: Arrays,
+        bindings: Mapping[str, int],
+        *,
+        tf32: bool,
+        rounding: Mapping[str, float] | None = None,
     ) -> dict[str, Tolerance]:
         """What to allow for each output.
 
@@ -113,6 +119,8 @@ class Budget:
                 of its dtype.
             bindings: Size of each input symbol.
             tf32: Whether either side may round float32 products to TF32.
+            rounding: Largest error by output that a lower precision of one side was measured to
+                make; see :func:`widen`.
         """
         key = (frozenset(bindings.items()), tf32)
         if key not in self._chains:
@@ -120,7 +128,10 @@ class Budget:
         behind = self._chains[key]
         return {
             name: override(
-                derive(behind.get(name, Chain()), array, tf32=tf32),
+                widen(
+                    derive(behind.get(name, Chain()), array, tf32=tf32),
+                    (rounding or {}).get(name, 0.0),
+                ),
                 atol=_for(self._atol, name),
                 rtol=_for(self._rtol, name),
             )
@@ -167,6 +178,26 @@ def derive(chain: Chain, reference: np.ndarray[Any, Any], *, tf32: bool) -> Tole
         f"typical size {scale:.2g}"
     )
     return Tolerance(rtol * scale, rtol, reason)
+
+
+def widen(tolerance: Tolerance, rounding: float) -> Tolerance:
+    """Allow for a lower precision whose error was measured.
+
+    An engine rounds the same results as the measurement, but in another order and at other points,
+    so that its error is of that size, not that error.
+
+    Args:
+        tolerance: The derived one.
+        rounding: The largest error measured, 0 if none was.
+    """
+    if not rounding:
+        return tolerance
+    return Tolerance(
+        tolerance.atol + _MEASURED_FACTOR * rounding,
+        tolerance.rtol,
+        f"{tolerance.reason}; and {_MEASURED_FACTOR:g} times the {rounding:.2g} that the lower "
+        "precision was measured to cost",
+    )
 
 
 def override(

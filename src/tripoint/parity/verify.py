@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tripoint.engine.tf32 import Environment
@@ -50,6 +50,7 @@ class Engine:
         tf32: Whether it may round float32 products to TF32.
         environment: Variables that it was built with and needs to run.
         timeout: Seconds that the execution of all points may take.
+        rounding: Largest error by output that its precision was measured to make.
     """
 
     plan: Path
@@ -59,6 +60,7 @@ class Engine:
     tf32: bool = True
     environment: Environment | None = None
     timeout: float = 600.0
+    rounding: Mapping[str, float] = field(default_factory=dict)
 
 
 def verify(
@@ -112,6 +114,7 @@ def verify(
         Budget(graph, atol=atol, rtol=rtol),
         outputs,
         output_names,
+        {TENSORRT: engine.rounding} if engine is not None else None,
     )
     reports, permutation, kept = _compare(runs, points, {probe.point for probe in probes})
     for probe in probes:

@@ -134,13 +134,16 @@ def build(result: BuildResult) -> dict[str, Any]:
         },
         "manifest": result.manifest,
         "network": result.network,
-        "profile": result.profile.inputs if result.profile else [],
+        "profile": result.profiles[0].inputs if result.profiles else [],
+        "profiles": [profile.inputs for profile in result.profiles],
         "warnings": result.warnings,
     }
 
 
 def plan(result: PlanInspection) -> dict[str, Any]:
     """What is known of a plan."""
+    from tripoint.report.layers import contents_json
+
     return {
         "engine": {
             "path": str(result.path),
@@ -149,7 +152,9 @@ def plan(result: PlanInspection) -> dict[str, Any]:
         },
         "loaded": result.loaded,
         "differences": result.differences,
+        "rebuild": result.rebuild,
         "network": result.network,
+        "contents": contents_json(result.contents),
         "manifest": result.manifest,
     }
 

@@ -304,6 +304,8 @@ def nodes(listed: Iterable[NodeLine]) -> list[str]:
 
 def build(result: BuildResult) -> list[str]:
     """A built engine, and how to load it."""
+    from tripoint.report import layers
+
     tensorrt, target = result.manifest["tensorrt"], result.manifest["target"]
     capabilities = target["compute_capabilities"]
     gpus = ", ".join(capabilities) if capabilities else "TensorRT's default choice"
@@ -313,16 +315,27 @@ def build(result: BuildResult) -> list[str]:
         f"built by {tensorrt['name']} {tensorrt['version']} for compute capability {gpus}",
     ]
     lines += environment(result.manifest)
-    if result.profile is not None:
-        lines.append("optimization profile:")
+    lines += layers.precision(result.precision)
+    lines.append(_timing_cache(result.manifest["timing_cache"]))
+    for number, profile in enumerate(result.profiles):
+        which = f" {number}" if len(result.profiles) > 1 else ""
+        lines.append(f"optimization profile{which}:")
         rows = [
-            (each.name, *("x".join(map(str, size)) for size in (each.min, each.opt, each.max)))
-            for each in result.profile.inputs
+            (
+                each.name + (" (values)" if each.values else ""),
+                *("x".join(map(str, size)) for size in (each.min, each.opt, each.max)),
+            )
+            for each in profile.inputs
         ]
         lines += columns([("input", "min", "opt", "max"), *rows])
     lines += network(result.network)
     lines += [f"warning: {clean(text)}" for text in result.warnings]
     return lines
+
+
+def _timing_cache(cache: Mapping[str, Any]) -> str:
+    where = cache["location"] or f"none; {cache['reason']}"
+    return f"timing cache: {clean(where)}"
 
 
 def environment(manifest: Mapping[str, Any]) -> list[str]:
@@ -336,18 +349,24 @@ def environment(manifest: Mapping[str, Any]) -> list[str]:
 
 def plan(value: PlanInspection) -> list[str]:
     """What is known of a plan."""
+    from tripoint.report import layers
+
     lines = [f"{clean(value.path)}: {value.bytes} bytes, sha256 {value.sha256}"]
     if value.manifest is not None:
         tensorrt = value.manifest["tensorrt"]
         lines.append(f"built by {clean(tensorrt['name'])} {clean(tensorrt['version'])}")
         lines += environment(value.manifest)
+        lines += layers.of_manifest(value.manifest)
         lines += [f"may not run here: {clean(reason)}" for reason in value.differences]
+        if value.rebuild is not None:
+            lines.append(f"build it again: {clean(value.rebuild)}")
     else:
         lines.append("it has no manifest")
     if value.network is None:
         return [*lines, "its inputs and outputs are not known: load it on a machine with a GPU"]
     source = "read from the plan" if value.loaded else "from the manifest; the plan was not loaded"
-    return [*lines, source, *network(value.network)]
+    lines += [source, *network(value.network)]
+    return lines + (layers.contents(value.contents) if value.contents is not None else [])
 
 
 def doctor(value: Environment) -> list[str]:

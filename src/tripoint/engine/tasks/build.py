@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tripoint.engine import bindings, tf32
-from tripoint.engine.tasks import cuda, devices, native
+from tripoint.engine import bindings, meanings, tf32
+from tripoint.engine.tasks import configure, cuda, devices, layers, native, timing
 from tripoint.engine.worker import Emit
 from tripoint.errors import ExternalStepError, MissingDependencyError, OutputError, UsageError
 from tripoint.files import reason
@@ -21,64 +21,82 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
 
     Args:
         request: ``tensorrt`` (module name), ``model`` and ``plan`` (absolute paths),
-            ``profile`` (per input name, min, opt, max), ``compute_capabilities``,
-            ``workspace`` (bytes or None) and ``tf32``.
+            ``profiles`` (for each, per input: name, min, opt, max, values),
+            ``compute_capabilities``, ``tf32`` and ``options`` as
+            :meth:`tripoint.engine.options.BuildOptions.request` gives them, and ``precision``
+            (or None).
         emit: Takes log lines and progress.
 
     Returns:
-        ``complete``, ``version`` and ``errors``; if the model was parsed also ``layers``,
-        ``inputs``, ``outputs``, ``flags``, ``environment``, ``compute_capabilities`` and
-        ``gpu``.
+        ``complete``, ``version`` and ``errors``; if the model was parsed also ``parser``,
+        ``layers``, ``inputs``, ``outputs``, ``flags``, ``timing_cache``, ``environment``,
+        ``compute_capabilities``, ``gpu``, ``driver`` and ``network`` (its layers, see
+        :mod:`tripoint.engine.tasks.layers`).
 
     Raises:
-        UsageError: If a compute capability is unknown or a dynamic input has no shapes.
+        UsageError: If a compute capability is unknown, a dynamic input has no shapes, or this
+            TensorRT lacks an option.
+        InputError: If a plugin cannot be loaded.
         ExternalStepError: If the builder fails.
         OutputError: If the plan cannot be written.
     """
     trt = bindings.load(request["tensorrt"])
-    emit({"event": "loaded", "version": trt.__version__, "at": "reading the model"})
+    emit({"event": "loaded", "version": trt.__version__, "at": "checking the options"})
     logger = native.make_logger(trt, emit)
-    parsed = native.parse(trt, logger, request["model"])
+    options = request["options"]
+    builder = native.make_builder(trt, logger)
+    plugins = configure.load_plugins(trt, logger, options["plugins"])
+    config = builder.create_builder_config()
+    flags = configure.apply(
+        configure.Configured(trt, logger, builder, config), {**options, "tf32": request["tf32"]}
+    )
+    capabilities = _set_capabilities(trt, config, request["compute_capabilities"])
+    gpu, driver = _gpu()
+
+    def warn(text: str) -> None:
+        emit({"event": "log", "lines": [["WARNING", text]]})
+
+    targets = "+".join(capabilities or [gpu["name"] if gpu else "default"])
+    cache = timing.open_cache(trt, config, options["timing_cache"], targets, warn)
+
+    emit({"event": "stage", "at": "reading the model"})
+    parsed = native.parse(trt, logger, request["model"], builder)
     if not parsed.complete:
         return {"complete": False, "version": trt.__version__, "errors": parsed.errors}
     network = parsed.network
-    config = parsed.builder.create_builder_config()
-    flags = _set_flags(trt, network, config, request)
-    capabilities = _set_capabilities(trt, config, request["compute_capabilities"])
-    _add_profile(parsed, config, {entry["name"]: entry for entry in request["profile"]})
+    layers.set_precision(trt, network, config, request.get("precision"))
+    for profile in request["profiles"] or [[]]:
+        _add_profile(parsed, config, {entry["name"]: entry for entry in profile})
     monitor = _watch(trt, config, emit)
-    emit({"event": "building", "at": "building the engine"})
-    plan = parsed.builder.build_serialized_network(network, config)
+    emit({"event": "stage", "at": "building the engine"})
+    plan = builder.build_serialized_network(network, config)
     del monitor
     if plan is None:
         raise ExternalStepError(
-            f"{trt.__name__} {trt.__version__} could not build an engine: {logger.last_error}"
+            f"{native.spell(trt)} could not build an engine: {meanings.plain(logger.last_error)}"
         )
-    emit({"event": "writing", "at": "writing the engine"})
+    emit({"event": "stage", "at": "writing the engine"})
     _write(Path(request["plan"]), plan)
+    timing.save(cache, config, warn)
     return {
         "complete": True,
         "version": trt.__version__,
+        "parser": _parser_version(trt),
         "errors": [],
         "layers": network.num_layers,
         "inputs": [_describe(network.get_input(i)) for i in range(network.num_inputs)],
         "outputs": [_describe(network.get_output(i)) for i in range(network.num_outputs)],
-        "flags": flags,
+        "flags": {
+            **flags,
+            "strongly_typed": native.strongly_typed(trt, network),
+            "plugins": plugins,
+        },
+        "timing_cache": cache.as_json(),
         "environment": dict(tf32.in_effect()),
         "compute_capabilities": capabilities,
-        "gpu": _gpu(),
-    }
-
-
-def _set_flags(trt: Any, network: Any, config: Any, request: Mapping[str, Any]) -> dict[str, Any]:
-    change = config.set_flag if request["tf32"] else config.clear_flag
-    change(trt.BuilderFlag.TF32)
-    if request["workspace"] is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request["workspace"])
-    return {
-        "tf32": bool(config.get_flag(trt.BuilderFlag.TF32)) and not tf32.is_off(),
-        "strongly_typed": native.strongly_typed(trt, network),
-        "workspace": request["workspace"],
+        "gpu": gpu,
+        "driver": driver,
+        "network": list(layers.describe(network)),
     }
 
 
@@ -110,33 +128,38 @@ def _set_capabilities(trt: Any, config: Any, wanted: list[str]) -> list[str] | N
 def _add_profile(parsed: native.Parsed, config: Any, entries: Mapping[str, Any]) -> None:
     network = parsed.network
     profile = parsed.builder.create_optimization_profile()
-    dynamic = False
+    needed = False
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        if tensor.is_shape_tensor:
-            raise ExternalStepError(
-                f"input {tensor.name!r} is a shape tensor: the profile would need its values, "
-                "which tripoint cannot give yet"
-            )
         shape = native.tensor_shape(tensor) or []
         axes = [axis for axis, size in enumerate(shape) if size == -1]
-        if not axes:
+        if not axes and not tensor.is_shape_tensor:
             continue
-        if tensor.name not in entries:
-            raise UsageError(
-                f"input {tensor.name!r} has a dynamic axis {axes[0]} without a range",
-                hint="give its range with --dim or --input",
-            )
-        dynamic = True
-        entry = entries[tensor.name]
-        try:
-            profile.set_shape(tensor.name, *(tuple(entry[end]) for end in ("min", "opt", "max")))
-        except (RuntimeError, ValueError) as error:
-            raise ExternalStepError(
-                f"TensorRT refuses the ranges of input {tensor.name!r}: {error}"
-            ) from error
-    if dynamic and config.add_optimization_profile(profile) < 0:
+        needed = True
+        _set_range(profile, tensor, axes, entries.get(tensor.name))
+    if needed and config.add_optimization_profile(profile) < 0:
         raise ExternalStepError("TensorRT refuses the optimization profile")
+
+
+def _set_range(profile: Any, tensor: Any, axes: list[int], entry: Mapping[str, Any] | None) -> None:
+    if tensor.is_shape_tensor and not (entry and entry.get("values")):
+        raise UsageError(
+            f"input {tensor.name!r} is a shape tensor: its values decide sizes, so the profile "
+            "needs its values",
+            hint="`tripoint profile MODEL` names such inputs and asks for their values",
+        )
+    if entry is None:
+        raise UsageError(
+            f"input {tensor.name!r} has a dynamic axis {axes[0]} without a range",
+            hint="give its range with --dim or --input",
+        )
+    change = profile.set_shape_input if entry.get("values") else profile.set_shape
+    try:
+        change(tensor.name, *(tuple(entry[end]) for end in ("min", "opt", "max")))
+    except (RuntimeError, ValueError) as error:
+        raise ExternalStepError(
+            f"TensorRT refuses the ranges of input {tensor.name!r}: {error}"
+        ) from error
 
 
 def _watch(trt: Any, config: Any, emit: Emit) -> Any:
@@ -149,9 +172,9 @@ def _watch(trt: Any, config: Any, emit: Emit) -> Any:
             self.steps: dict[str, int] = {}
             self.sent = 0.0
 
-        def phase_start(self, phase: str, _parent: str | None, steps: int) -> None:
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
             self.steps[phase] = steps
-            self.send(phase, 0)
+            self.send(phase, 0, parent=parent)
 
         def step_complete(self, phase: str, step: int) -> bool:
             if time.monotonic() - self.sent > _SECONDS_BETWEEN_STEPS:
@@ -159,13 +182,17 @@ def _watch(trt: Any, config: Any, emit: Emit) -> Any:
             return True
 
         def phase_finish(self, phase: str) -> None:
-            self.send(phase, self.steps.pop(phase, 0))
+            self.send(phase, self.steps.pop(phase, 0), done=True)
 
-        def send(self, phase: str, step: int) -> None:
+        def send(self, phase: str, step: int, **extra: Any) -> None:
             self.sent = time.monotonic()
             steps = max(step, self.steps.get(phase, step))
             at = f"building the engine ({phase})"
-            emit({"event": "progress", "phase": phase, "step": step, "steps": steps, "at": at})
+            emit(
+                {"event": "progress", "phase": phase, "step": step, "steps": steps}
+                | extra
+                | {"at": at}
+            )
 
     monitor = Monitor()
     config.progress_monitor = monitor
@@ -184,10 +211,19 @@ def _describe(tensor: Any) -> list[Any]:
     return [tensor.name, native.numpy_name(tensor.dtype), native.tensor_shape(tensor)]
 
 
-def _gpu() -> dict[str, Any] | None:
+def _parser_version(trt: Any) -> int | None:
+    """Version of the ONNX parser, as the number that it calls itself."""
+    ask = getattr(trt, "get_nv_onnx_parser_version", None)
+    return None if ask is None else int(ask())
+
+
+def _gpu() -> tuple[dict[str, Any] | None, str | None]:
+    """The first GPU and the CUDA version of its driver."""
     try:
         cudart = cuda.runtime()
         status, count = cudart.cudaGetDeviceCount()
-        return devices.describe(cudart, 0) if int(status) == 0 and count else None
+        if int(status) == 0 and count:
+            return devices.describe(cudart, 0), devices.driver(cudart)
     except (MissingDependencyError, ExternalStepError):
-        return None
+        pass
+    return None, None

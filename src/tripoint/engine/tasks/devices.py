@@ -23,13 +23,13 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:  # noqa: ARG001 
         cudart = cuda.runtime()
     except MissingDependencyError as error:
         return {"devices": [], "reason": error.fact, "driver": None}
-    driver = _driver(cudart)
+    found_driver = driver(cudart)
     status, count = cudart.cudaGetDeviceCount()
     if int(status) != 0 or not count:
         what = cudart.cudaGetErrorString(status)[1].decode() if int(status) else "no device"
-        return {"devices": [], "reason": f"CUDA finds no GPU: {what}", "driver": driver}
+        return {"devices": [], "reason": f"CUDA finds no GPU: {what}", "driver": found_driver}
     found = [describe(cudart, index) for index in range(count)]
-    return {"devices": found, "reason": None, "driver": driver}
+    return {"devices": found, "reason": None, "driver": found_driver}
 
 
 def describe(cudart: Any, index: int) -> dict[str, Any]:
@@ -48,6 +48,7 @@ def describe(cudart: Any, index: int) -> dict[str, Any]:
     }
 
 
-def _driver(cudart: Any) -> str | None:
+def driver(cudart: Any) -> str | None:
+    """CUDA version that the driver supports, None if it does not say."""
     status, version = cudart.cudaDriverGetVersion()
     return f"{version // 1000}.{version % 1000 // 10}" if int(status) == 0 and version else None

@@ -23,6 +23,8 @@ NUMPY_DTYPES = {
 """NumPy (or ml_dtypes) name by ``DataType`` name."""
 
 _NODE = re.compile(r"(?:Static check for p|P)arsing node: (.*) \[(\S+)\]$", re.DOTALL)
+# Follows every error on a machine without a GPU, whatever the error is about.
+_NO_DRIVER = "CUDA driver version is insufficient"
 _JOINS = ("Registering tensor: ", "Adding network input: ", "Marking ")
 
 
@@ -68,7 +70,7 @@ def make_logger(trt: Any, emit: Emit) -> Any:
             if severity == info:
                 return
             if severity != verbose:
-                if severity.name.endswith("ERROR"):
+                if severity.name.endswith("ERROR") and _NO_DRIVER not in message:
                     self.last_error = message
                 self.lines.append((severity.name, message))
                 self.flush()
@@ -85,26 +87,41 @@ def make_logger(trt: Any, emit: Emit) -> Any:
     return Logger()
 
 
-def parse(trt: Any, logger: Any, model: str) -> Parsed:
+def spell(trt: Any) -> str:
+    """Name and version of a TensorRT module."""
+    return f"{trt.__name__} {trt.__version__}"
+
+
+def make_builder(trt: Any, logger: Any) -> Any:
+    """A ``Builder``.
+
+    Raises:
+        ExternalStepError: If this TensorRT cannot make one here.
+    """
+    try:
+        return trt.Builder(logger)
+    except (RuntimeError, TypeError) as error:
+        raise ExternalStepError(
+            f"{spell(trt)} cannot make a builder on this machine",
+            hint="the full TensorRT needs a GPU; --tensorrt tensorrt_rtx_bindings does not",
+        ) from error
+
+
+def parse(trt: Any, logger: Any, model: str, builder: Any = None) -> Parsed:
     """Build a network from an ONNX file.
 
     Args:
         trt: The TensorRT module.
         logger: From :func:`make_logger`.
         model: Absolute path of a binary ONNX file.
+        builder: From :func:`make_builder`, None for a new one.
 
     Raises:
         ExternalStepError: If this TensorRT cannot even make a builder here.
     """
-    try:
-        builder = trt.Builder(logger)
-        network = builder.create_network(_network_flags(trt))
-        parser = trt.OnnxParser(network, logger)
-    except (RuntimeError, TypeError) as error:
-        raise ExternalStepError(
-            f"{trt.__name__} {trt.__version__} cannot make a builder on this machine",
-            hint="the full TensorRT needs a GPU; --tensorrt tensorrt_rtx_bindings does not",
-        ) from error
+    builder = builder or make_builder(trt, logger)
+    network = builder.create_network(network_flags(trt))
+    parser = trt.OnnxParser(network, logger)
     complete = parser.parse_from_file(model)
     logger.flush()
     found = [_error(parser.get_error(index)) for index in range(parser.num_errors)]
@@ -120,9 +137,14 @@ def tensor_shape(tensor: Any) -> list[int] | None:
 
 
 def strongly_typed(trt: Any, network: Any) -> bool:
-    """Whether the network keeps the types of the model; where no flag says so, it must."""
+    """Whether the network keeps the types of the model.
+
+    Without a flag that says so it must, unless a builder flag offers to lower them (TensorRT 8).
+    """
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    return flag is None or bool(network.get_flag(flag))
+    if flag is None:
+        return not hasattr(trt.BuilderFlag, "FP16")
+    return bool(network.get_flag(flag))
 
 
 def numpy_name(dtype: Any) -> str:
@@ -141,6 +163,8 @@ def deserialize(trt: Any, logger: Any, plan: bytes) -> tuple[Any, Any]:
         ExternalStepError: If TensorRT does not take the plan.
     """
     runtime = trt.Runtime(logger)
+    if hasattr(runtime, "engine_host_code_allowed"):
+        runtime.engine_host_code_allowed = False
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise ExternalStepError(
@@ -150,7 +174,8 @@ def deserialize(trt: Any, logger: Any, plan: bytes) -> tuple[Any, Any]:
     return runtime, engine
 
 
-def _network_flags(trt: Any) -> int:
+def network_flags(trt: Any) -> int:
+    """What a network is created with: explicit batch, types of the model."""
     # TensorRT 8 and 9 need the first flag, 10 knows both, 11 and RTX have no other network.
     flag = trt.NetworkDefinitionCreationFlag
     names = ("EXPLICIT_BATCH", "STRONGLY_TYPED")

@@ -1,0 +1,233 @@
+"""What messages of TensorRT really mean, where their words mislead or say too little."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A message of TensorRT, explained.
+
+    Args:
+        pattern: Regular expression that finds it.
+        meaning: What it says in truth, one sentence without a full stop.
+        hint: The next step.
+    """
+
+    pattern: re.Pattern[str]
+    meaning: str
+    hint: str
+
+
+_ASSERTION = re.compile(r"Assertion failed: .*?: (.+)", re.DOTALL)
+_CORE = re.compile(
+    r"Error Code \d+: (?P<kind>[\w ]+) \((?P<text>.*?)(?: In .* at \S+)?\)$", re.DOTALL
+)
+
+
+def plain(line: str) -> str:
+    """A message of TensorRT without the names of its functions and source files."""
+    if match := _ASSERTION.match(line):
+        return match[1]
+    if match := _CORE.search(line):
+        return f"{match['kind']}: {match['text'].strip()}"
+    return line
+
+
+def _known(meaning: str, hint: str, *patterns: str) -> Meaning:
+    return Meaning(re.compile("|".join(patterns)), meaning, hint)
+
+
+# The first that is found is given, so what explains others stands before them.
+MEANINGS = (
+    _known(
+        "TensorRT asked for more memory than there is, mostly for the largest sizes of the profile",
+        "free GPU memory, make the largest sizes smaller, or lower --pool workspace=MIB",
+        r"Error Code 2: OutOfMemory",
+        r"Skipping tactic \S+ due to insufficient memory",
+        r"Requested amount of (GPU )?memory .* could not be allocated",
+        r"out of memory",
+    ),
+    _known(
+        "every kernel for some layer needs more scratch memory than the pool workspace allows",
+        "raise or leave out --pool workspace=MIB",
+        r"no tactics to implement the operation within workspace limit",
+    ),
+    _known(
+        "mostly memory: no kernel for these nodes fit into the workspace or the GPU; else a fault "
+        "of the compiler for that region. A region ForeignNode[A...B] holds all nodes from A to B",
+        "raise --pool workspace=MIB and free GPU memory; if that does not help, build with another "
+        "TensorRT version",
+        r"Could not find any implementation for node",
+    ),
+    _known(
+        "with this option TensorRT compiles for the GPU in the machine, and none can be used",
+        "build on a machine with a GPU, or without --refit and --strip-weights",
+        r"graph_jit\.cpp:\d+: CHECK\(status == CUDA_SUCCESS\) failed",
+    ),
+    _known(
+        "a version-compatible plan carries a copy of the lean runtime, whose library is not "
+        "installed here",
+        "install the lean runtime of the same version, or leave --version-compatible out",
+        r"Unable to load library: \S*nvinfer_lean",
+    ),
+    _known(
+        "the profile, not the model, is at fault: at its opt sizes the graph does not fit together",
+        "`tripoint profile MODEL` names the equation and the nearest sizes that fit",
+        r"kOPT values for profile \d+ violate shape constraints",
+        r"kM(IN|AX) values for profile \d+ violate shape constraints",
+    ),
+    _known(
+        "an input has dynamic dims, or its values decide sizes, and no profile says which",
+        "give every dynamic dim a range with --dim or --input; `tripoint profile MODEL` proposes "
+        "one",
+        r"Network has dynamic or shape inputs, but no optimization profile has been defined",
+        r"dynamic input is missing dimensions in profile \d+",
+    ),
+    _known(
+        "the values of this input decide sizes, so the profile needs its values, not its shape",
+        "`tripoint profile MODEL` names such inputs and asks for their values",
+        r"optimization profile is missing values for shape input",
+    ),
+    _known(
+        "a range has a min above its opt, or an opt above its max",
+        "write --dim N=MIN..OPT..MAX with rising sizes",
+        r"Specified optimization profiles must satisfy MIN<=OPT<=MAX",
+    ),
+    _known(
+        "the input that was fed lies outside the profile that the engine was built with",
+        "`tripoint inspect PLAN` shows the profile; build again with a wider range",
+        r"Supplied binding dimension .* exceed min ~ max range",
+    ),
+    _known(
+        "a size of the export's example is frozen in the graph and does not fit the size asked for",
+        "`tripoint shapes MODEL` lists frozen sizes with their source lines; export them dynamic",
+        r"reshape would change volume",
+        r"Condition '==' violated: \d+ != \d+",
+        r"reshape dimension of -1 has no solution",
+        r"broadcast dimensions must be conformable",
+        r"number of kernel weights does not match tensor dimensions",
+    ),
+    _known(
+        "the parser has no importer for this operator as it is written and looked for a plugin "
+        "of that name; often a type or an opset is unsupported, not the operator",
+        "`tripoint shapes MODEL` lists every node that is refused and why; a plugin library is "
+        "given with --plugin PATH",
+        r"No importer registered for op",
+        r"Plugin not found, are the plugin name, version, and namespace correct",
+        r"getPluginCreator could not find plugin",
+    ),
+    _known(
+        "the plan was written by another TensorRT version; a plan runs with the one that built it",
+        "`tripoint inspect PLAN` shows what built it and the command that builds it again",
+        r"The engine plan file is not compatible with this version of TensorRT",
+        r"Version tag does not match",
+    ),
+    _known(
+        "this is no plan of this product, or a transfer in text mode has changed its bytes",
+        "compare its hash with the manifest: `tripoint inspect PLAN`",
+        r"Magic tag does not match",
+    ),
+    _known(
+        "a model in one file cannot exceed 2 GB",
+        "save the weights as external data beside the model",
+        r"exceeds maximum protobuf size of 2GB",
+    ),
+    _known(
+        "tensor values decide a size (NonZero, NMS, masks) in a region that TensorRT compiles as "
+        "one, and such regions take sizes from shapes only",
+        "`tripoint shapes MODEL` marks data-dependent dims; replace what makes them by a fixed "
+        "size and a mask, or cut it off the graph",
+        r"requires foreign node optimizations incompatible with data-dependent shapes",
+    ),
+    _known(
+        "the network is strongly typed: precision comes from the graph alone, and here its types "
+        "do not fit together",
+        "cast one of the inputs in the model, or convert the whole model to one precision",
+        r"Input \d+'s element type \(\w+\) differs from input \d+'s element type \(\w+\)",
+    ),
+    _known(
+        "the two branches of an If have different ranks, mostly from a squeeze without a dim",
+        "`tripoint fix MODEL` keeps the live branch where shapes decide it; else write "
+        "squeeze(dim)",
+        r"IIfConditionalOutputLayer inputs must have the same shape",
+    ),
+    _known(
+        "the sizes of a Resize are computed at run time, and this version takes constants only",
+        "`tripoint fix MODEL` makes sizes constant where the shapes decide them",
+        r"Resize scales must be an initializer!",
+    ),
+    _known(
+        "this TensorRT does not compute with that element type; float64 (11), for instance, "
+        "comes from a NumPy constant",
+        "cast it to a supported type in the model",
+        r"Unsupported ONNX data type: \w+ \(\d+\)",
+        r"Found unsupported datatype \(\d+\) when importing initializer",
+    ),
+    _known(
+        "TopK takes at most 3840 elements and, in older versions, only a constant K",
+        "make K constant and smaller, or sort outside the engine",
+        r"TopK: K exceeds the maximum value allowed",
+        r"only supports input K as an initializer",
+    ),
+    _known(
+        "the kernel of a global pooling would depend on a size that is not known at build time",
+        "export the model with fixed spatial sizes",
+        r"Cannot run global average pool on an input with dynamic spatial dimensions!",
+    ),
+    _known(
+        "a squeeze names no axes, or an unsqueeze adds several, where a dim is dynamic",
+        "`tripoint fix MODEL` writes the axes that the shapes decide",
+        r"Cannot infer squeeze dimensions from a dynamic shape!",
+        r"Currently we don't support unsqueeze with more than one dynamic dims",
+    ),
+    _known(
+        "a tensor that decides sizes runs through a layer, rank or type that size arithmetic does "
+        "not take",
+        "`tripoint why MODEL TENSOR` shows what made the size; `tripoint fix MODEL` makes it "
+        "constant where the shapes decide it",
+        r"applied to shape tensor must have 0 or 1 reshape dimensions",
+        r"network input that is shape tensor must have type Int32",
+        r"output shape can not be computed",
+    ),
+    _known(
+        "constants of the model do not fit into float16; masks such as -1e9 become the largest "
+        "finite value",
+        "keep these nodes in float32, or use bfloat16",
+        r"Detected finite FP32 values which would overflow in FP16",
+        r"weights are affected by this issue: Detected subnormal FP16 values",
+    ),
+    _known(
+        "mostly harmless: sizes and sentinels are 64-bit in ONNX and fit into 32 bits; real "
+        "indices above 2^31 would not",
+        "compare the outputs: `tripoint verify MODEL --engine PLAN`",
+        r"Your ONNX model has been generated with INT64 weights",
+        r"One or more weights outside the range of INT32 was clamped",
+    ),
+    _known(
+        "the parser had already failed, so the network is empty; the cause is an earlier message",
+        "`tripoint shapes MODEL` lists the nodes that are refused",
+        r"Network must have at least one output",
+    ),
+    _known(
+        "a follow-up of an earlier failure; the cause is the message before it",
+        "--debug shows all messages of TensorRT",
+        r"Assertion enginePtr != nullptr failed",
+    ),
+)
+
+
+def of(texts: str | Iterable[str]) -> Meaning | None:
+    """The meaning of the message that explains most.
+
+    Args:
+        texts: What TensorRT said, in any order.
+
+    Returns:
+        The first of :data:`MEANINGS` that is found in any of the texts.
+    """
+    text = texts if isinstance(texts, str) else "\n".join(texts)
+    return next((meaning for meaning in MEANINGS if meaning.pattern.search(text)), None)

@@ -1,0 +1,221 @@
+"""Options of a build on a TensorRT that may lack them. Imported in the child process only.
+
+Whether it has one is asked of TensorRT itself: the member must exist, must give back what was set,
+and, where only a build shows it, one layer must build with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tripoint.engine import meanings, tf32
+from tripoint.engine.tasks import native
+from tripoint.errors import InputError, UsageError
+from tripoint.model import sha256
+
+_FLAGS = {
+    "version_compatible": "VERSION_COMPATIBLE",
+    "refit": "REFIT",
+    "strip_weights": "STRIP_PLAN",
+}
+"""``BuilderFlag`` by option."""
+
+
+@dataclass
+class Configured:
+    """What options are set on.
+
+    Args:
+        trt: The TensorRT module.
+        logger: From :func:`~tripoint.engine.tasks.native.make_logger`.
+        builder: ``Builder``.
+        config: ``IBuilderConfig``.
+    """
+
+    trt: Any
+    logger: Any
+    builder: Any
+    config: Any
+
+    def refusal(self, option: str, why: str, hint: str | None = None) -> UsageError:
+        """The error of an option that this TensorRT does not have or take."""
+        return UsageError(f"{option}: {native.spell(self.trt)} {why}", hint=hint)
+
+
+def load_plugins(trt: Any, logger: Any, paths: list[str]) -> list[dict[str, str]]:
+    """Load plugin libraries, which runs their code.
+
+    Args:
+        trt: The TensorRT module.
+        logger: That of a ``Builder``; tells why a library was not taken.
+        paths: Absolute paths, in the order in which to load them.
+
+    Returns:
+        ``file`` (name) and ``sha256`` of each.
+
+    Raises:
+        UsageError: If this TensorRT takes no plugins.
+        InputError: If a library cannot be loaded or brings no plugin.
+    """
+    if not paths:
+        return []
+    if not hasattr(trt, "get_plugin_registry"):
+        raise UsageError(f"--plugin: {native.spell(trt)} has no plugin registry")
+    registry = trt.get_plugin_registry()
+    return [_load_plugin(trt, logger, registry, Path(path)) for path in paths]
+
+
+def _load_plugin(trt: Any, logger: Any, registry: Any, path: Path) -> dict[str, str]:
+    loaded = hasattr(registry, "load_library") and registry.load_library(str(path)) is not None
+    if not loaded and not _registers_itself(registry, path):
+        raise InputError(
+            f"{native.spell(trt)} cannot load plugins from {path.name}: "
+            f"{meanings.plain(logger.last_error)}",
+            hint="--plugin takes a library that was built against this TensorRT",
+        )
+    return {"file": path.name, "sha256": sha256(path)}
+
+
+def _registers_itself(registry: Any, path: Path) -> bool:
+    """Whether loading a library of the older kind, without an entry point, brings plugins."""
+    before = _creators(registry)
+    try:
+        ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    except OSError:
+        return False
+    return _creators(registry) > before
+
+
+def _creators(registry: Any) -> int:
+    found = getattr(registry, "all_creators", None) or getattr(registry, "plugin_creator_list", [])
+    return len(found or [])
+
+
+def apply(given: Configured, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Set the options of a request.
+
+    Args:
+        given: What to set them on.
+        request: ``tf32`` and the values of :meth:`tripoint.engine.options.BuildOptions.request`.
+
+    Returns:
+        The flags as TensorRT gives them back.
+
+    Raises:
+        UsageError: If this TensorRT lacks an option that was asked for, or takes another value.
+    """
+    for name, size in request["pools"].items():
+        _set_pool(given, name, size)
+    trt, config = given.trt, given.config
+    change = config.set_flag if request["tf32"] else config.clear_flag
+    change(trt.BuilderFlag.TF32)
+    return {
+        "tf32": bool(config.get_flag(trt.BuilderFlag.TF32)) and not tf32.is_off(),
+        "memory_pools": {name: _pool(given, name) for name in request["pools"]},
+        "optimization_level": _set_level(given, request["optimization_level"]),
+        "hardware_compatibility": _set_compatibility(given, request["hardware_compatibility"]),
+        **{option: _set_flag(given, option, request[option]) for option in _FLAGS},
+    }
+
+
+def _set_pool(given: Configured, name: str, size: int) -> None:
+    option = f"--pool {name}"
+    pools = given.trt.MemoryPoolType
+    if not hasattr(pools, name.upper()):
+        raise given.refusal(option, "has no such memory pool", f"it has {_members(pools)}")
+    try:
+        given.config.set_memory_pool_limit(getattr(pools, name.upper()), size)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise given.refusal(option, f"refuses {size} bytes: {error}") from error
+    if _pool(given, name) != size:
+        raise given.refusal(
+            option, f"refuses {size} bytes: {meanings.plain(given.logger.last_error)}"
+        )
+
+
+def _pool(given: Configured, name: str) -> int:
+    return int(given.config.get_memory_pool_limit(getattr(given.trt.MemoryPoolType, name.upper())))
+
+
+def _set_level(given: Configured, level: int | None) -> int | None:
+    config = given.config
+    if not hasattr(config, "builder_optimization_level"):
+        if level is not None:
+            raise given.refusal("--optimization-level", "has no optimization levels")
+        return None
+    if level is not None:
+        config.builder_optimization_level = level
+    taken = int(config.builder_optimization_level)
+    if level not in (None, taken):
+        raise given.refusal(f"--optimization-level {level}", f"makes it {taken}")
+    return taken
+
+
+def _set_compatibility(given: Configured, level: str | None) -> str | None:
+    if level is None:
+        return None
+    option = f"--hardware-compatibility {level}"
+    levels = getattr(given.trt, "HardwareCompatibilityLevel", None)
+    if levels is None or not hasattr(given.config, "hardware_compatibility_level"):
+        raise given.refusal(option, "has no hardware compatibility levels")
+    if not hasattr(levels, level.upper()):
+        raise given.refusal(option, "has no such level", f"it has {_members(levels)}")
+    wanted = getattr(levels, level.upper())
+    given.config.hardware_compatibility_level = wanted
+    if given.config.hardware_compatibility_level != wanted:
+        raise given.refusal(
+            option, "names that level but does not take it", "--compute-capability chooses the GPUs"
+        )
+    return level
+
+
+def _set_flag(given: Configured, option: str, wanted: bool) -> bool:
+    spelled = "--" + option.replace("_", "-")
+    flag = getattr(given.trt.BuilderFlag, _FLAGS[option], None)
+    if flag is None:
+        if wanted:
+            raise given.refusal(spelled, "has no such builder flag")
+        return False
+    if wanted:
+        given.config.set_flag(flag)
+        if not given.config.get_flag(flag):
+            raise given.refusal(spelled, "names that builder flag but does not take it")
+        _try(given, spelled, lambda config: config.set_flag(flag))
+    return bool(given.config.get_flag(flag))
+
+
+def _try(given: Configured, option: str, set_option: Callable[[Any], None]) -> None:
+    """Build one layer with an option; what a TensorRT cannot do here shows only then."""
+    import numpy as np
+
+    trt = given.trt
+    network = given.builder.create_network(native.network_flags(trt))
+    ones = np.ones((1, 1, 8, 8), np.float32)
+    added = network.add_elementwise(
+        network.add_input("x", trt.float32, ones.shape),
+        network.add_constant(ones.shape, trt.Weights(ones)).get_output(0),
+        trt.ElementWiseOperation.SUM,
+    )
+    network.mark_output(added.get_output(0))
+    config = given.builder.create_builder_config()
+    set_option(config)
+    if given.builder.build_serialized_network(network, config) is None:
+        why = given.logger.last_error
+        known = meanings.of(why)
+        raise given.refusal(
+            option,
+            f"cannot build a single layer with it here: {meanings.plain(why)}"
+            + (f"; what it means: {known.meaning}" if known else ""),
+            known.hint if known else None,
+        )
+
+
+def _members(enumeration: Any) -> str:
+    names = getattr(enumeration, "__members__", None) or [
+        name for name in dir(enumeration) if name.isupper()
+    ]
+    return ", ".join(sorted(name.lower() for name in names))

@@ -1,0 +1,199 @@
+"""The step before a build: a model in the precision that was asked for, or a refusal."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tripoint import model as models
+from tripoint.engine.profile import Profile
+from tripoint.errors import ExternalStepError
+from tripoint.facts.mechanisms import node_name
+from tripoint.facts.symbols import is_plain
+from tripoint.facts.table import Shape
+from tripoint.model import Model, as_file
+from tripoint.precision.lower import LOW, Io, Lowered, Precision, lower
+from tripoint.precision.rehearse import Overflow, Rehearsal, overflow, rehearse
+
+_MOST_ROUNDS = 8
+_MOST_NAMED = 8
+_FEWEST_POINTS = 3
+_LOWER = frozenset(LOW.values())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model that is ready to be built in a precision.
+
+    Args:
+        requested: What was asked for, None for the model as it is.
+        lowered: The converted model, None where the graph stays as it is.
+        rehearsal: What the conversion costs, None without one or if that was left out.
+    """
+
+    requested: Precision | None = None
+    lowered: Lowered | None = None
+    rehearsal: Rehearsal | None = None
+
+
+def prepare(
+    model: Model,
+    requested: Precision | None,
+    *,
+    keep: Sequence[str] = (),
+    io: Io = "keep",
+    points: Sequence[Mapping[str, int]] | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> Prepared:
+    """Convert a model where the precision takes that, and measure what it costs.
+
+    Args:
+        model: It is not changed.
+        requested: ``"fp32"`` and ``"tf32"`` leave the graph as it is.
+        keep: As :func:`tripoint.precision.lower.lower`.
+        io: Likewise.
+        points: Size by symbol at each point to compare at, None leaves that out.
+        on_progress: Called with one line for each stage.
+
+    Raises:
+        UsageError: If one of ``keep`` fits no node.
+        ExternalStepError: If the model cannot have that precision: no node can, the model itself
+            holds a lower one than fp32, or numbers leave the range; then the message names the
+            first node and the list to keep in float32.
+    """
+    say = on_progress or (lambda _: None)
+    if requested == "fp32":
+        _refuse_lower(model)
+    if requested is None or requested not in LOW:
+        return Prepared(requested)
+    say(f"precision: converting to {requested}")
+    lowered = lower(model, requested, keep=keep, io=io)
+    if points is None:
+        return Prepared(requested, lowered)
+    say(f"precision: comparing {requested} with float32 at {len(points)} points")
+    rehearsal = rehearse(lowered, points)
+    if not rehearsal.finite:
+        raise _refusal(model, requested, keep, io, points, lowered)
+    return Prepared(requested, lowered, rehearsal)
+
+
+def points(shapes: Mapping[str, Shape], profiles: Sequence[Profile]) -> list[dict[str, int]]:
+    """Sizes to compare at: the ends of every optimization profile.
+
+    Args:
+        shapes: True shape by graph input.
+        profiles: The profiles, none for a static model.
+
+    Returns:
+        A size by symbol for each point; one point alone is repeated, for other random inputs.
+    """
+    found: dict[tuple[tuple[str, int], ...], None] = {}
+    for profile in profiles:
+        for end in ("min", "opt", "max"):
+            sizes = {
+                dim: size
+                for entry in profile.inputs
+                if not entry.values
+                for dim, size in zip(shapes[entry.name], getattr(entry, end), strict=True)
+                if isinstance(dim, str) and is_plain(dim)
+            }
+            found[tuple(sizes.items())] = None
+    distinct = [dict(point) for point in found] or [{}]
+    return distinct * (_FEWEST_POINTS if len(distinct) == 1 else 1)
+
+
+@contextlib.contextmanager
+def source_of(model: Model, prepared: Prepared | None) -> Iterator[Path]:
+    """A path at which TensorRT can read what is to be built.
+
+    Args:
+        model: The model that was asked for.
+        prepared: The same in its precision.
+    """
+    if prepared is None or prepared.lowered is None:
+        with as_file(model) as path:
+            yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="tripoint-") as folder:
+        name = model.path.name if model.path else "model.onnx"
+        path = Path(folder, name).with_suffix(".onnx")
+        models.save(Model(prepared.lowered.model), path)
+        yield path
+
+
+def _refuse_lower(model: Model) -> None:
+    for node in model.ir.graph.all_nodes():
+        for value in (*node.inputs, *node.outputs):
+            if value is not None and value.dtype in _LOWER:
+                raise ExternalStepError(
+                    f"the model itself has {value.dtype.name.lower()}, first at node "
+                    f"{node_name(node)!r} ({node.op_type}), so its engine cannot be fp32",
+                    hint="leave --precision out, or export the model in float32",
+                )
+
+
+def _refusal(
+    model: Model,
+    requested: Precision,
+    keep: Sequence[str],
+    io: Io,
+    points: Sequence[Mapping[str, int]],
+    lowered: Lowered,
+) -> ExternalStepError:
+    """Say where numbers leave the range, and which nodes to keep in float32 against it."""
+    first = overflow(lowered, points)
+    if first is None:
+        return ExternalStepError(
+            f"outputs are not finite in {requested} though they are in float32, "
+            "and no node makes them so: the graph inputs are beyond the range",
+            hint="--precision bf16 has the range of float32",
+        )
+    fact = (
+        f"node {first.node!r} ({first.op}) is the first whose result is not finite in {requested}"
+        f"{_at(first.sizes)}; in float32 its largest is {first.largest:.3g}"
+    )
+    needed = _needed(model, requested, keep, io, points, first)
+    other = None if requested == "bf16" else "--precision bf16, which has the range of float32"
+    if needed is None:
+        return ExternalStepError(f"{fact}; keeping nodes in float32 does not help", hint=other)
+    names, rehearsal = needed
+    worst = max(out.max_abs for point in rehearsal.points for out in point.outputs)
+    shown = " ".join(f"--keep-fp32 {name!r}" for name in names[:_MOST_NAMED])
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ExternalStepError(
+        fact,
+        hint=f"{shown}{more} keeps {len(names)} nodes in float32, "
+        f"with which the largest error is {worst:.2g}{f'; or {other}' if other else ''}",
+    )
+
+
+def _needed(
+    model: Model,
+    requested: Precision,
+    keep: Sequence[str],
+    io: Io,
+    points: Sequence[Mapping[str, int]],
+    found: Overflow | None,
+) -> tuple[list[str], Rehearsal] | None:
+    """Nodes with which all outputs are finite, tried out; None if no such list was found."""
+    names: dict[str, None] = {}
+    for _ in range(_MOST_ROUNDS):
+        if found is None or not set(found.beyond) - set(names):
+            return None
+        names.update(dict.fromkeys(found.beyond))
+        try:
+            lowered = lower(model, requested, keep=[*keep, *names], io=io)
+        except ExternalStepError:
+            return None  # nothing would be left in the lower type
+        rehearsal = rehearse(lowered, points)
+        if rehearsal.finite:
+            return list(names), rehearsal
+        found = overflow(lowered, points)
+    return None
+
+
+def _at(sizes: Mapping[str, int]) -> str:
+    return f" at {' '.join(f'{name}={size}' for name, size in sizes.items())}" if sizes else ""
