@@ -141,6 +141,8 @@ def deserialize(trt: Any, logger: Any, plan: bytes) -> tuple[Any, Any]:
         ExternalStepError: If TensorRT does not take the plan.
     """
     runtime = trt.Runtime(logger)
+    if hasattr(runtime, "engine_host_code_allowed"):
+        runtime.engine_host_code_allowed = False
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise ExternalStepError(
