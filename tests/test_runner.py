@@ -624,6 +624,71 @@ def test_poison_shows_what_is_not_written(machine):
     np.testing.assert_array_equal(written["where"], range(4))
 
 
+# Bound runs
+
+
+@pytest.mark.parametrize("graphs", [0, 8])
+def test_bound_run_reads_and_writes_the_same_memory(machine, graphs):
+    engine = machine.engine(doubling(), graphs=graphs)
+    x = on_device(machine, rows(4))
+    bound = engine.bind({"x": x})
+    assert bound.captured == bool(graphs)
+    for seed in range(4):
+        array = rows(4, seed)
+        machine.cuda.cudaMemcpyAsync(x.address, array.ctypes.data, array.nbytes, None, bound.stream)
+        other = rows(3, seed)
+        np.testing.assert_array_equal(engine(x=other)["y"], 2 * other)
+        bound.launch()
+        np.testing.assert_array_equal(bound.outputs["y"].numpy(), 2 * array)
+    engine.close()
+    with pytest.raises(UsageError, match="closed"):
+        bound.launch()
+
+
+@pytest.mark.parametrize(("graphs", "call"), [(8, {"cudaGraphLaunch"}), (0, set())])
+def test_launch_is_one_call(machine, graphs, call):
+    engine = machine.engine(doubling(), graphs=graphs)
+    bound = engine.bind({"x": on_device(machine, rows(4))})
+    machine.cuda.calls.clear()
+    for _ in range(10):
+        bound.launch()
+    assert set(machine.cuda.calls) == call
+
+
+def test_bound_run_with_memory_and_values_of_the_caller(machine):
+    engine = machine.engine(reshaping())
+    x = on_device(machine, np.arange(12, dtype=np.float32))
+    y = on_device(machine, np.zeros((3, 4), np.float32))
+    bound = engine.bind({"x": x, "size": [3, 4]}, outputs={"y": y})
+    engine(x=np.zeros(12, np.float32), size=[2, 6])
+    machine.cuda.cudaMemsetAsync(y.address, 0, y.nbytes, bound.stream)
+    bound.launch()
+    engine.synchronize()
+    assert bound.outputs["y"] is y
+    np.testing.assert_array_equal(y.numpy(), np.arange(12).reshape(3, 4))
+
+
+def test_what_cannot_be_bound(machine):
+    with pytest.raises(UsageError, match="input 'x' is in host memory"):
+        machine.engine(doubling()).bind({"x": rows(4)})
+    x = on_device(machine, np.ones(4, np.float32))
+    with pytest.raises(UsageError, match="values decide the size of output 'where'"):
+        machine.engine(nonzero()).bind({"x": x})
+
+
+@pytest.mark.usefixtures("machine")
+def test_bound_run_on_the_default_stream_of_torch(machine, torch):
+    torch.on = 0
+    engine = machine.engine(doubling())
+    x = FakeTensor(machine, np.zeros((4, 3), np.float32))
+    bound = engine.bind({"x": x})
+    array = rows(4)
+    machine.cuda.cudaMemcpyAsync(x.data_ptr(), array.ctypes.data, array.nbytes, None, 0)
+    bound.launch()
+    machine.cuda.cudaStreamSynchronize(0)
+    np.testing.assert_array_equal(bound.outputs["y"].numpy(), 2 * array)
+
+
 # Threads
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tripoint.engine.session import given, tensors
+from tripoint.engine.session.bound import Bound
 from tripoint.engine.session.contexts import Contexts
 from tripoint.engine.session.device import Cuda
 from tripoint.engine.session.execution import Execution
@@ -64,6 +65,7 @@ class Session:
             settle=self.settle,
         )
         self._order = tuple(tensor.name for tensor in self.signature.outputs)
+        self._bound: list[Bound] = []
         self._number = 0
         self._keeps: object = None
         self._thread = threading.get_ident()
@@ -109,6 +111,36 @@ class Session:
         finally:
             self._busy.release()
 
+    def bind(
+        self,
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Any] | None = None,
+        *,
+        stream: int | None = None,
+    ) -> Bound:
+        """Prepare a run to be queued many times; see :meth:`tripoint.Engine.bind`."""
+        self._enter()
+        try:
+            return self._bind(inputs, outputs or {}, stream)
+        finally:
+            self._busy.release()
+
+    def launch(self, queue: Callable[[], None], stream: int, outers: frozenset[int]) -> None:
+        """Queue a prepared run after everything that it depends on.
+
+        Args:
+            queue: Queues it.
+            stream: Where it does so.
+            outers: Streams that it is ordered with.
+        """
+        self._enter()
+        try:
+            self._streams.resume(stream, outers)
+            queue()
+            self._streams.end(stream)
+        finally:
+            self._busy.release()
+
     def finish(self, pending: Pending) -> dict[str, Any]:
         """Wait for a run and give its outputs; see :meth:`Pending.wait`."""
         self._enter()
@@ -141,6 +173,9 @@ class Session:
             try:
                 self.settle()
             finally:
+                for bound in self._bound:
+                    bound.release()
+                self._bound.clear()
                 self._execution.close()
                 self._inputs.clear()
                 self._outputs.clear()
@@ -175,12 +210,7 @@ class Session:
         stream: int | None,
         owned: bool,
     ) -> Pending:
-        taken = [
-            given.take(tensor, value, self._cuda.device)
-            for tensor, value in zip(
-                self.signature.inputs, given.in_order(self.signature.inputs, inputs), strict=True
-            )
-        ]
+        taken = self._take(inputs)
         kind = _kind(taken)
         run = self._streams.begin(kind, stream, taken)
         situation, addresses = self._inputs.place(self.signature.inputs, taken, run)
@@ -193,6 +223,47 @@ class Session:
         self._streams.end(run)
         self._keeps = taken
         return pending
+
+    def _bind(
+        self, inputs: Mapping[str, Any], given_outputs: Mapping[str, Any], stream: int | None
+    ) -> Bound:
+        taken = self._take(inputs)
+        for tensor, item in zip(self.signature.inputs, taken, strict=True):
+            if item.array is not None and not tensor.on_host:
+                raise UsageError(
+                    f"input {tensor.name!r} is in host memory, and a run is bound to device memory",
+                    hint="run and enqueue take host memory",
+                )
+        kind = _kind(taken)
+        run = self._streams.begin(kind, stream, taken)
+        # Memory of its own, which later calls of the engine leave alone.
+        own_inputs = InputMemory(self._cuda, self.settle)
+        own_outputs = OutputMemory(self._cuda, self.settle)
+        situation, addresses = own_inputs.place(self.signature.inputs, taken, run)
+        self._inputs.place(self.signature.inputs, taken, run)
+        known = self._execution.known(situation, run)
+        placed = own_outputs.place(self.signature.outputs, known.outputs, kind, given_outputs)
+        for output in placed:
+            if tensors.UNKNOWN in output.shape:
+                raise UsageError(
+                    f"values decide the size of output {output.tensor.name!r}, "
+                    "so it cannot be bound to memory"
+                )
+        context, graph = self._execution.prepare(
+            situation, known, own_inputs.on_host, addresses, placed, run
+        )
+        shown = {output.tensor.name: own_outputs.shown(output, run) for output in placed}
+        outers = self._streams.end(run)
+        keeps = (taken, own_inputs, own_outputs)
+        bound = Bound(self, self._cuda, context, graph, run, outers, shown, keeps)
+        self._bound.append(bound)
+        return bound
+
+    def _take(self, inputs: Mapping[str, Any]) -> list[Given]:
+        wanted = self.signature.inputs
+        device = self._cuda.device
+        values = given.in_order(wanted, inputs)
+        return [given.take(tensor, value, device) for tensor, value in zip(wanted, values)]  # noqa: B905 - in order
 
     def _results(
         self, placed: Sequence[Placed], kind: Kind, stream: int, owned: bool, keeps: list[Given]

@@ -11,6 +11,7 @@ from typing import Any
 from tripoint.engine import bindings, gpu
 from tripoint.engine.manifest import Machine
 from tripoint.engine.session import loading, streams
+from tripoint.engine.session.bound import Bound
 from tripoint.engine.session.pending import Pending
 from tripoint.engine.session.tensors import Tensor
 from tripoint.engine.tasks import cuda, devices
@@ -56,6 +57,9 @@ class Engine:
     an execution context of its own; all share scratch memory. Under TensorRT-RTX that context
     compiles kernels for the exact shapes, which can take seconds once. :attr:`not_captured` says
     why there are none. Switch them off with ``graphs=0`` to capture calls in a graph of your own.
+
+    **Loops**: :meth:`bind` looks at shapes and memory once; each launch is then little more than
+    the call of CUDA or TensorRT.
 
     **Threads**: an engine runs one call at a time. A call while another thread is in one raises
     :class:`~tripoint.errors.UsageError` and leaves that one undisturbed; give each thread its own
@@ -158,6 +162,39 @@ class Engine:
             waits. Memory that was not given is the engine's and is overwritten by its next call.
         """
         return self._session.enqueue(inputs, outputs, stream=streams.handle(stream))
+
+    def bind(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        outputs: Mapping[str, Any] | None = None,
+        stream: object = None,
+    ) -> Bound:
+        """Tie the engine to device memory, for a loop that runs it over and over.
+
+        ::
+
+            bound = engine.bind({"x": tensor})
+            for batch in batches:
+                tensor.copy_(batch)
+                bound.launch()
+                consume(bound.outputs["y"])
+
+        Args:
+            inputs: Memory of each input on the device; a shape tensor by its values, which stay.
+            outputs: Memory to write outputs to; others get memory that belongs to the result.
+            stream: The stream to use, as for :meth:`run`.
+
+        Returns:
+            The prepared run. It was run once already, and is captured in a CUDA graph unless
+            those are off or cannot be. Its memory and scratch memory are held until the engine
+            is closed.
+
+        Raises:
+            UsageError: If an input is in host memory, or values decide the size of an output.
+            TripointError: As :meth:`run`.
+        """
+        return self._session.bind(inputs, outputs, stream=streams.handle(stream))
 
     def synchronize(self) -> None:
         """Wait until every call so far is done."""

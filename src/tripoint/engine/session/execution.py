@@ -140,6 +140,34 @@ class Execution:
                 output.shape = self._main.allocated_shape(output.tensor.name)
                 output.address, output.memory = buffer.reserve(0), buffer.held
 
+    def prepare(
+        self,
+        situation: Situation,
+        known: Known,
+        host: Mapping[str, int],
+        addresses: Sequence[int],
+        placed: Sequence[Placed],
+        stream: int,
+    ) -> tuple[Context, Any]:
+        """Run once on a new context, and capture that where graphs are captured.
+
+        Args:
+            situation: Shapes and values of the inputs.
+            known: What follows from them.
+            host: Address by name of the inputs that are read in host memory.
+            addresses: Address of each input.
+            placed: The outputs, all of known size.
+            stream: Where to queue it.
+
+        Returns:
+            The context, and its graph or None.
+        """
+        context = self._contexts.make(specialized=self.not_captured is None)
+        context.set_shapes(known.profile, situation[0], host, stream)
+        self._bind(context, addresses, placed, "device", stream)
+        context.execute(stream)
+        return context, self._captured(context, stream)
+
     def close(self) -> None:
         """Give graphs and contexts back."""
         for kept in self._graphs:
@@ -206,17 +234,24 @@ class Execution:
             context = oldest.context if oldest else self._contexts.make(specialized=True)
             self._tell(context, known.profile, situation, stream)
             self._bind(context, addresses, placed, "device", stream)
-            if not context.capturable(stream):
-                self.not_captured = "TensorRT says that this engine cannot be captured"
-                return False
             context.execute(stream)
         except TripointError as error:
             self.not_captured = error.fact
             return False
-        try:
-            graph = self._cuda.capture(stream, lambda: context.queue(stream))
-        except ExternalStepError as error:
-            self.not_captured = error.fact
-        else:
+        graph = self._captured(context, stream)
+        if graph is not None:
             self._graphs.put(key, _Captured(graph, context))
         return True
+
+    def _captured(self, context: Context, stream: int) -> Any:
+        """The graph of a context that ran once; None, with the reason kept, if there is none."""
+        if self.not_captured is not None:
+            return None
+        if not context.capturable(stream):
+            self.not_captured = "TensorRT says that this engine cannot be captured"
+            return None
+        try:
+            return self._cuda.capture(stream, lambda: context.queue(stream))
+        except ExternalStepError as error:
+            self.not_captured = error.fact
+            return None

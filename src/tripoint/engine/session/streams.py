@@ -47,7 +47,7 @@ class Streams:
         self._own: int | None = None
         self._last: int | None = None
         self._event: Any = None
-        self._outers: set[int] = set()
+        self._outers: frozenset[int] = frozenset()
 
     def begin(self, kind: Kind, wanted: int | None, taken: Sequence[Given]) -> int:
         """The stream of a call, ordered after all that it depends on, without waiting here.
@@ -69,14 +69,34 @@ class Streams:
         for stream in before:
             if stream != run:
                 self._follow(run, stream)
-        self._outers = outers - {run}
+        self._outers = frozenset(outers - {run})
         self._last = run
         return run
 
-    def end(self, run: int) -> None:
-        """Let what the caller queues on its own stream next come after the call."""
+    def resume(self, run: int, outers: frozenset[int]) -> None:
+        """Order a call whose stream was chosen before.
+
+        Args:
+            run: The stream.
+            outers: Those of the caller that it was ordered with.
+        """
+        self._outers = outers
+        for stream in outers:
+            self._follow(run, stream)
+        if self._last != run:
+            if self._last is not None:
+                self._follow(run, self._last)
+            self._last = run
+
+    def end(self, run: int) -> frozenset[int]:
+        """Let what the caller queues on its own stream next come after the call.
+
+        Returns:
+            Those streams of the caller.
+        """
         for stream in self._outers:
             self._follow(stream, run)
+        return self._outers
 
     def settle(self) -> None:
         """Wait until the last call is done, and so all before it."""
