@@ -125,6 +125,17 @@ class Session:
         finally:
             self._busy.release()
 
+    def fixed(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether the sizes of all outputs follow from the inputs before a run."""
+        self._enter()
+        try:
+            taken = self._take(inputs)
+            run = self._streams.begin(_kind(taken), None, taken)
+            situation, _ = self._inputs.place(self.signature.inputs, taken, run)
+            return self._execution.known(situation, run).fixed
+        finally:
+            self._busy.release()
+
     def launch(self, queue: Callable[[], None], stream: int, outers: frozenset[int]) -> None:
         """Queue a prepared run after everything that it depends on.
 
@@ -243,12 +254,8 @@ class Session:
         self._inputs.place(self.signature.inputs, taken, run)
         known = self._execution.known(situation, run)
         placed = own_outputs.place(self.signature.outputs, known.outputs, kind, given_outputs)
-        for output in placed:
-            if tensors.UNKNOWN in output.shape:
-                raise UsageError(
-                    f"values decide the size of output {output.tensor.name!r}, "
-                    "so it cannot be bound to memory"
-                )
+        if not known.fixed:
+            raise UsageError(f"{known.undecided}, so it cannot be bound to memory")
         context, graph = self._execution.prepare(
             situation, known, own_inputs.on_host, addresses, placed, run
         )

@@ -31,6 +31,18 @@ class Known:
     profile: int
     outputs: Mapping[str, Shape]
 
+    @property
+    def undecided(self) -> str | None:
+        """Which output has a size that the values decide, None if none has."""
+        found = (name for name, shape in self.outputs.items() if UNKNOWN in shape)
+        name = next(found, None)
+        return None if name is None else f"values decide the size of output {name!r}"
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the sizes of all outputs are known before the run."""
+        return self.undecided is None
+
 
 @dataclass(slots=True)
 class _Captured:
@@ -93,10 +105,9 @@ class Execution:
         if known is None:
             profile = fitting.choose(self._signature, *situation)
             shapes = self._tell(self._main, profile, situation, stream)
-            open_ones = [name for name, shape in shapes.items() if UNKNOWN in shape]
-            if open_ones and self.not_captured is None:
-                self.not_captured = f"values decide the size of output {open_ones[0]!r}"
             known = Known(profile, shapes)
+            if not known.fixed and self.not_captured is None:
+                self.not_captured = known.undecided
             self._situations.put(situation, known)
         return known
 
