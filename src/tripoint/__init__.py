@@ -13,9 +13,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tripoint.api import build, export, fix, inspect, load, run, shapes, verify, why
     from tripoint.doctor import doctor
+    from tripoint.engine.session.arrays import DeviceArray
+    from tripoint.engine.session.engine import Engine
     from tripoint.errors import TripointError
 
 __all__ = [
+    "DeviceArray",
+    "Engine",
     "TripointError",
     "__version__",
     "build",
@@ -32,7 +36,12 @@ __all__ = [
     "why",
 ]
 
-_HOMES = {"TripointError": "tripoint.errors", "doctor": "tripoint.doctor"}
+_HOMES = {
+    "DeviceArray": "tripoint.engine.session.arrays",
+    "Engine": "tripoint.engine.session.engine",
+    "TripointError": "tripoint.errors",
+    "doctor": "tripoint.doctor",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tripoint import __version__
+from tripoint.cli.bench import bench
 from tripoint.cli.build import build
 from tripoint.cli.doctor import doctor
 from tripoint.cli.export import export
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, export, shapes, why, log, fix, build, verify, inspect, doctor):
+for command in (run, export, shapes, why, log, fix, build, verify, inspect, bench, doctor):
     app.command()(command)
 app.add_typer(triton, name="triton")
 

@@ -1,7 +1,8 @@
 """Which TensorRT can be used, found without loading any of it.
 
 Three packages offer the same Python API under different names. The parent process only looks
-where they lie; :func:`load` imports one, and is called in the child process alone.
+where they lie; :func:`load` imports one, in the child process or where an engine is to run in
+this one.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def find(name: str | None = None) -> Binding:
 
 
 def load(name: str) -> ModuleType:
-    """Import a TensorRT. Only the child process may do so.
+    """Import a TensorRT. Only the child process and :class:`tripoint.Engine` may do so.
 
     Args:
         name: One of :data:`NAMES`.
@@ -120,7 +121,12 @@ def load(name: str) -> ModuleType:
             # The import loads the shared libraries that the bindings are linked against. It would
             # import ONNX Runtime, too, of which its own plugin is a part and TensorRT is not.
             sys.modules.setdefault("onnxruntime", None)  # type: ignore[arg-type]
-            importlib.import_module(candidate.libraries)
+            try:
+                importlib.import_module(candidate.libraries)
+            finally:
+                # The caller may want ONNX Runtime later.
+                if sys.modules["onnxruntime"] is None:
+                    del sys.modules["onnxruntime"]
         return importlib.import_module(name)
     except (ImportError, OSError, RuntimeError) as error:
         raise ExternalStepError(

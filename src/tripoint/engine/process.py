@@ -41,6 +41,7 @@ _STEPS = {
     "inspect_plan": "TensorRT runtime",
     "execute": "TensorRT runtime",
     "devices": "CUDA driver",
+    "bench": "process that measures",
 }
 _OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "out of memory", "OutOfMemory", "MemoryAllocation")
 _NATIVE_BYTES = 4000

@@ -117,11 +117,11 @@ def _profile(entries: Iterable[Mapping[str, Any]], inputs: Iterable[Tensor]) -> 
     for entry in entries:
         if "min" not in entry:
             continue
-        ends = [_sizes(entry[end]) for end in ("min", "opt", "max")]
+        low, typical, high = (_sizes(entry[end]) for end in ("min", "opt", "max"))
         name = str(entry["name"])
-        if {len(end) for end in ends} != {ranks[name]}:
+        if {len(low), len(typical), len(high)} != {ranks[name]}:
             raise ValueError(name)
-        found[name] = InputProfile(name, *ends)
+        found[name] = InputProfile(name, low, typical, high)
     return found
 
 

@@ -72,7 +72,7 @@ class TorchLeg:
 
         device = self._device()
         tensors = {
-            self._parameters.get(name, name): _tensor(array).to(device)
+            self._parameters.get(name, name): to_tensor(array).to(device)
             for name, array in inputs.items()
         }
         try:
@@ -93,7 +93,8 @@ class TorchLeg:
         return torch.device("cpu") if first is None else first.device
 
 
-def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
+def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    """A copy of an array as a tensor on the CPU, bfloat16 included."""
     import torch
 
     if array.dtype.name == "bfloat16":

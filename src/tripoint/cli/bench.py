@@ -1,0 +1,118 @@
+"""``tripoint bench``: how long each leg takes."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tripoint.cli import console, options
+from tripoint.cli.options import Format
+
+
+class At(str, Enum):
+    """Which sizes of the ranges."""
+
+    min = "min"
+    opt = "opt"
+    max = "max"
+
+
+@console.reported
+def bench(
+    model: options.ModelArgument,
+    torch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE:NAME",
+            help="the PyTorch module that it came from; MODEL itself where that is PyTorch code",
+            show_default=False,
+        ),
+    ] = None,
+    engine: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PLAN",
+            help="a plan to time; may be repeated; without any, engines of the graph before and "
+            "after fix are built",
+            show_default=False,
+        ),
+    ] = None,
+    inputs: options.Inputs = None,
+    dims: options.Dims = None,
+    at: Annotated[At, typer.Option(help="which sizes of the ranges")] = At.opt,
+    inputs_file: Annotated[
+        Path | None,
+        typer.Option("--inputs", metavar="NPZ", help="inputs to use in place of generated ones"),
+    ] = None,
+    copies: Annotated[
+        bool,
+        typer.Option("--copies", help="time each run from NumPy arrays to NumPy arrays"),
+    ] = False,
+    cuda_graphs: Annotated[
+        bool, typer.Option("--cuda-graphs/--no-cuda-graphs", help="for the TensorRT legs")
+    ] = True,
+    rounds: Annotated[int, typer.Option(min=1, help="turns of each leg")] = 15,
+    warm_up: Annotated[int, typer.Option(min=1, help="runs before the first turn")] = 10,
+    turn: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.0, help="how long a turn should take")
+    ] = 0.05,
+    seed: Annotated[int, typer.Option(help="seed of the generated inputs")] = 0,
+    tensorrt: options.TensorRT = None,
+    timeout: options.Timeout = None,
+    output_format: options.OutputFormat = Format.text,
+    output_file: options.OutputFile = None,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001
+) -> None:
+    """Time PyTorch, torch.compile, ONNX Runtime and TensorRT on the same inputs.
+
+    The legs take turns, so that what slows the machine down hits all alike. A leg that cannot
+    run is listed with the reason. Whether outputs agree is what verify says.
+    """
+    import dataclasses
+
+    from tripoint import files
+    from tripoint.cli.inputs_file import read_inputs
+    from tripoint.cli.opening import opened
+    from tripoint.report import bench as text
+    from tripoint.report import json
+    from tripoint.sources import reference
+    from tripoint.spec import Spec
+    from tripoint.timing import bench as timing
+    from tripoint.timing.turns import Plan
+
+    if output_file is not None:
+        files.refuse_overwrite(output_file, force=force)
+    given = read_inputs(inputs_file) if inputs_file else None
+    spec = Spec.parse(inputs or (), dims or ())
+    if torch is None and isinstance(reference.parse(model), reference.PythonReference):
+        torch = model
+    with console.progress(quiet=quiet) as say, opened(model, spec) as loaded:
+        result = timing.bench(
+            loaded,
+            torch=torch,
+            engines=engine or (),
+            spec=spec,
+            at=at.value,
+            inputs=given,
+            copies=copies,
+            graphs=cuda_graphs,
+            plan=Plan(rounds, warm_up, turn),
+            tensorrt=tensorrt,
+            timeout=timeout,
+            seed=seed,
+            on_progress=say,
+        )
+        console.emit(
+            output_format,
+            output_file,
+            lines=lambda: text.bench(model, result),
+            document=lambda: {**json.envelope("bench", loaded), **dataclasses.asdict(result)},
+            force=force,
+        )
+    if result.reference is None:
+        raise typer.Exit(console.FAILED)
