@@ -3,8 +3,8 @@
     python bench/gpu_runner.py MODEL ... [--dim N=1..2..4] [--json FILE]
 
 For each model an engine is built, and :class:`tripoint.Engine` is compared with ONNX Runtime at the
-min, opt, max and random points of the profile, with the derived tolerances, three times each so that
-CUDA graphs are captured and launched. Then, at the largest point and with everything in device
+min, opt, max and random points of the profile, with the derived tolerances, three times each so
+that CUDA graphs are captured and launched. Then, at the largest point and with everything in device
 memory, these take turns on one stream between two CUDA events:
 
 - the bare loop: ``execute_async_v3``, or the launch of a CUDA graph captured from it by hand;

@@ -13,7 +13,17 @@ from tripoint import triton
 from tripoint.cli import app
 from tripoint.errors import InputError
 from tripoint.triton import Finding
-from triton_repository import MODEL, ONE_TO_EIGHT, X, Y, entry, save_model, save_plan, tensor
+from triton_repository import (
+    MODEL,
+    ONE_TO_EIGHT,
+    X,
+    Y,
+    entry,
+    save_model,
+    save_plan,
+    tensor,
+    values,
+)
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 CONFIG = """name: "net"
@@ -355,8 +365,9 @@ def test_a_scalar_of_a_plan(repo: Path):
 
 
 def test_shape_tensors(repo: Path):
-    inputs = [X, tensor("sizes", [3], "int64", shape_tensor=True)]
-    save_plan(repo / "net/1/model.plan", inputs, [Y])
+    inputs = [X, tensor("sizes", [3], "int64")]
+    profiles = [[*ONE_TO_EIGHT[0], values("sizes", [1, 1, 1], [9, 9, 9])]]
+    save_plan(repo / "net/1/model.plan", inputs, [Y], profiles)
     listed = '  },\n  { name: "sizes" data_type: TYPE_INT64 dims: [ %d ] %s }\n]\noutput'
     marked = "is_shape_tensor: true"
 

@@ -26,6 +26,7 @@ from triton_repository import (
     save_model,
     save_plan,
     tensor,
+    values,
 )
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -148,12 +149,13 @@ def test_an_axis_that_varies_otherwise_is_no_batch(tmp_path: Path):
         ([tensor("x", [1, 3, 8, 8])], [Y], "axis 0 of input 'x' is always 1"),
         ([X], [tensor("y", [2, 3])], "axis 0 of output 'y' is always 2"),
         ([X], [tensor("y", [-1, 3]), tensor("z", [4])], "axis 0 of output 'z' is always 4"),
-        ([X, tensor("n", [4], "int64", shape_tensor=True)], [Y], "is a shape tensor"),
+        ([X, tensor("n", [4], "int64")], [Y], "is a shape tensor"),
         ([], [Y], "the model has no input"),
     ],
 )
 def test_no_batching_with_the_reason(tmp_path: Path, inputs, outputs, reason: str):
-    profiles = [] if inputs != [X] else None
+    by_value = [values("n", [1, 3, 8, 8], [8, 3, 8, 8])]
+    profiles = None if inputs == [X] else [by_value] if len(inputs) == 2 else []
     path = save_plan(tmp_path / "net.plan", inputs, outputs, profiles)
     result = triton.export(path, tmp_path / "repo")
     assert reason in result.batching.reason
@@ -245,8 +247,8 @@ def test_data_types_that_triton_lacks(tmp_path: Path, dtype: str | None):
 
 
 def test_a_shape_tensor_is_marked(tmp_path: Path):
-    inputs = [X, tensor("sizes", [2], "int64", shape_tensor=True)]
-    profiles = [[*ONE_TO_EIGHT[0], {"name": "sizes", "values": {"min": [1, 1], "max": [9, 9]}}]]
+    inputs = [X, tensor("sizes", [2], "int64")]
+    profiles = [[*ONE_TO_EIGHT[0], values("sizes", [1, 1], [9, 9])]]
     config = parsed(triton.export(save_plan(tmp_path / "n.plan", inputs, [Y], profiles), tmp_path))
     assert [each.is_shape_tensor for each in config.input] == [False, True]
     assert list(config.input[1].dims) == [2]

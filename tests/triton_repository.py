@@ -35,6 +35,11 @@ def entry(name: str, low: Shape, high: Shape):
     return {"name": name, "min": low, "opt": low, "max": high}
 
 
+def values(name: str, low: Shape, high: Shape):
+    """The entry of a shape input in a profile."""
+    return {**entry(name, low, high), "values": True}
+
+
 X = tensor("x", [-1, 3, 8, 8])
 Y = tensor("y", [-1, 3])
 ONE_TO_EIGHT = [[entry("x", [1, 3, 8, 8], [8, 3, 8, 8])]]

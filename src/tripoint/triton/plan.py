@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def manifest_path(plan: Path) -> Path:
 def read(plan: Path) -> Plan | None:
     """What the manifest beside a plan says; None if there is none.
 
-    An input with ``shape_tensor: true`` in the manifest is a shape tensor.
+    An input whose values a profile bounds is a shape tensor.
 
     Raises:
         InputError: If the manifest is that of another plan, cannot be read, or is not what
@@ -84,9 +84,11 @@ def read(plan: Path) -> Plan | None:
 def _plan(content: Mapping[str, Any], source: str) -> Plan:
     built, model = content["tensorrt"], content["model"]
     target, environment = content.get("target") or {}, content.get("environment") or {}
-    inputs = tuple(_tensor(entry) for entry in content["inputs"])
+    ranges = content.get("profiles") or ()
+    by_value = {entry["name"] for each in ranges for entry in each if entry.get("values")}
+    inputs = tuple(_tensor(entry, by_value) for entry in content["inputs"])
     outputs = tuple(_tensor(entry) for entry in content["outputs"])
-    profiles = tuple(_profile(each, inputs) for each in content.get("profiles") or ())
+    profiles = tuple(_profile(each, inputs) for each in ranges)
     return Plan(
         Interface("tensorrt", inputs, outputs, profiles, source),
         content,
@@ -99,23 +101,23 @@ def _plan(content: Mapping[str, Any], source: str) -> Plan:
     )
 
 
-def _tensor(entry: Mapping[str, Any]) -> Tensor:
+def _tensor(entry: Mapping[str, Any], by_value: Collection[str] = ()) -> Tensor:
     name, shape = str(entry["name"]), entry["shape"]
     name.encode()  # a lone surrogate is no text
     return Tensor(
         name,
         entry["dtype"],
         None if shape is None else _sizes(shape),
-        entry.get("shape_tensor") is True,
+        name in by_value,
     )
 
 
 def _profile(entries: Iterable[Mapping[str, Any]], inputs: Iterable[Tensor]) -> Profile:
-    """The ranges of a profile; the entry of a shape tensor may have values in their place."""
+    """The ranges of a profile; those of values are left out."""
     ranks = {tensor.name: len(tensor.shape) for tensor in inputs if tensor.shape is not None}
     found = {}
     for entry in entries:
-        if "min" not in entry:
+        if entry.get("values"):
             continue
         low, typical, high = (_sizes(entry[end]) for end in ("min", "opt", "max"))
         name = str(entry["name"])
