@@ -26,6 +26,7 @@ import math
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ BUDGET = 1.03
 RANGES = {"N": "1..2..4", "H": "64..96..128", "W": "64..96..128", "S": "16..32..64"}
 SIZE = "1..2..4"
 AGAIN = 3
-WARM_UP = 20
+WARM_UP_SECONDS = 4.0
 RUNS = 50
 ROUNDS = 25
 WAYS = ("bare", "bound", "enqueue")
@@ -215,8 +216,11 @@ def overhead(plan: Path, feed: Arrays, *, graph: bool) -> dict[str, Any]:
             return timed
 
         turns = [turn(runs[way]) for way in WAYS]
-        for each in turns:
-            each(WARM_UP)
+        begun = time.monotonic()
+        # TensorRT-RTX may compile better kernels beside the first runs, for each context.
+        while time.monotonic() - begun < WARM_UP_SECONDS:
+            for each in turns:
+                each(RUNS)
         samples = interleave(turns, [RUNS] * len(turns), ROUNDS)
     medians = {
         way: statistics.median(found) * 1e3 for way, found in zip(WAYS, samples, strict=True)

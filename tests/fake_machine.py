@@ -112,6 +112,14 @@ class Cuda:
     def cudaEventCreateWithFlags(self, flags):
         return Status.cudaSuccess, Event()
 
+    def cudaEventCreate(self):
+        return Status.cudaSuccess, Event()
+
+    def cudaEventElapsedTime(self, start, end):
+        """A millisecond for each thing that was queued in between."""
+        assert self.streams[end.stream].done >= end.place
+        return Status.cudaSuccess, float(end.place - start.place)
+
     def cudaEventDestroy(self, event):
         return (Status.cudaSuccess,)
 

@@ -7,17 +7,20 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from typer.testing import CliRunner
 
+from fake_machine import Cuda, Port, TensorRT
+from fake_machine import Plan as EnginePlan
 from tripoint.cli import app
 from tripoint.engine import gpu, process
 from tripoint.engine.gpu import Device, Probe
 from tripoint.model import load
 from tripoint.report import bench as report
 from tripoint.spec import Spec
-from tripoint.timing import candidates
+from tripoint.timing import candidates, legs
 from tripoint.timing.bench import bench
 from tripoint.timing.turns import MOST_RUNS, Plan, Summary, interleave, order, summarize
 
@@ -218,6 +221,47 @@ def test_engines_that_need_different_environments(model, tmp_path, monkeypatch):
     assert [leg.name for leg in found] == [f"TensorRT ({path.name})" for path in paths]
     assert [leg.request is not None for leg in found] == [True, False, True]
     assert "another environment" in found[1].reason
+
+
+def doubling(values_decide=False):
+    """x to twice that, and a size that values decide if that is asked for."""
+    size = -1 if values_decide else 2
+    return EnginePlan(
+        [Port("x", (2,))],
+        [Port("y", (size,))],
+        lambda *_: {"y": (size,)},
+        lambda fed: {"y": 2 * fed["x"]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("plan", "graphs", "copies", "clock", "how"),
+    [
+        (doubling(), 8, False, "CUDA events", "CUDA graph"),
+        (doubling(), 0, False, "CUDA events", "no CUDA graph"),
+        (doubling(), 8, True, "wall clock", "CUDA graph"),
+        (doubling(True), 8, False, "CUDA events", "no CUDA graph; asks for the memory"),
+        (doubling(True), 8, True, "wall clock", "no CUDA graph; values decide the size"),
+    ],
+)
+def test_engine_leg(tmp_path, monkeypatch, plan, graphs, copies, clock, how):
+    cuda = Cuda()
+    trt = TensorRT(cuda, plan)
+    monkeypatch.setattr(legs.bindings, "load", lambda _: trt)
+    monkeypatch.setattr(legs.cuda_task, "runtime", lambda: cuda)
+    monkeypatch.setattr(legs.devices, "describe", lambda *_: {"name": "Fake"})
+    path = tmp_path / "model.plan"
+    path.write_bytes(b"plan")
+    x = np.array([1, 2], np.float32)
+    leg = legs.EngineLeg(path, "fake", {"x": x}, graphs=graphs, copies=copies, tf32=True)
+    assert leg.facts["clock"] == clock
+    assert leg.facts["how"].startswith(how)
+    assert leg.facts["device"] == "Fake"
+    cuda.calls.clear()
+    seconds = leg.turn(5)
+    assert ("cudaMemcpyAsync" in cuda.calls) == copies
+    if not copies:
+        assert seconds == pytest.approx(5e-3), "five runs, each one thing that is queued"
 
 
 # The command

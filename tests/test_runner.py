@@ -718,6 +718,28 @@ def test_second_thread_is_refused_and_the_first_undisturbed(machine):
     assert engine(x=rows(4))["total"] == rows(4).sum()
 
 
+def test_threads_that_take_turns_by_chance_never_see_foreign_outputs(machine):
+    engine = machine.engine(doubling(), graphs=0)
+    wrong, refused = [], []
+
+    def work(seed):
+        for turn in range(30):
+            x = rows(4, 100 * seed + turn)
+            try:
+                if not np.array_equal(engine(x=x)["y"], 2 * x):
+                    wrong.append(turn)
+            except UsageError as error:
+                refused.append(error.fact)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert {*refused} <= {"this engine is in use by another thread"}
+
+
 # Loading
 
 

@@ -21,6 +21,8 @@ from tripoint.engine import bindings, builder, gpu, profile
 from tripoint.errors import InputError, UsageError
 from tripoint.model import Model
 from tripoint.spec import Spec
+from tripoint.timing import bench as timing
+from tripoint.timing.turns import Plan
 
 pytestmark = [
     pytest.mark.gpu,
@@ -345,3 +347,23 @@ def test_output_whose_size_the_values_decide(tmp_path):
                 np.testing.assert_array_equal(found[name], array)
         assert engine.captured == 0
         assert "values decide the size of output 'y'" in engine.not_captured
+
+
+def test_bench_times_engines_before_and_after_fix(tmp_path):
+    path = tmp_path / "net.onnx"
+    ir.save(net().ir, path)
+    result = timing.bench(
+        tripoint.load(path),
+        spec=Spec.parse(dims=DIMS),
+        plan=Plan(rounds=3, warm_up=2, seconds=0.01),
+        timeout=500,
+    )
+    legs = {leg.name: leg for leg in result.legs}
+    exported = legs["TensorRT (exported graph)"]
+    assert exported.status == "timed", exported.reason
+    assert exported.how == "CUDA graph"
+    assert exported.clock == "CUDA events"
+    assert exported.milliseconds.median > 0
+    fixed = legs["TensorRT (fixed graph)"]
+    assert fixed.status == "timed" or "changes nothing" in fixed.reason
+    assert legs["ONNX Runtime"].status == "timed"

@@ -190,7 +190,7 @@ class EngineLeg:
             self._stream = None
 
             def run() -> object:
-                return session.enqueue(inputs).wait()
+                return session.run(inputs)
 
             # The second call captures.
             run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from tripoint.engine.session.bound import Bound
 from tripoint.engine.session.contexts import Contexts
 from tripoint.engine.session.device import Cuda
 from tripoint.engine.session.execution import Execution
+from tripoint.engine.session.gate import Gate
 from tripoint.engine.session.given import Given, Kind
 from tripoint.engine.session.inputs import InputMemory
 from tripoint.engine.session.pending import Arriving, Pending
@@ -68,9 +68,7 @@ class Session:
         self._bound: list[Bound] = []
         self._number = 0
         self._keeps: object = None
-        self._thread = threading.get_ident()
-        self._busy = threading.Lock()
-        self._closed = False
+        self._gate = Gate(cuda)
 
     @property
     def captured(self) -> int:
@@ -88,7 +86,6 @@ class Session:
         outputs: Mapping[str, Any] | None = None,
         *,
         stream: int | None = None,
-        owned: bool = False,
     ) -> Pending:
         """Queue a run and return without waiting for it.
 
@@ -97,7 +94,6 @@ class Session:
             outputs: Memory to write outputs to.
             stream: Handle of the stream to use, None for PyTorch's current one if PyTorch
                 tensors are given, else the session's own.
-            owned: Whether outputs on the device are to belong to the caller.
 
         Raises:
             InputError: If the inputs do not fit the engine.
@@ -105,11 +101,19 @@ class Session:
                 the session is closed.
             ExternalStepError: If CUDA or TensorRT fails.
         """
-        self._enter()
-        try:
-            return self._enqueue(inputs, outputs or {}, stream, owned)
-        finally:
-            self._busy.release()
+        with self._gate:
+            return self._enqueue(inputs, outputs or {}, stream, owned=False)
+
+    def run(
+        self,
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Any] | None = None,
+        *,
+        stream: int | None = None,
+    ) -> dict[str, Any]:
+        """Run and wait, as one call: outputs on the device belong to the caller."""
+        with self._gate:
+            return self._finish(self._enqueue(inputs, outputs or {}, stream, owned=True))
 
     def bind(
         self,
@@ -119,22 +123,16 @@ class Session:
         stream: int | None = None,
     ) -> Bound:
         """Prepare a run to be queued many times; see :meth:`tripoint.Engine.bind`."""
-        self._enter()
-        try:
+        with self._gate:
             return self._bind(inputs, outputs or {}, stream)
-        finally:
-            self._busy.release()
 
     def fixed(self, inputs: Mapping[str, Any]) -> bool:
         """Whether the sizes of all outputs follow from the inputs before a run."""
-        self._enter()
-        try:
+        with self._gate:
             taken = self._take(inputs)
             run = self._streams.begin(_kind(taken), None, taken)
             situation, _ = self._inputs.place(self.signature.inputs, taken, run)
             return self._execution.known(situation, run).fixed
-        finally:
-            self._busy.release()
 
     def launch(self, queue: Callable[[], None], stream: int, outers: frozenset[int]) -> None:
         """Queue a prepared run after everything that it depends on.
@@ -144,27 +142,15 @@ class Session:
             stream: Where it does so.
             outers: Streams that it is ordered with.
         """
-        self._enter()
-        try:
+        with self._gate:
             self._streams.resume(stream, outers)
             queue()
             self._streams.end(stream)
-        finally:
-            self._busy.release()
 
     def finish(self, pending: Pending) -> dict[str, Any]:
         """Wait for a run and give its outputs; see :meth:`Pending.wait`."""
-        self._enter()
-        try:
-            if pending.overwritten_by_next and pending.number != self._number:
-                raise UsageError(
-                    "a later call of the engine overwrote these outputs",
-                    hint="wait for a call before the next one",
-                )
-            self._cuda.synchronize(pending.stream)
-            return pending.collect()
-        finally:
-            self._busy.release()
+        with self._gate:
+            return self._finish(pending)
 
     def settle(self) -> None:
         """Wait until nothing that was queued is in use any more."""
@@ -176,11 +162,10 @@ class Session:
         Raises:
             UsageError: If another thread is in a call.
         """
-        if self._closed:
+        if self._gate.closed:
             return
-        self._enter()
-        try:
-            self._closed = True
+        with self._gate:
+            self._gate.closed = True
             try:
                 self.settle()
             finally:
@@ -192,33 +177,13 @@ class Session:
                 self._outputs.clear()
                 self._streams.close()
                 self._keeps = None
-        finally:
-            self._busy.release()
-
-    def _enter(self) -> None:
-        if not self._busy.acquire(blocking=False):
-            raise UsageError(
-                "this engine is in use by another thread",
-                hint="give each thread an engine of its own, or hold a lock around the calls",
-            )
-        if self._closed:
-            self._busy.release()
-            raise UsageError("this engine is closed")
-        thread = threading.get_ident()
-        if thread != self._thread:
-            # CUDA keeps the current device by thread.
-            try:
-                self._cuda.select()
-            except BaseException:
-                self._busy.release()
-                raise
-            self._thread = thread
 
     def _enqueue(
         self,
         inputs: Mapping[str, Any],
         given_outputs: Mapping[str, Any],
         stream: int | None,
+        *,
         owned: bool,
     ) -> Pending:
         taken = self._take(inputs)
@@ -234,6 +199,15 @@ class Session:
         self._streams.end(run)
         self._keeps = taken
         return pending
+
+    def _finish(self, pending: Pending) -> dict[str, Any]:
+        if pending.overwritten_by_next and pending.number != self._number:
+            raise UsageError(
+                "a later call of the engine overwrote these outputs",
+                hint="wait for a call before the next one",
+            )
+        self._cuda.synchronize(pending.stream)
+        return pending.collect()
 
     def _bind(
         self, inputs: Mapping[str, Any], given_outputs: Mapping[str, Any], stream: int | None
@@ -267,10 +241,9 @@ class Session:
         return bound
 
     def _take(self, inputs: Mapping[str, Any]) -> list[Given]:
-        wanted = self.signature.inputs
-        device = self._cuda.device
+        wanted, device = self.signature.inputs, self._cuda.device
         values = given.in_order(wanted, inputs)
-        return [given.take(tensor, value, device) for tensor, value in zip(wanted, values)]  # noqa: B905 - in order
+        return [given.take(*pair, device) for pair in zip(wanted, values, strict=True)]
 
     def _results(
         self, placed: Sequence[Placed], kind: Kind, stream: int, owned: bool, keeps: list[Given]

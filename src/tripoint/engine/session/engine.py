@@ -65,6 +65,7 @@ class Engine:
     :class:`~tripoint.errors.UsageError` and leaves that one undisturbed; give each thread its own
     engine, or hold a lock. One thread after the other may use an engine.
 
+    Close an engine, or use it in a ``with`` block: what it holds on the device is not freed before.
     The plan is loaded on the CUDA device that is current. Its host code, if it has any, is never
     run.
 
@@ -142,9 +143,7 @@ class Engine:
                 engine is closed.
             ExternalStepError: If CUDA or TensorRT fails.
         """
-        return self._session.enqueue(
-            inputs, outputs, stream=streams.handle(stream), owned=True
-        ).wait()
+        return self._session.run(inputs, outputs, stream=streams.handle(stream))
 
     def enqueue(
         self,

@@ -28,7 +28,7 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     folder, count = Path(request["folder"]), request["points"]
     for index in range(count):
         emit({"event": "point", "at": f"executing point {index + 1} of {count}"})
-        outputs = loaded.session.enqueue(exchange.load(folder / f"in{index}.npz")).wait()
+        outputs = loaded.session.run(exchange.load(folder / f"in{index}.npz"))
         exchange.save(folder / f"out{index}.npz", outputs)
     loaded.close()
     return {"version": trt.__version__}
