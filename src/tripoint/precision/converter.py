@@ -48,6 +48,7 @@ def convert(
             f"{NAME} failed: {type(error).__name__}: {error}",
             hint="--keep-fp32 leaves the nodes it cannot convert in float32",
         ) from error
+    _restore_names(own, result)
     _restore_shapes(source, result)
     _restore_weights(source, result, low)
     _feed_bodies(source, result)
@@ -85,6 +86,20 @@ def _skeleton(source: ir.Model) -> tuple[ir.Model, dict[str | None, ir.Node]]:
         copy.name = f"node{place}"
         own[copy.name] = node
     return skeleton, own
+
+
+def _restore_names(own: Mapping[str | None, ir.Node], result: ir.Model) -> None:
+    """Give what kept nodes make its name back, which the converter gave to a cast of it."""
+    by_name = {value.name: value for node in result.graph for value in node.outputs}
+    for node in [node for node in result.graph if node.name in own]:
+        for value, before in zip(node.outputs, own[node.name].outputs, strict=True):
+            cast = by_name.get(before.name)
+            if cast is None or cast is value or cast.is_graph_output():
+                continue
+            down = cast.producer()
+            if down is not None and down.name not in own and down.inputs[0] is value:
+                cast.name = free_name(result.graph, f"{before.name}_cast")
+                value.name = before.name
 
 
 def _restore_shapes(source: ir.Model, result: ir.Model) -> None:

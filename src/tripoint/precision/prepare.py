@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,7 +162,7 @@ def _refusal(
         return ExternalStepError(f"{fact}; keeping nodes in float32 does not help", hint=other)
     names, rehearsal = needed
     worst = max(out.max_abs for point in rehearsal.points for out in point.outputs)
-    shown = " ".join(f"--keep-fp32 {name!r}" for name in names[:_MOST_NAMED])
+    shown = " ".join(f"--keep-fp32 {shlex.quote(name)}" for name in names[:_MOST_NAMED])
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ExternalStepError(
         fact,

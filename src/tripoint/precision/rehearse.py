@@ -155,8 +155,14 @@ def overflow(
     Returns:
         What was found at the first point that shows it, None if no result of a node does.
     """
+    made = {value.name for node in lowered.model.graph for value in node.outputs}
     nodes = [node for node in lowered.source.graph if any(map(is_float, node.outputs))]
-    watched = [value.name or "" for node in nodes for value in node.outputs if is_float(value)]
+    watched = [
+        value.name or ""
+        for node in nodes
+        for value in node.outputs
+        if is_float(value) and value.name in made
+    ]
     for index, sizes in enumerate(points):
         fed = _inputs(lowered, sizes, seed + index)
         with _stored(watching(lowered.source, watched)) as reference:
@@ -165,7 +171,7 @@ def overflow(
             run = _run(rounded, [_as_low(lowered, fed)])[0][-len(watched) :]
         low = dict(zip(watched, run, strict=True))
         for node in nodes:
-            names = [value.name or "" for value in node.outputs if is_float(value)]
+            names = [value.name or "" for value in node.outputs if value.name in exact]
             if all(_finite_where(exact[name], low[name]) for name in names):
                 continue
             largest = max(_largest(exact[name]) for name in names)

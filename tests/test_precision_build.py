@@ -1,0 +1,312 @@
+"""Building in a precision, and what is accepted as proof of it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import tripoint
+from graphs import build
+from marks import RTX, needs_rtx
+from tripoint.cli import app
+from tripoint.engine import gpu, manifest
+from tripoint.engine.layers import Layer, LayerTensor
+from tripoint.errors import ExternalStepError
+from tripoint.model import save
+from tripoint.parity.tolerance import Chain, derive, widen
+from tripoint.precision import evidence, recorded
+from tripoint.precision.evidence import Evidence
+from tripoint.precision.prepare import Prepared, prepare
+from tripoint.spec import Spec
+
+MODEL = build(
+    "float[N,3,8,8] x, float[4,3,3,3] w_c",
+    "c = Conv<pads=[1,1,1,1]>(x, w_c); r = Relu(c); y = Softmax<axis=1>(r)",
+    opset=17,
+)
+MODEL.ir.graph[0].name = "conv"
+SQUARE = build("float[4] x | float f = {1e4}", "a = Mul(x, f); b = Mul(a, a); y = Neg(b)")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return save(MODEL, tmp_path / "model.onnx").path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+# Builds without a GPU
+
+
+@needs_rtx
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_build_in_a_lower_precision(path, precision):
+    done = run("build", path, "--dim", "N=1..2..4", "--precision", precision, "--tensorrt", RTX)
+    assert done.exit_code == 0, done.stderr
+    assert f"precision {precision}: 2 nodes in it, 1 kept in float32" in done.stdout
+    content = manifest.read(manifest.path_for(path.with_suffix(".plan")))
+    found = content["precision"]
+    assert found["requested"] == precision
+    assert found["network"]["strongly_typed"] is True
+    assert found["network"]["counts"] == {precision: 2, "fp32": 1}
+    assert found["conversion"]["nodes_kept"] == [
+        {"node": "y", "op": "Softmax", "reason": "it adds up exponentials"}
+    ]
+    points = found["error"]["points"]
+    assert [point["sizes"] for point in points] == [{"N": 1}, {"N": 2}, {"N": 4}]
+    assert all(0 < point["outputs"][0]["max_abs"] < 0.1 for point in points)
+    # Inputs and outputs are those of the model that was given, and so is the model.
+    assert [entry["dtype"] for entry in (*content["inputs"], *content["outputs"])] == [
+        "float32"
+    ] * 2
+    assert content["model"]["path"] == "model.onnx"
+    if gpu.absence():
+        assert found["engine"]["inspected"] is False
+        assert found["engine"]["note"].startswith("not inspected: no GPU")
+        assert found["engine"]["proven"] is False
+
+
+@needs_rtx
+def test_build_keeps_nodes_in_float32(path):
+    done = run(
+        *("build", path, "--dim", "N=2", "--precision", "fp16", "--tensorrt", RTX),
+        *("--keep-fp32", "r*", "--io-precision", "match", "--no-numeric-proof"),
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "error against float32: not measured" in done.stdout
+    content = manifest.read(manifest.path_for(path.with_suffix(".plan")))
+    assert content["precision"]["network"]["counts"] == {"fp32": 2, "fp16": 1}
+    assert content["precision"]["conversion"]["keep_fp32"] == ["r*"]
+    assert [entry["dtype"] for entry in content["inputs"]] == ["float16"]
+    assert recorded.command_line(content) == [
+        *("--precision", "fp16", "--keep-fp32", "r*", "--io-precision", "match")
+    ]
+
+
+@needs_rtx
+@pytest.mark.parametrize(("option", "tf32"), [("fp32", False), ("tf32", True), (None, True)])
+def test_fp32_is_exact_and_tf32_the_default(path, option, tf32):
+    asked = ["--precision", option] if option else []
+    done = run("build", path, "--dim", "N=2", "--tensorrt", RTX, *asked)
+    assert done.exit_code == 0, done.stderr
+    content = manifest.read(manifest.path_for(path.with_suffix(".plan")))
+    assert content["flags"]["tf32"] is tf32
+    assert content["precision"]["requested"] == option
+    assert content["precision"]["conversion"] is None
+    assert content["precision"]["network"]["counts"] == {"fp32": 3}
+
+
+@needs_rtx
+@pytest.mark.parametrize(
+    ("model", "precision", "message"),
+    [
+        (build("int64[4] x", "y = Add(x, x)"), "fp16", "no node of the model can compute in fp16"),
+        (build("float16[4] x", "y = Add(x, x)"), "fp32", "the model itself has float16"),
+        (
+            build(
+                "float[4] x | float f = {1e5}", "y = Mul(x, f); z = Mul(y, y)", outputs="float[4] z"
+            ),
+            "fp16",
+            "is the first whose result is not finite",
+        ),
+    ],
+)
+def test_precision_that_cannot_be_had_is_an_error(tmp_path, model, precision, message):
+    path = save(model, tmp_path / "model.onnx").path
+    done = run("build", path, "--precision", precision, "--tensorrt", RTX)
+    assert done.exit_code == 4, done.stdout
+    assert message in done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--precision", "tf32", "--no-tf32"], "--precision tf32 does not go with --no-tf32"),
+        (["--keep-fp32", "a"], "--keep-fp32 does not go with"),
+        (["--precision", "fp32", "--keep-fp32", "a"], "--keep-fp32 does not go with"),
+    ],
+)
+def test_options_that_do_not_go_together(path, arguments, message):
+    done = run("build", path, "--dim", "N=2", *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+@needs_rtx
+def test_unknown_node_is_a_usage_error(path):
+    arguments = ("--precision", "fp16", "--keep-fp32", "convv", "--tensorrt", RTX)
+    done = run("build", path, "--dim", "N=2", *arguments)
+    assert done.exit_code == 2
+    assert "--keep-fp32 'convv' fits no node of the model" in done.stderr
+    assert "did you mean conv" in done.stderr
+
+
+@needs_rtx
+def test_existing_plan_is_refused_before_any_work(path):
+    plan = path.with_suffix(".plan")
+    plan.write_text("mine")
+    done = run("build", path, "--dim", "N=2", "--precision", "fp16", "--tensorrt", RTX)
+    assert done.exit_code == 2
+    assert "precision: converting" not in done.stderr
+    assert plan.read_text() == "mine"
+
+
+@needs_rtx
+def test_manifest_fulfils_its_schema(path):
+    jsonschema = pytest.importorskip("jsonschema")
+    for precision in (None, "fp16"):
+        result = tripoint.build(
+            path,
+            path.with_suffix(".plan"),
+            spec=Spec.parse(dims=["N=1..2..4"]),
+            precision=precision,
+            tensorrt=RTX,
+            force=True,
+        )
+        content = json.loads(manifest.text(result.manifest))
+        jsonschema.validate(content, manifest.schema())
+        assert result.precision.prepared.requested == precision
+
+
+@needs_rtx
+def test_run_in_a_lower_precision(path, tmp_path):
+    arguments = ("run", path, "--dim", "N=1..2..4", "-o", tmp_path / "out", "--tensorrt", RTX)
+    done = run(*arguments, "--precision", "fp16")
+    assert done.exit_code == 0, done.stderr
+    assert "precision fp16: 2 nodes in it" in done.stdout
+
+
+# Proof
+
+
+def tensor(dtype: str | None) -> LayerTensor:
+    return LayerTensor("t", dtype)
+
+
+def layer(name: str, *dtypes: str | None, kind: str = "gemm") -> Layer:
+    first, *others = dtypes
+    return Layer(name, kind, (name,), (tensor(first),), tuple(map(tensor, others or (first,))))
+
+
+LOWERED = prepare(MODEL, "fp16", points=None)
+
+
+def found(network, engine, prepared=LOWERED, note=None) -> Evidence:
+    return Evidence(prepared, tuple(network), engine and tuple(engine), note, strongly_typed=True)
+
+
+def test_engine_with_the_precision_is_proven():
+    value = found([layer("conv", "float16")], [layer("conv", "float16", "float32")])
+    evidence.check(value)
+    assert value.proven
+    assert value.elsewhere == ()
+
+
+def test_engine_that_was_not_asked_is_not_proven():
+    value = found([layer("conv", "float16")], None, note="not inspected: no GPU")
+    evidence.check(value)
+    assert not value.proven
+    assert evidence.as_json(value)["engine"]["note"] == "not inspected: no GPU"
+
+
+def test_engine_without_the_precision_is_refused():
+    value = found([layer("conv", "float16")], [layer("conv", "float32"), layer("y", "float32")])
+    with pytest.raises(ExternalStepError, match=r"no layer of the engine has it; .* 2 layers in f"):
+        evidence.check(value)
+    assert value.elsewhere == ("conv",)
+
+
+def test_casts_are_no_proof():
+    casts = [layer("cast", "float32", "float16", kind="Reformat"), layer("conv", "float32")]
+    with pytest.raises(ExternalStepError, match="no layer of the engine"):
+        evidence.check(found([layer("conv", "float16")], casts))
+    with pytest.raises(ExternalStepError, match="no layer of the network"):
+        evidence.check(found([layer("c", "float32", "float16", kind="CAST")], None))
+
+
+def test_engine_that_tells_no_types_proves_nothing():
+    value = found([layer("conv", "float16")], [layer("conv", None)])
+    evidence.check(value)
+    assert not value.proven
+
+
+@pytest.mark.parametrize("where", ["network", "engine"])
+def test_fp32_with_a_lower_layer_is_refused(where):
+    low, high = [layer("a", "float16")], [layer("a", "float32")]
+    value = found(*((low, high) if where == "network" else (high, low)), Prepared("fp32"))
+    with pytest.raises(ExternalStepError, match=f"layer 'a' of the {where} has fp16"):
+        evidence.check(value)
+    evidence.check(found(low, low, Prepared()))
+
+
+def test_product_that_the_engine_computes_otherwise_is_listed():
+    engine = [layer("conv", "float32"), layer("r", "float16")]
+    value = found([layer("conv", "float16")], engine)
+    evidence.check(value)
+    assert value.elsewhere == ("conv",)
+    assert evidence.as_json(value)["engine"]["without_it"] == ["conv"]
+
+
+def test_measured_error_widens_the_tolerance():
+    content = {
+        "precision": {
+            "error": {
+                "points": [
+                    {"sizes": {}, "outputs": [{"name": "y", "max_abs": 0.25}]},
+                    {"sizes": {}, "outputs": [{"name": "y", "max_abs": 0.5}]},
+                ]
+            }
+        }
+    }
+    assert recorded.rounding(content) == {"y": 0.5}
+    assert recorded.rounding({}) == {}
+    narrow = derive(Chain(), np.ones(3, np.float32), tf32=False)
+    assert widen(narrow, 0.0) is narrow
+    assert widen(narrow, 0.5).atol == pytest.approx(narrow.atol + 2.0)
+    assert "measured to cost" in widen(narrow, 0.5).reason
+
+
+# A weakly typed TensorRT, which is no longer to be had, in the form of a stand-in
+
+WEAK = """
+import enum
+from types import SimpleNamespace
+__version__ = "8.6.1"
+class ILogger:
+    Severity = enum.Enum("Severity", ["ERROR", "WARNING", "INFO", "VERBOSE"])
+BuilderFlag = enum.IntEnum("BuilderFlag", ["TF32", "FP16"])
+NetworkDefinitionCreationFlag = enum.IntEnum("F", ["EXPLICIT_BATCH"])
+DataType = enum.Enum("DataType", ["FLOAT", "HALF"])
+"""
+
+
+@pytest.mark.parametrize(("precision", "flags"), [("fp16", ["FP16"]), ("bf16", None), (None, [])])
+def test_weakly_typed_network_needs_a_flag(tmp_path, monkeypatch, precision, flags):
+    (tmp_path / "weak_tensorrt.py").write_text(WEAK)
+    monkeypatch.syspath_prepend(tmp_path)
+    import weak_tensorrt as trt
+
+    from tripoint.engine.tasks import layers, native
+    from tripoint.errors import UsageError
+
+    class Config:
+        set: list[str]
+
+        def set_flag(self, flag):
+            self.set.append(flag.name)
+
+    config = Config()
+    config.set = []
+    assert not native.strongly_typed(trt, None)
+    if flags is None:
+        with pytest.raises(UsageError, match="cannot build in bf16"):
+            layers.set_precision(trt, None, config, precision)
+    else:
+        layers.set_precision(trt, None, config, precision)
+        assert config.set == flags
