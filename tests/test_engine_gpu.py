@@ -49,8 +49,8 @@ def reference(model: Model, fed: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 
 
 def built(model: Model, folder, shapes=None, dims=()):
-    ranges = profile.from_spec(shapes, Spec.parse(dims=dims)) if shapes else None
-    return builder.build(model, folder / "model.plan", profiles=[ranges]).engine
+    ranges = [profile.from_spec(shapes, Spec.parse(dims=dims))] if shapes else []
+    return builder.build(model, folder / "model.plan", profiles=ranges).engine
 
 
 def uniform(*shape: int) -> np.ndarray:

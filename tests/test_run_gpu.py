@@ -93,15 +93,13 @@ def test_three_legs_agree_before_and_after_fix(
 def _symbols(result) -> dict:
     from tripoint.spec import Range
 
-    profile = result.build.profile
-    if profile is None:
-        return {}
     shapes = {
         value.name: [str(dim.value) if not isinstance(dim, int) else dim for dim in value.shape]
         for value in result.model.ir.graph.inputs
     }
     return {
         dim: Range(each.min[axis], each.opt[axis], each.max[axis])
+        for profile in result.build.profiles
         for each in profile.inputs
         for axis, dim in enumerate(shapes[each.name])
         if isinstance(dim, str)

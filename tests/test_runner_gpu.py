@@ -72,7 +72,7 @@ def plan(tmp_path_factory):
     path = tmp_path_factory.mktemp("runner") / "net.plan"
     known = {"x": ("N", 3, "H", "H")}
     ranges = profile.from_spec(known, Spec.parse(dims=DIMS))
-    return builder.build(net(), path, profile=ranges).engine
+    return builder.build(net(), path, profiles=[ranges]).engine
 
 
 def agree(found, wanted) -> None:
