@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tripoint.engine.builder import BuildResult
     from tripoint.engine.inspect import NetworkDescription, PlanInspection
+    from tripoint.engine.proposal import ProfileResult
     from tripoint.facts.differences import Differences
     from tripoint.parity.results import Verification
     from tripoint.parity.verify import Engine
@@ -201,8 +202,10 @@ def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
         UsageError: If a dynamic dim has no range.
     """
     from tripoint.engine.profile import bindings, points
+    from tripoint.facts import shape_inputs
 
-    found = points(bindings(input_shapes(model), spec or Spec()))
+    values = shape_inputs.find(model.ir)
+    found = points(bindings(input_shapes(model), spec or Spec(), values=values))
     return found * math.ceil(MINIMUM_POINTS / len(found))
 
 
@@ -252,6 +255,29 @@ def export(
     )
 
 
+def profile(
+    model: str | os.PathLike[str] | Model | ir.Model, *, specs: Sequence[Spec] = ()
+) -> ProfileResult:
+    """Propose optimization profiles, and hold them against what the graph needs.
+
+    Args:
+        model: As :func:`facts`.
+        specs: What is said of each profile; dims that it leaves out are proposed. Without any,
+            one profile is proposed.
+
+    Returns:
+        The profiles with where their numbers come from, every equation between sizes that the
+        graph implies, and how it fares. A profile that violates one is returned, too.
+
+    Raises:
+        UsageError: If a name, symbol or rank is unknown or wrong, a fixed dim is given another
+            size, or a shape tensor has no values.
+    """
+    from tripoint.engine import proposal
+
+    return proposal.profiles(as_model(model), specs or (Spec(),))
+
+
 def build(
     model: str | os.PathLike[str] | Model | ir.Model,
     path: str | os.PathLike[str],
@@ -281,19 +307,20 @@ def build(
         on_progress: Called with one line at each step.
 
     Raises:
-        UsageError: If a dynamic dim has no range, or a capability is unknown.
+        UsageError: If a dynamic dim has no range, a size is one that the graph cannot take, or a
+            capability is unknown.
         MissingDependencyError: If no TensorRT is installed.
         ExternalStepError: If TensorRT refuses, fails, crashes or takes too long.
     """
-    from tripoint.engine import builder, profile
+    from tripoint.engine import builder
+    from tripoint.engine.constraints import profiles
 
     model = as_model(model)
-    known = input_shapes(model)
-    ranges = profile.bindings(known, spec or Spec())
+    checked = profiles.checked(model, [spec or Spec()])
     return builder.build(
         model,
         Path(path),
-        profile=profile.from_spec(known, spec or Spec()) if ranges else None,
+        profile=checked[0] if checked else None,
         tensorrt=tensorrt,
         compute_capabilities=compute_capabilities,
         workspace=workspace,

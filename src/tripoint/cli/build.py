@@ -20,6 +20,9 @@ def build(
     ] = None,
     inputs: options.Inputs = None,
     dims: options.Dims = None,
+    min_shapes: options.MinShapes = None,
+    opt_shapes: options.OptShapes = None,
+    max_shapes: options.MaxShapes = None,
     tensorrt: options.TensorRT = None,
     compute_capability: options.ComputeCapability = None,
     tf32: options.Tf32 = True,
@@ -43,12 +46,11 @@ def build(
     from tripoint.cli.opening import opened
     from tripoint.errors import UsageError
     from tripoint.report import json, text
-    from tripoint.spec import Spec
 
     path = output or (Path(model).with_suffix(".plan") if model.endswith(".onnx") else None)
     if path is None:
         raise UsageError("there is no ONNX file to write the plan beside", hint="give -o FILE")
-    spec = Spec.parse(inputs or (), dims or ())
+    spec = options.spec(inputs, dims, min_shapes, opt_shapes, max_shapes)
     with (
         opened(model, spec, exporter=exporter, opset=opset) as loaded,
         console.progress(quiet=quiet) as say,
