@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from graphs import build, feed, to_bytes
-from tripoint.engine.constraints.evaluate import holds
+from tripoint.facts.equations.evaluate import holds
 from tripoint.facts import equations, truth
 from tripoint.facts.symbols import evaluate
 from tripoint.model import Model

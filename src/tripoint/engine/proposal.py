@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tripoint.engine import profile
 from tripoint.engine.constraints import ENDS, nearest
-from tripoint.engine.constraints.evaluate import UndecidedError, holds
+from tripoint.facts.equations.evaluate import UndecidedError, holds
 from tripoint.engine.constraints.profiles import Examined, Needs, examine, needs
 from tripoint.engine.profile import Profile
 from tripoint.engine.spellings import Spellings, spell

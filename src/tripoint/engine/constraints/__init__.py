@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from tripoint.engine.constraints import nearest
-from tripoint.engine.constraints.evaluate import UndecidedError, holds, surely_holds
+from tripoint.facts.equations.evaluate import UndecidedError, holds, surely_holds
 from tripoint.facts.equations import Equation
 from tripoint.spec import Range
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import sympy
 
-from tripoint.engine.constraints.evaluate import UndecidedError, holds
+from tripoint.facts.equations.evaluate import UndecidedError, holds
+from tripoint.facts import symbols
 from tripoint.facts.equations import Equation
 
 _NEAR = 1024
@@ -15,7 +19,7 @@ _FARTHEST = 1 << 16
 _TOGETHER = 64
 """How far two sizes are moved together."""
 _RULE = 1024
-"""Sizes from 1 on that show what legal ones have in common."""
+"""Sizes from 1 on that show what legal ones have in common, at least."""
 
 Change = Mapping[str, int]
 """New sizes by symbol."""
@@ -50,7 +54,7 @@ def legal(equations: Sequence[Equation], broken: Equation, at: Mapping[str, int]
 
 
 def _single(equations: Sequence[Equation], name: str, at: Mapping[str, int]) -> list[Change]:
-    reach = min(max(_NEAR, at[name]), _FARTHEST)
+    reach = min(max(_NEAR, at[name], *map(_scale, equations)), _FARTHEST)
     sizes = np.arange(max(1, at[name] - reach), at[name] + reach + 1, dtype=object)
     good = sizes[_all(equations, {name}, {**at, name: sizes}, len(sizes))]
     below, above = good[good < at[name]], good[good > at[name]]
@@ -95,7 +99,10 @@ def rule(equation: Equation) -> str | None:
     if len(equation.symbols) != 1:
         return None
     (name,) = equation.symbols
-    sizes = np.arange(1, _RULE + 1, dtype=object)
+    most = max(_RULE, _scale(equation))
+    if most > _FARTHEST:
+        return None
+    sizes = np.arange(1, most + 1, dtype=object)
     try:
         good = np.asarray(holds(equation, {name: sizes}))
     except UndecidedError:
@@ -109,15 +116,26 @@ def rule(equation: Equation) -> str | None:
     if len(legal_sizes) == 2 and equation.kind == "broadcast":
         return f"{name} must be {first} or {last}"
     if last == first + len(legal_sizes) - 1:
-        if first > 1 and last == _RULE:
+        if first > 1 and last == most:
             return f"{name} must be at least {first}"
-        if first == 1 and last < _RULE:
+        if first == 1 and last < most:
             return f"{name} must be at most {last}"
         if first > 1:
             return f"{name} must lie between {first} and {last}"
     if first > 1 and np.array_equal(good, sizes % first == 0):
         return f"{name} must be a multiple of {first}"
     return _residue(name, sizes, good)
+
+
+@functools.lru_cache(maxsize=1024)
+def _scale(equation: Equation) -> int:
+    """A size by which expressions that are no more than linear have passed their constants."""
+    largest, divisor = 1, 1
+    for side in (equation.left, equation.right):
+        for number in symbols.expression(side).atoms(sympy.Rational):
+            largest = max(largest, abs(int(number.p)))
+            divisor = math.lcm(divisor, int(number.q))
+    return 2 * (largest + 1) * divisor
 
 
 def _residue(

@@ -13,7 +13,7 @@ ONNX Runtime may go on with an empty tensor in place of an error.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +21,7 @@ import onnx_ir as ir
 from tripoint.facts import inference, shape_inputs, truth
 from tripoint.facts.equations import layout, operators
 from tripoint.facts.equations.equation import Claim, Equation, dim, normalized
+from tripoint.facts.equations.evaluate import UndecidedError, holds
 from tripoint.facts.equations.positions import Positions
 from tripoint.facts.operators import elements as e
 from tripoint.facts.operators.context import FAILURES, Context, graphs_of
@@ -28,6 +29,8 @@ from tripoint.facts.origins import node_name, source
 from tripoint.facts.symbols import symbol, symbols_of
 
 __all__ = ["Equation", "collect"]
+
+_MOST_LEAST = 512
 
 
 def collect(model: ir.Model) -> tuple[Equation, ...]:
@@ -62,7 +65,38 @@ def collect(model: ir.Model) -> tuple[Equation, ...]:
     } | {name for names in given.values() for name in names}
     with truth.tensor_names_kept(flat):
         found = inference.infer(flat, symbols, known)
-        return tuple(_Collector(found, frozenset(symbols), truth.names(flat)).of(flat.graph))
+        return _strongest(_Collector(found, frozenset(symbols), truth.names(flat)).of(flat.graph))
+
+
+def _strongest(found: Iterable[Equation]) -> tuple[Equation, ...]:
+    """The equations without lower bounds of one symbol that follow from those in front."""
+    kept: list[Equation] = []
+    least: dict[str, int] = {}
+    for equation in found:
+        bound = _least(equation)
+        if bound is not None:
+            (name,) = equation.symbols
+            if bound <= least.get(name, 1):
+                continue
+            least[name] = bound
+        kept.append(equation)
+    return tuple(kept)
+
+
+def _least(equation: Equation) -> int | None:
+    """The smallest size that an equation asks of its only symbol, if it asks nothing else."""
+    if equation.kind != "at_least" or not equation.decided or len(equation.symbols) != 1:
+        return None
+    (name,) = equation.symbols
+    sizes = np.arange(1, _MOST_LEAST + 1, dtype=object)
+    try:
+        good = np.asarray(holds(equation, {name: sizes}))
+    except UndecidedError:
+        return None
+    first = int(np.argmax(good))
+    # Sizes of windows grow with those of the inputs, so what holds so far goes on to hold.
+    grows = "Mod" not in equation.text and isinstance(equation.right, int)
+    return first + 1 if grows and good[first:].all() and good[first] else None
 
 
 def _array(names: tuple[str, ...], value: ir.Value) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]]:

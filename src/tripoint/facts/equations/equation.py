@@ -7,6 +7,7 @@ holds for all sizes of at least 1 and writes the rest so that a person can read 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,6 +35,9 @@ Kind = Literal["equal", "broadcast", "expands", "divisible", "volume", "at_least
 """
 
 _LONGEST = 1000
+"""Characters of a side; a longer one is not decided."""
+_LARGE = 120
+"""Parts of an expression."""
 _SIGNS = {"equal": "==", "volume": "==", "at_least": ">=", "at_most": "<="}
 
 
@@ -109,6 +113,9 @@ def normalized(claim: Claim) -> Iterator[tuple[Kind, Element, Element]]:
     left, right = claim.left, claim.right
     if left is UNKNOWN or right is UNKNOWN:
         yield claim.kind, left, right
+    elif _is_large(left) or _is_large(right):
+        if not _same(left, right):
+            yield claim.kind, left, right
     elif claim.kind == "volume":
         yield from _volume(left, right)
     elif claim.kind == "divisible":
@@ -120,7 +127,18 @@ def normalized(claim: Claim) -> Iterator[tuple[Kind, Element, Element]]:
     else:
         less, more = (right, left) if claim.kind == "at_least" else (left, right)
         if e.is_negative(_expanded(e.subtract(more, less))) != 0:
-            yield claim.kind, left, right
+            yield _ordered(claim.kind, left, right)
+
+
+def _ordered(kind: Kind, left: Element, right: Element) -> tuple[Kind, Element, Element]:
+    """An inequality with its integers on the right: ``S <= 6`` for ``8 >= S + 2``."""
+    if isinstance(left, int) and not isinstance(right, int):
+        kind, left, right = ("at_most" if kind == "at_least" else "at_least"), right, left
+    if isinstance(left, sympy.Expr) and isinstance(right, int):
+        constant, rest = left.as_coeff_Add()
+        if constant.is_Integer and rest != 0:
+            left, right = rest, right - int(constant)
+    return kind, left, right
 
 
 def _expanded(element: Element) -> Element:
@@ -138,7 +156,11 @@ def _equal(left: Element, right: Element) -> Iterator[tuple[Kind, Element, Eleme
             rest = b.func(*(part for part in b.args if part != a))
             yield ("at_most" if isinstance(b, sympy.Min) else "at_least"), a, _plain(rest)
             return
-    yield "equal", left, right
+    yield "equal", *_integer_last(left, right)
+
+
+def _integer_last(left: Element, right: Element) -> tuple[Element, Element]:
+    return (right, left) if isinstance(left, int) else (left, right)
 
 
 def _broadcast(
@@ -158,7 +180,7 @@ def _broadcast(
     if kind == "expands" and isinstance(right, int):
         yield "equal", left, right
         return
-    yield kind, left, right
+    yield (kind, *(_integer_last(left, right) if kind == "broadcast" else (left, right)))
 
 
 def _divisible(left: Element, right: Element) -> Iterator[tuple[Kind, Element, Element]]:
@@ -203,7 +225,7 @@ def _volume(left: Element, right: Element) -> Iterator[tuple[Kind, Element, Elem
         for whole, divisor in pairs:
             yield "divisible", whole, divisor
         return
-    yield "volume", _plain(above), _plain(below)
+    yield "volume", *_integer_last(_plain(above), _plain(below))
 
 
 def _pairs(above: Any, below: Any) -> list[tuple[Element, int]]:
@@ -267,8 +289,16 @@ def _shifted(product: Any, whole: Any) -> int | None:
 def _same(left: Element, right: Element) -> bool:
     if left == right or e.equal(left, right) == 1:
         return True
-    a, b = dim(left), dim(right)
-    return a is not None and b is not None and symbols.equal(a, b) is True
+    difference = e.subtract(left, right)
+    return not _is_large(difference) and _expanded(difference) == 0
+
+
+def _is_large(element: Element) -> bool:
+    """Whether an expression is so long that rearranging it takes long, and helps nobody."""
+    if not isinstance(element, sympy.Expr):
+        return False
+    parts = itertools.islice(sympy.preorder_traversal(element), _LARGE + 1)
+    return sum(1 for _ in parts) > _LARGE
 
 
 def _plain(expression: Any) -> Element:

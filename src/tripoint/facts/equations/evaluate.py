@@ -10,7 +10,7 @@ import numpy as np
 import sympy
 
 from tripoint.facts import symbols
-from tripoint.facts.equations import Equation
+from tripoint.facts.equations.equation import Equation
 from tripoint.facts.operators import elements as e
 from tripoint.spec import Range
 
