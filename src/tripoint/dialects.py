@@ -31,9 +31,19 @@ _TORCHTRTC = re.compile(
     re.DOTALL,
 )
 _SHORT = {
-    **{"f32": "float32", "f16": "float16", "i8": "int8", "i32": "int32", "b": "bool"},
-    **{"i64": "int64", "f64": "float64", "bf16": "bfloat16", "u8": "uint8"},
-    **{"float": "float32", "half": "float16", "double": "float64", "int": "int32"},
+    "b": "bool",
+    "bf16": "bfloat16",
+    "double": "float64",
+    "f16": "float16",
+    "f32": "float32",
+    "f64": "float64",
+    "float": "float32",
+    "half": "float16",
+    "i32": "int32",
+    "i64": "int64",
+    "i8": "int8",
+    "int": "int32",
+    "u8": "uint8",
 }
 _OPEN, _CLOSE = "[({", "])}"
 
@@ -114,7 +124,8 @@ def _names(piece: str) -> bool:
 
 def parts(text: str) -> tuple[list[str], list[str]]:
     """The inputs and the symbols of a profile such as ``"N=1..8..32 x:Nx3x224x224"``."""
-    inputs, dims = [], []
+    inputs: list[str] = []
+    dims: list[str] = []
     for item in split(text):
         name, equals, size = item.partition("=")
         is_dim = equals and ":" not in name and not size.lstrip().startswith("[")
@@ -158,7 +169,9 @@ def _profile(written: Mapping[str, Sequence[InputSpec]]) -> tuple[InputSpec, ...
                 how = "no shape" if not same else f"{len(same)} shapes"
                 raise UsageError(f"{option} has {how} for input {name!r}")
             sizes.append(_sizes(same[0], option))
-        dtype = next((spec.dtype for specs in written.values() for spec in specs if spec.dtype), None)
+        dtype = next(
+            (spec.dtype for specs in written.values() for spec in specs if spec.dtype), None
+        )
         found.append(ranged(name, _three(sizes), dtype))
     return tuple(found)
 

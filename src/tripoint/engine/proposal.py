@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from tripoint.engine import profile
 from tripoint.engine.constraints import ENDS, nearest
-from tripoint.facts.equations.evaluate import UndecidedError, holds
 from tripoint.engine.constraints.profiles import Examined, Needs, examine, needs
 from tripoint.engine.profile import Profile
 from tripoint.engine.spellings import Spellings, spell
 from tripoint.facts.equations import Equation
+from tripoint.facts.equations.evaluate import UndecidedError, holds
 from tripoint.facts.symbols import symbols_of
 from tripoint.facts.table import Shape
 from tripoint.model import Model
@@ -24,7 +24,9 @@ _ROUNDS = 32
 """Violated equations that are mended one after the other at most."""
 
 _BATCH = re.compile(r"(^|_)(n|b|bs|batch\w*)(_|$)|batch", re.IGNORECASE)
-_LENGTH = re.compile(r"(^|_)(s|l|t|len\w*|seq\w*|time\w*|tokens?|frames?|past\w*)(_|$)|length|seq", re.IGNORECASE)
+_LENGTH = re.compile(
+    r"(^|_)(s|l|t|len\w*|seq\w*|time\w*|tokens?|frames?|past\w*)(_|$)|length|seq", re.IGNORECASE
+)
 _IMAGE = re.compile(r"(^|_)(h|w|height|width)(_|$)", re.IGNORECASE)
 
 
@@ -89,7 +91,9 @@ def profiles(model: Model, specs: Sequence[Spec]) -> ProfileResult:
     """
     needed = needs(model)
     inputs = inputs_of(model)
-    dynamic = needed.values or any(isinstance(d, str) for shape in needed.inputs.values() for d in shape)
+    dynamic = needed.values or any(
+        isinstance(d, str) for shape in needed.inputs.values() for d in shape
+    )
     found = tuple(propose(model, needed, spec) for spec in specs)
     found = found if dynamic else ()
     examined = examine(needed, [each.profile for each in found])
@@ -194,21 +198,27 @@ def _mended(
     """Ranges whose free symbols were moved until min, opt and max satisfy the equations."""
     decided = [each for each in equations if each.decided and each.symbols <= ranges.keys()]
     ends = {
-        end: _moved(
-            decided, {name: getattr(size, end) for name, size in ranges.items()}, free, end
-        )
+        end: _moved(decided, {name: getattr(size, end) for name, size in ranges.items()}, free, end)
         for end in ENDS
     }
+    sizes = {end: {symbol: ends[end][0][symbol] for symbol in free} for end in ENDS}
+    for symbol in free:
+        high = sizes["max"][symbol]
+        sizes["min"][symbol] = low = min(sizes["min"][symbol], high)
+        sizes["opt"][symbol] = min(max(low, sizes["opt"][symbol]), high)
+    given = {name: size.opt for name, size in ranges.items()}
+    if not all(_holds(each, {**given, **sizes["opt"]}) for each in decided):
+        # Moved one by one they need not go together; those at max do.
+        sizes["opt"] = sizes["max"]
     found = dict(ranges)
     for symbol in free:
-        low, opt, high = (ends[end][0][symbol] for end in ENDS)
-        low = min(low, high)
-        found[symbol] = Range(low, min(max(low, opt), high), high)
+        found[symbol] = Range(*(sizes[end][symbol] for end in ENDS))
         if found[symbol] != ranges[symbol]:
             reasons = dict.fromkeys(
                 reason for end in ENDS for reason in ends[end][1].get(symbol, ())
             )
-            sources[symbol] += f" ({ranges[symbol]}), moved because {', '.join(reasons)}"
+            why = f", moved because {', '.join(reasons)}" if reasons else ", moved along"
+            sources[symbol] += f" ({ranges[symbol]}){why}"
     return found
 
 
@@ -216,7 +226,7 @@ def _moved(
     equations: Sequence[Equation], at: Mapping[str, int], free: Sequence[str], end: str
 ) -> tuple[dict[str, int], dict[str, list[str]]]:
     """Sizes near others that satisfy all equations, and per moved symbol what moved it."""
-    sizes, reasons = dict(at), {}
+    sizes, reasons = dict(at), dict[str, list[str]]()
     for _ in range(_ROUNDS):
         broken = next((each for each in equations if not _holds(each, sizes)), None)
         if broken is None:

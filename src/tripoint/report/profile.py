@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tripoint.engine.constraints import ENDS, Finding
+from tripoint.engine.constraints import ENDS, Finding, Status
 from tripoint.engine.constraints.profiles import Examined, sentence, shown
 from tripoint.engine.profile import InputProfile
 from tripoint.engine.proposal import ProfileResult, Proposal
@@ -15,7 +15,7 @@ from tripoint.facts.symbols import symbols_of
 from tripoint.report.sanitize import clean, clean_lines
 from tripoint.report.text import columns
 
-_WORDS = {
+_WORDS: Mapping[Status, str] = {
     "holds": "holds",
     "partly": "not for all sizes between min and max",
     "violated": "VIOLATED",
@@ -92,7 +92,9 @@ def _equations(result: ProfileResult) -> Iterator[str]:
 
 def _findings(examined: Examined) -> Iterator[str]:
     counts = Counter(finding.status for finding in examined.findings)
-    said = ", ".join(f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status])
+    said = ", ".join(
+        f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]
+    )
     total = counts.total()
     yield f"{total} equation{'' if total == 1 else 's'}: {said}"
     for finding in examined.findings:
@@ -172,7 +174,9 @@ def _proposal(result: ProfileResult, proposal: Proposal) -> dict[str, Any]:
 def _source(result: ProfileResult, proposal: Proposal, each: InputProfile) -> str:
     if each.values:
         return "given"
-    used = dict.fromkeys(s for dim in result.needed.inputs[each.name] for s in sorted(symbols_of(dim)))
+    used = dict.fromkeys(
+        s for dim in result.needed.inputs[each.name] for s in sorted(symbols_of(dim))
+    )
     return "; ".join(f"{symbol}: {proposal.sources[symbol]}" for symbol in used) or "fixed"
 
 

@@ -19,8 +19,8 @@ from typing import Literal
 import numpy as np
 
 from tripoint.engine.constraints import nearest
-from tripoint.facts.equations.evaluate import UndecidedError, holds, surely_holds
 from tripoint.facts.equations import Equation
+from tripoint.facts.equations.evaluate import UndecidedError, holds, surely_holds
 from tripoint.spec import Range
 
 Status = Literal["holds", "partly", "violated", "undecided"]

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import sympy
 
-from tripoint.facts.equations.evaluate import UndecidedError, holds
 from tripoint.facts import symbols
 from tripoint.facts.equations import Equation
+from tripoint.facts.equations.evaluate import UndecidedError, holds
 
 _NEAR = 1024
 """How far around a size others are tried, at least; as far as the size itself if it is larger."""
@@ -61,9 +61,7 @@ def _single(equations: Sequence[Equation], name: str, at: Mapping[str, int]) -> 
     return [{name: int(size)} for size in (*below[-1:], *above[:1])]
 
 
-def _double(
-    equations: Sequence[Equation], a: str, b: str, at: Mapping[str, int]
-) -> list[Change]:
+def _double(equations: Sequence[Equation], a: str, b: str, at: Mapping[str, int]) -> list[Change]:
     axes = [
         np.arange(max(1, at[name] - _TOGETHER), at[name] + _TOGETHER + 1, dtype=object)
         for name in (a, b)
@@ -91,10 +89,14 @@ def _all(
 
 
 def rule(equation: Equation) -> str | None:
-    """What the legal sizes of an equation in one symbol have in common, for instance
-    ``"H must be a multiple of 32"``; None if nothing simple.
+    """What the legal sizes of an equation have in common.
 
-    It is read off the sizes up to 1024.
+    It is read off the sizes up to one behind which the numbers in the equation make no more
+    difference.
+
+    Returns:
+        A sentence such as ``"H must be a multiple of 32"``; None if it is nothing simple, or if
+        the equation has several symbols.
     """
     if len(equation.symbols) != 1:
         return None

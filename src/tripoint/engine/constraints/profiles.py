@@ -26,11 +26,13 @@ class Examined:
         profile: The profile.
         ranges: Range by symbol: dims of inputs, and values of shape tensors of at least 1.
         findings: One for each equation, in graph order.
+        dims: The symbols among them that stand for dims.
     """
 
     profile: Profile
     ranges: Mapping[str, Range]
     findings: tuple[Finding, ...]
+    dims: frozenset[str]
 
     @property
     def violated(self) -> tuple[Finding, ...]:
@@ -95,7 +97,9 @@ def examine(needed: Needs, profiles: Sequence[Profile]) -> tuple[Examined, ...]:
     found = []
     for profile in profiles:
         ranges = ranges_of(needed, profile)
-        found.append(Examined(profile, ranges, check(needed.equations, ranges)))
+        values = {symbol for names in needed.values.values() for symbol in names}
+        findings = check(needed.equations, ranges)
+        found.append(Examined(profile, ranges, findings, frozenset(ranges) - values))
     return tuple(found)
 
 
@@ -110,7 +114,7 @@ def refuse(examined: Sequence[Examined]) -> None:
             first, more = each.violated[0], len(each.violated) - 1
             which = f"profile {index}: " if len(examined) > 1 else ""
             others = f" (and {more} more, which tripoint profile lists)" if more else ""
-            raise UsageError(f"{which}{sentence(first)}{others}", hint=_hint(first))
+            raise UsageError(f"{which}{sentence(first)}{others}", hint=_hint(each, first))
 
 
 def sentence(finding: Finding) -> str:
@@ -144,11 +148,29 @@ def shown(changes: Sequence[Mapping[str, int]]) -> str:
     return ", or ".join(said)
 
 
-def _hint(finding: Finding) -> str:
-    if not finding.nearest:
-        return "give other sizes; tripoint profile proposes some"
-    first = finding.nearest[-1]
-    return "give " + " ".join(f"--dim {name}=...{size}..." for name, size in first.items())
+def _hint(examined: Examined, finding: Finding) -> str:
+    """The options with the nearest legal sizes in place of those that are illegal."""
+    at = finding.sizes or {}
+    near = sorted(
+        finding.nearest, key=lambda new: sum(abs(size - at[name]) for name, size in new.items())
+    )
+    for change in near:
+        if finding.at is None or not change.keys() <= examined.dims:
+            continue
+        said = []
+        for name, size in change.items():
+            ends = {end: getattr(examined.ranges[name], end) for end in ENDS}
+            if ends["min"] == ends["max"]:
+                said.append(f"--dim {name}={size}")
+                continue
+            ends[finding.at] = size
+            low, high = min(ends["min"], size), max(ends["max"], size)
+            if finding.at != "opt":
+                low, high = min(ends["min"], ends["max"]), ends["max"]
+            ends = {"min": low, "opt": min(max(low, ends["opt"]), high), "max": high}
+            said.append(f"--dim {name}={Range(**ends)}")
+        return f"for instance {' '.join(said)}"
+    return "tripoint profile lists what the graph needs"
 
 
 def ranges_of(needed: Needs, profile: Profile) -> dict[str, Range]:

@@ -99,7 +99,9 @@ def _least(equation: Equation) -> int | None:
     return first + 1 if grows and good[first:].all() and good[first] else None
 
 
-def _array(names: tuple[str, ...], value: ir.Value) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]]:
+def _array(
+    names: tuple[str, ...], value: ir.Value
+) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]]:
     rank = len(truth.shape_of(value) or ())
     found = np.empty(len(names), dtype=object)
     found[:] = [symbol(name) for name in names]

@@ -215,9 +215,10 @@ def _volume(left: Element, right: Element) -> Iterator[tuple[Kind, Element, Elem
         yield "volume", left, right
         return
     ratio = e.divide(left, right)
-    if ratio is UNKNOWN or isinstance(ratio, int) and ratio == 1:
-        if ratio is UNKNOWN:
-            yield "volume", left, right
+    if ratio is UNKNOWN:
+        yield "volume", left, right
+        return
+    if isinstance(ratio, int) and ratio == 1:
         return
     above, below = sympy.fraction(sympy.together(sympy.sympify(ratio)))
     pairs = _pairs(above, below) or _pairs(below, above)

@@ -66,7 +66,6 @@ def _named(value: ir.Value | None, axis: int) -> str:
 
 
 def same(
-    node: ir.Node,
     a: tuple[ir.Value | None, int],
     b: tuple[ir.Value | None, int],
     *,
@@ -95,7 +94,7 @@ def matmul(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     a, b = dims_of(left), dims_of(right)
     if not a or not b:
         return
-    yield from same(node, (left, -1), (right, -2 if len(b) > 1 else -1))
+    yield from same((left, -1), (right, -2 if len(b) > 1 else -1))
     if len(a) > 2 and len(b) > 2:
         # Counted from the last axis of what is left.
         yield from columns(node, [(left, a[:-2]), (right, b[:-2])])
@@ -106,7 +105,7 @@ def gemm(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     del ctx
     turned = [bool(node.attributes.get_int(name, 0)) for name in ("transA", "transB")]
     left, right, added = node.inputs[0], node.inputs[1], operand(node, 2)
-    yield from same(node, (left, 0 if turned[0] else 1), (right, 1 if turned[1] else 0))
+    yield from same((left, 0 if turned[0] else 1), (right, 1 if turned[1] else 0))
     a, b, c = dims_of(left), dims_of(right), dims_of(added)
     if a is None or b is None or not c or len(a) != 2 or len(b) != 2:
         return
@@ -144,7 +143,7 @@ def channels(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     """Operators whose weights have an axis as long as one of the data."""
     del ctx
     for axis, position, other in _CHANNELS[node.op_type]:
-        yield from same(node, (node.inputs[0], axis), (operand(node, position), other))
+        yield from same((node.inputs[0], axis), (operand(node, position), other))
 
 
 def windows(ctx: Context, node: ir.Node) -> Iterator[Claim]:
@@ -153,7 +152,7 @@ def windows(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     if node.op_type.endswith("Conv") or node.op_type == "ConvInteger":
         weights = node.inputs[3 if node.op_type == "QLinearConv" else 1]
         group = node.attributes.get_int("group", 1)
-        yield from same(node, (data, 1), (weights, 1), times=group)
+        yield from same((data, 1), (weights, 1), times=group)
         kernel = node.attributes.get_ints("kernel_shape") or (dims_of(weights) or [])[2:]
     elif node.op_type == "ConvTranspose":
         yield from channels(ctx, node)

@@ -106,9 +106,7 @@ def _of_elements(known: np.ndarray[tuple[int, ...], np.dtype[np.object_]]) -> Ex
     low, high = elements[0], elements[0]
     for element in elements[1:]:
         low, high = e.minimum(low, element), e.maximum(high, element)
-    in_a_row = all(
-        element == e.add(elements[0], index) for index, element in enumerate(elements)
-    )
+    in_a_row = all(element == e.add(elements[0], index) for index, element in enumerate(elements))
     return Extent(low, high, in_a_row and max(known.shape, default=1) == known.size)
 
 
@@ -166,9 +164,7 @@ def _apart(a: ir.Value | None, b: ir.Value | None) -> bool:
     if first is None or second is None:
         return False
     rank = max(len(first), len(second))
-    pairs = zip(
-        [1] * (rank - len(first)) + first, [1] * (rank - len(second)) + second, strict=True
-    )
+    pairs = zip([1] * (rank - len(first)) + first, [1] * (rank - len(second)) + second, strict=True)
     return all(x == 1 or y == 1 for x, y in pairs)
 
 
