@@ -196,16 +196,24 @@ def input_shapes(model: Model) -> dict[str, Shape]:
 def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
     """Points of the input range: min, opt, max and a random one, or fewer sizes repeated.
 
-    At each of at least three points other random inputs are used.
+    At each of at least three points other random inputs are used. The random point is one that
+    the graph can take.
 
     Raises:
-        UsageError: If a dynamic dim has no range.
+        UsageError: If a dynamic dim has no range, a shape tensor no values, or min, opt or max is
+            a size that the graph cannot take.
     """
-    from tripoint.engine.profile import bindings, points
-    from tripoint.facts import shape_inputs
+    from tripoint.engine.constraints import profiles
+    from tripoint.engine.profile import points, several
 
-    values = shape_inputs.find(model.ir)
-    found = points(bindings(input_shapes(model), spec or Spec(), values=values))
+    needed = profiles.needs(model)
+    checked = several(needed.inputs, [spec or Spec()], values=needed.values)
+    examined = profiles.examine(needed, checked)
+    profiles.refuse(examined)
+    found = points(
+        examined[0].ranges if examined else {},
+        allowed=lambda sizes: profiles.takes(needed, sizes),
+    )
     return found * math.ceil(MINIMUM_POINTS / len(found))
 
 

@@ -7,7 +7,7 @@ An input whose values are sizes, a shape tensor, has a profile of its values; se
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tripoint.errors import UsageError
@@ -17,6 +17,7 @@ from tripoint.spec import InputSpec, Range, Spec
 
 Sizes = tuple[int, ...]
 _TRIES = 64
+_ENDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,22 +214,29 @@ def bindings(
     return ranges
 
 
-def points(ranges: Mapping[str, Range], count: int = 4, seed: int = 0) -> list[dict[str, int]]:
+def points(
+    ranges: Mapping[str, Range],
+    count: int = 4,
+    seed: int = 0,
+    allowed: Callable[[Mapping[str, int]], bool] | None = None,
+) -> list[dict[str, int]]:
     """Sizes to try: all at min, all at opt, all at max, then random ones inside the ranges.
 
     Args:
         ranges: Range by symbol.
         count: How many points to give; fewer if the ranges do not hold that many.
         seed: The same seed gives the same points.
+        allowed: Whether a random point may be given; None allows all.
 
     Returns:
         Distinct points, each a size by symbol; one empty point if there is no symbol.
     """
     chosen: dict[Sizes, None] = {}
-    for sizes in _candidates(ranges, count, seed):
+    for index, sizes in enumerate(_candidates(ranges, count, seed)):
         if len(chosen) == count:
             break
-        chosen[sizes] = None
+        if index < _ENDS or allowed is None or allowed(dict(zip(ranges, sizes, strict=True))):
+            chosen[sizes] = None
     return [dict(zip(ranges, sizes, strict=True)) for sizes in chosen]
 
 

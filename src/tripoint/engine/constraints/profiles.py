@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from tripoint.engine.profile import InputProfile, Profile, Values, several
 from tripoint.errors import UsageError
 from tripoint.facts import equations, shape_inputs
 from tripoint.facts.equations import Equation
+from tripoint.facts.equations.evaluate import UndecidedError, holds
 from tripoint.facts.symbols import evaluate, is_plain
 from tripoint.facts.table import Shape
 from tripoint.model import Model
@@ -101,6 +103,16 @@ def examine(needed: Needs, profiles: Sequence[Profile]) -> tuple[Examined, ...]:
         findings = check(needed.equations, ranges)
         found.append(Examined(profile, ranges, findings, frozenset(ranges) - values))
     return tuple(found)
+
+
+def takes(needed: Needs, sizes: Mapping[str, int]) -> bool:
+    """Whether no equation is known to be violated at these sizes, one for each symbol."""
+    for equation in needed.equations:
+        if equation.decided and equation.symbols <= sizes.keys():
+            with contextlib.suppress(UndecidedError):
+                if not holds(equation, sizes):
+                    return False
+    return True
 
 
 def refuse(examined: Sequence[Examined]) -> None:
