@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tripoint.engine.builder import BuildResult
     from tripoint.engine.inspect import NetworkDescription, PlanInspection
     from tripoint.engine.options import BuildOptions
-    from tripoint.engine.profile import Profile
     from tripoint.engine.progress import OnPhase
+    from tripoint.engine.proposal import ProfileResult
     from tripoint.facts.differences import Differences
     from tripoint.parity.results import Verification
     from tripoint.parity.verify import Engine
@@ -199,14 +199,24 @@ def input_shapes(model: Model) -> dict[str, Shape]:
 def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
     """Points of the input range: min, opt, max and a random one, or fewer sizes repeated.
 
-    At each of at least three points other random inputs are used.
+    At each of at least three points other random inputs are used. The random point is one that
+    the graph can take.
 
     Raises:
-        UsageError: If a dynamic dim has no range.
+        UsageError: If a dynamic dim has no range, a shape tensor no values, or min, opt or max is
+            a size that the graph cannot take.
     """
-    from tripoint.engine.profile import bindings, points
+    from tripoint.engine.constraints import profiles
+    from tripoint.engine.profile import points, several
 
-    found = points(bindings(input_shapes(model), spec or Spec()))
+    needed = profiles.needs(model)
+    checked = several(needed.inputs, [spec or Spec()], values=needed.values)
+    examined = profiles.examine(needed, checked)
+    profiles.refuse(examined)
+    found = points(
+        examined[0].ranges if examined else {},
+        allowed=lambda sizes: profiles.takes(needed, sizes),
+    )
     return found * math.ceil(MINIMUM_POINTS / len(found))
 
 
@@ -262,12 +272,35 @@ def export(
     )
 
 
+def profile(
+    model: str | os.PathLike[str] | Model | ir.Model, *, specs: Sequence[Spec] = ()
+) -> ProfileResult:
+    """Propose optimization profiles, and hold them against what the graph needs.
+
+    Args:
+        model: As :func:`facts`.
+        specs: What is said of each profile; dims that it leaves out are proposed. Without any,
+            one profile is proposed.
+
+    Returns:
+        The profiles with where their numbers come from, every equation between sizes that the
+        graph implies, and how it fares. A profile that violates one is returned, too.
+
+    Raises:
+        UsageError: If a name, symbol or rank is unknown or wrong, a fixed dim is given another
+            size, or a shape tensor has no values.
+    """
+    from tripoint.engine import proposal
+
+    return proposal.profiles(as_model(model), specs or (Spec(),))
+
+
 def build(
     model: str | os.PathLike[str] | Model | ir.Model,
     path: str | os.PathLike[str],
     *,
     spec: Spec | None = None,
-    profiles: Sequence[Profile] = (),
+    specs: Sequence[Spec] = (),
     tensorrt: str | None = None,
     compute_capabilities: Sequence[str] = (),
     tf32: bool = True,
@@ -287,7 +320,7 @@ def build(
         model: As :func:`facts`.
         path: The plan to write.
         spec: Range of every dynamic dim, for one profile.
-        profiles: The profiles themselves, in place of the one that follows from ``spec``.
+        specs: The same for several, in place of ``spec``.
         tensorrt: Name of the importable TensorRT.
         compute_capabilities: GPUs to build for, such as ``"8.6"``.
         tf32: Whether products may be rounded to TF32, as TensorRT does by default; see
@@ -305,20 +338,19 @@ def build(
         on_phase: Called in place of it with every phase, as TensorRT tells it.
 
     Raises:
-        UsageError: If a dynamic dim has no range, a capability or a node is unknown, or this
-            TensorRT lacks an option.
+        UsageError: If a dynamic dim has no range, a size is one that the graph cannot take, a
+            capability or a node is unknown, or this TensorRT lacks an option.
         MissingDependencyError: If no TensorRT is installed.
         ExternalStepError: If TensorRT refuses, fails, crashes or takes too long, or the model or
             its engine cannot have the precision.
     """
-    from tripoint.engine import builder, profile
+    from tripoint.engine import builder
+    from tripoint.engine.constraints import profiles as constrained
     from tripoint.engine.progress import Lines, Phase
     from tripoint.precision import prepare
 
     model = as_model(model)
-    known = input_shapes(model)
-    if not profiles and profile.bindings(known, spec or Spec()):
-        profiles = (profile.from_spec(known, spec or Spec()),)
+    profiles = constrained.checked(model, specs or (spec or Spec(),))
     on_phase = on_phase or (Lines(on_progress) if on_progress else None)
     builder.refuse_early(model, Path(path), tensorrt=tensorrt, options=options, force=force)
     prepared = prepare.prepare(
@@ -326,7 +358,7 @@ def build(
         precision,
         keep=keep_fp32,
         io=io_precision,
-        points=prepare.points(known, profiles) if numeric else None,
+        points=prepare.points(input_shapes(model), profiles) if numeric else None,
         on_progress=(lambda line: on_phase(Phase(line))) if on_phase else None,
     )
     return builder.build(

@@ -7,15 +7,20 @@
 ``x:Nx3x224x224`` with ``N=1..8..32``   the same through a named symbol
 ``ids:1x16@int64``                    with a dtype
 ``1x3x224x224``                       the name may be left out with one input
+``size=[64,64]..[64,96]..[128,128]``  values, of an input whose values are sizes
+``x:1x3,y:1x8``, ``x:[1,3] y:[1,8]``  several inputs in one text
 ====================================  ==========================================
 
-Names are split off at the **last** colon, so ``block/x:0:1x3`` names ``block/x:0``.
+Names are split off at the **last** colon, so ``block/x:0:1x3`` names ``block/x:0``; they may stand
+in single quotes. A profile of an input whose *values* are sizes (a shape tensor) gives its values:
+what is written behind its colon are these, as with trtexec and Polygraphy. What other tools write
+is read by :mod:`tripoint.dialects`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tripoint.errors import UsageError
@@ -28,6 +33,10 @@ DTYPES = (
 
 _RANGE = re.compile(r"([0-9]+)\.\.(?:([0-9]+)\.\.)?([0-9]+)")
 _SYMBOL = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+_LIST = r"\[[-0-9,\s]*\]"
+_VALUES = re.compile(rf"(?P<name>.+?)\s*=\s*(?P<lists>{_LIST}(?:\.\.{_LIST}){{0,2}})", re.DOTALL)
+
+Values = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +72,14 @@ class InputSpec:
         name: Input name; None where it was left out.
         dims: Per axis a size, a range, or a symbol that a ``--dim`` binds.
         dtype: One of :data:`DTYPES`, or None where it was left out.
+        values: Smallest, best and largest values, as they were written for a shape tensor. There
+            are no ``dims`` beside them if these cannot be sizes.
     """
 
     name: str | None
     dims: tuple[int | str | Range, ...]
     dtype: str | None = None
+    values: tuple[Values, Values, Values] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +100,77 @@ class Spec:
         Raises:
             UsageError: If a text cannot be read, or a name is given twice.
         """
-        parsed_inputs = tuple(parse_input(text) for text in inputs)
-        names = [spec.name for spec in parsed_inputs]
-        for name in names:
-            if names.count(name) > 1:
-                raise UsageError(f"input {name or 'without a name'} is given twice")
-        parsed_dims: dict[str, Range] = {}
-        for text in dims:
-            symbol, bounds = parse_dim(text)
-            if symbol in parsed_dims:
-                raise UsageError(f"dimension {symbol} is given twice")
-            parsed_dims[symbol] = bounds
-        return cls(parsed_inputs, parsed_dims)
+        from tripoint import dialects
+
+        parsed_inputs = tuple(spec for text in inputs for spec in dialects.read(text))
+        return cls(_once(parsed_inputs), _dims_once(dims))
+
+    @classmethod
+    def several(
+        cls,
+        inputs: Iterable[str] = (),
+        dims: Iterable[str] = (),
+        profiles: Sequence[str] = (),
+        min_shapes: Sequence[str] = (),
+        opt_shapes: Sequence[str] = (),
+        max_shapes: Sequence[str] = (),
+    ) -> tuple[Spec, ...]:
+        """Read the options of a command that takes several profiles.
+
+        What ``inputs`` and ``dims`` say holds for every profile that does not say otherwise.
+        Shapes in trtexec's spelling give one profile for each time that they are repeated, as
+        with Polygraphy.
+
+        Args:
+            inputs: As :meth:`parse`.
+            dims: As :meth:`parse`.
+            profiles: Texts such as ``"N=1..8..32 x:Nx3x224x224"``, one for each profile; or
+                trtexec's numbers, one for each repetition of the shapes.
+            min_shapes: Texts such as ``"x:1x3x224x224,y:1x8"``: trtexec's ``--minShapes``.
+            opt_shapes: The same of ``--optShapes``.
+            max_shapes: The same of ``--maxShapes``. Of two that are given the third is: min the
+                smaller, opt and max the larger one. One alone gives all three.
+
+        Returns:
+            One for each profile, one at least.
+
+        Raises:
+            UsageError: If a text cannot be read, a name is given twice, or the options do not go
+                together.
+        """
+        from tripoint import dialects
+
+        base = cls.parse(inputs, dims)
+        shapes = dialects.shapes(min_shapes, opt_shapes, max_shapes)
+        numbers = [text.strip() for text in profiles if text.strip().isdecimal()]
+        if numbers:
+            if len(numbers) < len(profiles):
+                raise UsageError(
+                    "profiles are given as numbers and as texts", hint="write all as N=1..8..32"
+                )
+            if sorted(map(int, numbers)) != list(range(len(shapes))):
+                raise UsageError(
+                    f"profile numbers {', '.join(numbers)} with {len(shapes)} sets of shapes",
+                    hint="number the sets of --minShapes, --optShapes and --maxShapes from 0",
+                )
+            order = sorted(range(len(shapes)), key=lambda index: int(numbers[index]))
+            shapes = [shapes[index] for index in order]
+        elif profiles and shapes:
+            raise UsageError(
+                "--profile does not go with --minShapes, --optShapes and --maxShapes",
+                hint="repeat these for each profile, or write all into --profile",
+            )
+        written = [cls(_once(found)) for found in shapes]
+        for text in profiles if not numbers else ():
+            own_inputs, own_dims = dialects.parts(text)
+            written.append(cls.parse(own_inputs, own_dims))
+        return tuple(base.replaced_by(more) for more in written) or (base,)
+
+    def replaced_by(self, other: Spec) -> Spec:
+        """Both, where ``other`` counts for the inputs and symbols that both name."""
+        names = {spec.name for spec in other.inputs}
+        kept = tuple(spec for spec in self.inputs if spec.name not in names)
+        return Spec(kept + other.inputs, {**self.dims, **other.dims})
 
     def resolve_names(self, names: Iterable[str]) -> dict[str, InputSpec]:
         """Attach each written input to one of the model's inputs.
@@ -133,6 +204,24 @@ class Spec:
         return resolved
 
 
+def _once(inputs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
+    names = [spec.name for spec in inputs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"input {name or 'without a name'} is given twice")
+    return tuple(inputs)
+
+
+def _dims_once(dims: Iterable[str]) -> dict[str, Range]:
+    parsed: dict[str, Range] = {}
+    for text in dims:
+        symbol, bounds = parse_dim(text)
+        if symbol in parsed:
+            raise UsageError(f"dimension {symbol} is given twice")
+        parsed[symbol] = bounds
+    return parsed
+
+
 def parse_input(text: str) -> InputSpec:
     """Read one input, in any of the forms that the module lists.
 
@@ -142,6 +231,8 @@ def parse_input(text: str) -> InputSpec:
     Raises:
         UsageError: If the text is ambiguous or malformed; the message shows the forms.
     """
+    if found := _VALUES.fullmatch(text):
+        return InputSpec(found["name"], (), values=_values(found["lists"], text))
     head, colon, tail = text.rpartition(":")
     name = head if colon else None
     if colon and not head:
@@ -159,7 +250,10 @@ def parse_dim(text: str) -> tuple[str, Range]:
         UsageError: If it has another form.
     """
     symbol, equals, bounds = text.partition("=")
-    value = _parse_size(bounds.strip())
+    try:
+        value = _parse_size(bounds.strip())
+    except UsageError as error:
+        raise error.within(subject=f"--dim {text}") from None
     if not equals or not _SYMBOL.fullmatch(symbol.strip()) or value is None:
         raise UsageError(f"cannot read dimension {text!r}", hint="write N=8 or N=1..8..32")
     return symbol.strip(), value if isinstance(value, Range) else Range(value, value, value)
@@ -168,12 +262,15 @@ def parse_dim(text: str) -> tuple[str, Range]:
 def _parse_dims(shape: str, text: str) -> tuple[int | str | Range, ...]:
     bracketed = shape.startswith("[") and shape.endswith("]")
     body = shape[1:-1] if bracketed else shape
-    if bracketed and not body.strip():
+    if (bracketed and not body.strip()) or body == "scalar":
         return ()
     parts = body.split(",") if bracketed or "," in body else body.split("x")
     dims: list[int | str | Range] = []
-    for part in (part.strip() for part in parts):
-        size = _parse_size(part)
+    for axis, part in enumerate(part.strip() for part in parts):
+        try:
+            size = _parse_size(part)
+        except UsageError as error:
+            raise error.within(subject=f"axis {axis} of input {text!r}") from None
         if size is not None:
             dims.append(size)
         elif _SYMBOL.fullmatch(part):
@@ -181,6 +278,34 @@ def _parse_dims(shape: str, text: str) -> tuple[int | str | Range, ...]:
         else:
             raise UsageError(f"cannot read {part!r} in input {text!r}", hint=f"write {FORMS}")
     return tuple(dims)
+
+
+def _values(lists: str, text: str) -> tuple[Values, Values, Values]:
+    """Values of a shape tensor; as for sizes, one list gives all three, and two min and max."""
+    try:
+        found = [
+            tuple(int(part) for part in each.strip("[]").split(",") if part.strip())
+            for each in lists.split("..")
+        ]
+    except ValueError as error:
+        raise UsageError(f"cannot read the values in {text!r}", hint="write s=[1,3]") from error
+    low, opt, high = found[0], found[1] if len(found) == 3 else found[-1], found[-1]
+    return ordered(low, opt, high, f"input {text!r}")
+
+
+def ordered(low: Values, opt: Values, high: Values, what: str) -> tuple[Values, Values, Values]:
+    """Three lists of values, if they are as long and in order.
+
+    Raises:
+        UsageError: If they are not; the message names the first place that is wrong.
+    """
+    if not len(low) == len(opt) == len(high):
+        lengths = f"{len(low)}, {len(opt)} and {len(high)}"
+        raise UsageError(f"{what} has {lengths} entries at min, opt and max")
+    for axis, (a, b, c) in enumerate(zip(low, opt, high, strict=True)):
+        if not a <= b <= c:
+            raise UsageError(f"axis {axis} of {what}: {a}..{b}..{c} is not min <= opt <= max")
+    return low, opt, high
 
 
 def _parse_size(part: str) -> int | Range | None:

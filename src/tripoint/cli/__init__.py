@@ -19,6 +19,7 @@ from tripoint.cli.export import export
 from tripoint.cli.fix import fix
 from tripoint.cli.inspect import inspect
 from tripoint.cli.log import log
+from tripoint.cli.profile import profile
 from tripoint.cli.run import run
 from tripoint.cli.shapes import shapes
 from tripoint.cli.triton import app as triton
@@ -32,7 +33,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, export, shapes, why, log, fix, build, verify, inspect, bench, doctor):
+for command in (
+    *(run, export, shapes, why, log, fix, profile, build),
+    *(verify, inspect, bench, doctor),
+):
     app.command()(command)
 app.add_typer(triton, name="triton")
 

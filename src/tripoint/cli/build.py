@@ -20,6 +20,10 @@ def build(
     ] = None,
     inputs: options.Inputs = None,
     dims: options.Dims = None,
+    profiles: options.Profiles = None,
+    min_shapes: options.MinShapes = None,
+    opt_shapes: options.OptShapes = None,
+    max_shapes: options.MaxShapes = None,
     tensorrt: options.TensorRT = None,
     compute_capability: options.ComputeCapability = None,
     tf32: options.Tf32 = True,
@@ -102,12 +106,11 @@ def build(
     from tripoint.engine.options import BuildOptions, parse_pools
     from tripoint.errors import UsageError
     from tripoint.report import json, text
-    from tripoint.spec import Spec
 
     path = output or (Path(model).with_suffix(".plan") if model.endswith(".onnx") else None)
     if path is None:
         raise UsageError("there is no ONNX file to write the plan beside", hint="give -o FILE")
-    spec = Spec.parse(inputs or (), dims or ())
+    specs = options.specs(inputs, dims, profiles, min_shapes, opt_shapes, max_shapes)
     pools = [*(pool or ()), *([f"workspace={workspace}"] if workspace else [])]
     asked = BuildOptions(
         pools=parse_pools(pools),
@@ -121,13 +124,13 @@ def build(
     )
     lowering = options.precision(precision, keep_fp32, tf32=tf32)
     with (
-        opened(model, spec, exporter=exporter, opset=opset) as loaded,
+        opened(model, specs[0], exporter=exporter, opset=opset) as loaded,
         console.build_progress(quiet=quiet) as on_phase,
     ):
         result = api.build(
             loaded,
             path,
-            spec=spec,
+            specs=specs,
             tensorrt=tensorrt,
             compute_capabilities=compute_capability or (),
             io_precision=io_precision.value,

@@ -25,6 +25,9 @@ def fix(
     tensorrt: options.TensorRT = None,
     inputs: options.Inputs = None,
     dims: options.Dims = None,
+    min_shapes: options.MinShapes = None,
+    opt_shapes: options.OptShapes = None,
+    max_shapes: options.MaxShapes = None,
     select: Annotated[
         list[str] | None, typer.Option(metavar="REWRITE", help="only these rewrites")
     ] = None,
@@ -57,9 +60,8 @@ def fix(
     from tripoint.errors import UsageError
     from tripoint.report import json, text
     from tripoint.report.diff import graph_diff
-    from tripoint.spec import Spec
 
-    spec = Spec.parse(inputs or (), dims or ())
+    spec = options.spec(inputs, dims, min_shapes, opt_shapes, max_shapes)
     with opened(model, spec, exporter=exporter, opset=opset) as loaded:
         path = output or _beside(model)
         if path is None and not dry_run:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tripoint.errors import UsageError
+
+if TYPE_CHECKING:
+    from tripoint.spec import Spec
 
 
 class Format(str, Enum):
@@ -64,15 +67,59 @@ Inputs = Annotated[
     list[str] | None,
     typer.Option(
         "--input",
+        "--shapes",
+        "--input-shapes",
         metavar="SPEC",
         help="x:1x3x224x224, x:[1,3,224,224] or x:1..8..32x3x224x224 (min..opt..max); "
-        "x:1x16@int64 with a dtype; once for each input",
+        "x:1x16@int64 with a dtype; s=[1,3]..[2,3]..[4,3] for values; once for each input",
         show_default=False,
     ),
 ]
 Dims = Annotated[
     list[str] | None,
     typer.Option("--dim", metavar="N=1..8..32", help="range of a symbol", show_default=False),
+]
+MinShapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--minShapes",
+        "--min-shapes",
+        "--trt-min-shapes",
+        metavar="x:1x3,y:1x8",
+        help="as trtexec; with --optShapes and --maxShapes in place of --input",
+        show_default=False,
+    ),
+]
+OptShapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--optShapes",
+        "--opt-shapes",
+        "--trt-opt-shapes",
+        metavar="x:8x3,y:8x8",
+        help="see --minShapes",
+        show_default=False,
+    ),
+]
+MaxShapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--maxShapes",
+        "--max-shapes",
+        "--trt-max-shapes",
+        metavar="x:32x3,y:32x8",
+        help="see --minShapes",
+        show_default=False,
+    ),
+]
+Profiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile",
+        metavar="'N=1..8..32 x:Nx3'",
+        help="one profile of several; or trtexec's number of one, with --minShapes",
+        show_default=False,
+    ),
 ]
 Exporter = Annotated[ExporterName, typer.Option(help="which of PyTorch's exporters")]
 Opset = Annotated[int | None, typer.Option(help="opset to export", show_default=False)]
@@ -166,6 +213,52 @@ def excluded(option: str, others: str) -> UsageError:
 def needs(option: str, other: str, reason: str) -> UsageError:
     """The error of an option without another that it needs."""
     return UsageError(f"{option} needs {other}: {reason}")
+
+
+def specs(
+    inputs: list[str] | None,
+    dims: list[str] | None,
+    profiles: list[str] | None,
+    min_shapes: list[str] | None,
+    opt_shapes: list[str] | None,
+    max_shapes: list[str] | None,
+) -> tuple[Spec, ...]:
+    """What the options say of each profile; see :meth:`tripoint.spec.Spec.several`.
+
+    Raises:
+        UsageError: If a text cannot be read, or the options do not go together.
+    """
+    from tripoint.spec import Spec
+
+    return Spec.several(
+        inputs or (),
+        dims or (),
+        profiles or (),
+        min_shapes or (),
+        opt_shapes or (),
+        max_shapes or (),
+    )
+
+
+def spec(
+    inputs: list[str] | None,
+    dims: list[str] | None,
+    min_shapes: list[str] | None,
+    opt_shapes: list[str] | None,
+    max_shapes: list[str] | None,
+) -> Spec:
+    """What the options of a command for one profile say.
+
+    Raises:
+        UsageError: As :func:`specs`, or if they give several profiles.
+    """
+    found = specs(inputs, dims, None, min_shapes, opt_shapes, max_shapes)
+    if len(found) > 1:
+        raise UsageError(
+            f"{len(found)} profiles are given, and this command takes one",
+            hint="give --minShapes, --optShapes and --maxShapes once",
+        )
+    return found[0]
 
 
 def names(text: str | None) -> list[str] | None:

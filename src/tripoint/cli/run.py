@@ -20,6 +20,9 @@ def run(
     ],
     inputs: options.Inputs = None,
     dims: options.Dims = None,
+    min_shapes: options.MinShapes = None,
+    opt_shapes: options.OptShapes = None,
+    max_shapes: options.MaxShapes = None,
     exporter: options.Exporter = ExporterName.dynamo,
     opset: options.Opset = None,
     output_names: options.OutputNames = None,
@@ -51,7 +54,6 @@ def run(
     from tripoint.pipeline import run as run_pipeline
     from tripoint.report import json, summary
     from tripoint.report.sanitize import clean_lines
-    from tripoint.spec import Spec
 
     asked = options.precision(precision, keep_fp32, tf32=tf32)
     if output_file is not None:
@@ -60,7 +62,7 @@ def run(
         result = run_pipeline(
             model,
             output,
-            spec=Spec.parse(inputs or (), dims or ()),
+            spec=options.spec(inputs, dims, min_shapes, opt_shapes, max_shapes),
             exporter=exporter.value,
             opset=opset,
             output_names=options.names(output_names),

@@ -24,6 +24,9 @@ def verify(
     engine: Annotated[Path | None, typer.Option(help="the plan; runs where a GPU is")] = None,
     inputs: options.Inputs = None,
     dims: options.Dims = None,
+    min_shapes: options.MinShapes = None,
+    opt_shapes: options.OptShapes = None,
+    max_shapes: options.MaxShapes = None,
     inputs_file: Annotated[
         Path | None,
         typer.Option("--inputs", metavar="NPZ", help="inputs to use in place of generated ones"),
@@ -48,7 +51,6 @@ def verify(
     from tripoint import api
     from tripoint.cli.inputs_file import read_inputs
     from tripoint.report import json, text
-    from tripoint.spec import Spec
 
     loaded = api.load(model)
     given = [read_inputs(inputs_file)] if inputs_file else None
@@ -59,7 +61,7 @@ def verify(
             torch=torch,
             fixed=fixed,
             engine=engine,
-            spec=Spec.parse(inputs or (), dims or ()),
+            spec=options.spec(inputs, dims, min_shapes, opt_shapes, max_shapes),
             inputs=given,
             tensorrt=tensorrt,
             output_names=options.names(output_names),

@@ -1,9 +1,13 @@
-"""Optimization profiles: which sizes each dynamic input dim may take, and points among them."""
+"""Optimization profiles: which sizes each dynamic input dim may take, and points among them.
+
+An input whose values are sizes, a shape tensor, has a profile of its values; see
+:mod:`tripoint.facts.shape_inputs`.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tripoint.errors import UsageError
@@ -13,6 +17,7 @@ from tripoint.spec import InputSpec, Range, Spec
 
 Sizes = tuple[int, ...]
 _TRIES = 64
+_ENDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class InputProfile:
         min: Smallest size on every axis.
         opt: The shape to tune for.
         max: Largest size on every axis.
-        values: Whether these are the values of a shape input, not its sizes.
+        values: Whether ``min``, ``opt`` and ``max`` are values of a shape tensor, not dims.
     """
 
     name: str
@@ -41,32 +46,136 @@ class Profile:
     inputs: tuple[InputProfile, ...]
 
 
-def from_spec(inputs: Mapping[str, Shape], spec: Spec, *, default: Range | None = None) -> Profile:
+Values = Mapping[str, Sequence[str]]
+"""A symbol for each value, by shape tensor; see :func:`tripoint.facts.shape_inputs.find`."""
+
+_NO_VALUES: Values = {}
+
+
+def from_spec(
+    inputs: Mapping[str, Shape],
+    spec: Spec,
+    *,
+    default: Range | None = None,
+    values: Values = _NO_VALUES,
+) -> Profile:
     """The profile that a person asked for.
 
     Args:
         inputs: True shape by graph input.
         spec: What was written: ``--input`` and ``--dim``.
         default: Range of a symbol that nothing binds; None makes that an error.
+        values: The shape tensors among the inputs.
 
     Raises:
-        UsageError: As :func:`bindings`, or if a dynamic dim has no range.
+        UsageError: As :func:`bindings`, or if a dynamic dim has no range, or a shape tensor no
+            values.
     """
-    ranges = bindings(inputs, spec, complete=default is None)
+    ranges = bindings(inputs, spec, complete=default is None, values=values)
     if default is not None:
         ranges = {symbol: ranges.get(symbol, default) for symbol in _own(inputs)}
+    return from_ranges(inputs, ranges, values_of(inputs, spec, values, complete=True))
+
+
+def from_ranges(
+    inputs: Mapping[str, Shape],
+    ranges: Mapping[str, Range],
+    values: Mapping[str, tuple[Sizes, Sizes, Sizes]],
+) -> Profile:
+    """The profile with these ranges.
+
+    Args:
+        inputs: True shape by graph input.
+        ranges: Range of every symbol in them.
+        values: Smallest, best and largest values by shape tensor.
+    """
     low = {symbol: size.min for symbol, size in ranges.items()}
     opt = {symbol: size.opt for symbol, size in ranges.items()}
     high = {symbol: size.max for symbol, size in ranges.items()}
     return Profile(
         tuple(
-            InputProfile(name, _sizes(shape, low), _sizes(shape, opt), _sizes(shape, high))
+            InputProfile(name, *values[name], values=True)
+            if name in values
+            else InputProfile(name, _sizes(shape, low), _sizes(shape, opt), _sizes(shape, high))
             for name, shape in inputs.items()
         )
     )
 
 
-def bindings(inputs: Mapping[str, Shape], spec: Spec, *, complete: bool = True) -> dict[str, Range]:
+def several(
+    inputs: Mapping[str, Shape], specs: Sequence[Spec], *, values: Values = _NO_VALUES
+) -> tuple[Profile, ...]:
+    """The profiles that a person asked for, one for each spec.
+
+    Args:
+        inputs: True shape by graph input.
+        specs: What was written; see :meth:`tripoint.spec.Spec.several`.
+        values: The shape tensors among the inputs.
+
+    Returns:
+        As many as there are specs; none for a model that needs none.
+
+    Raises:
+        UsageError: As :func:`from_spec`.
+    """
+    made = tuple(from_spec(inputs, spec, values=values) for spec in specs or (Spec(),))
+    return made if values or _own(inputs) else ()
+
+
+def values_of(
+    inputs: Mapping[str, Shape], spec: Spec, values: Values, *, complete: bool = False
+) -> dict[str, tuple[Sizes, Sizes, Sizes]]:
+    """Smallest, best and largest values of the shape tensors that a person gave some for.
+
+    ``s:1x3x64..96..128`` and ``s=[1,3,64]..[1,3,96]..[1,3,128]`` say the same.
+
+    Args:
+        inputs: True shape by graph input.
+        spec: What was written.
+        values: The shape tensors among the inputs.
+        complete: Whether all of them must have values.
+
+    Raises:
+        UsageError: If their number is wrong, a symbol among them has no range, or, with
+            ``complete``, a shape tensor has none.
+    """
+    found = {}
+    for name, given in spec.resolve_names(inputs).items():
+        if name not in values:
+            continue
+        three = given.values
+        if three is None:
+            ends = [_ends(name, dim, spec.dims) for dim in given.dims]
+            low, opt, high = (tuple(end[index] for end in ends) for index in range(3))
+            three = low, opt, high
+        if len(three[0]) != len(values[name]):
+            raise UsageError(
+                f"input {name!r} is a shape tensor of {len(values[name])} values, "
+                f"{len(three[0])} were given"
+            )
+        found[name] = three
+    if complete and (missing := [name for name in values if name not in found]):
+        raise _without_values(missing[0], len(values[missing[0]]))
+    return found
+
+
+def _without_values(name: str, count: int) -> UsageError:
+    shown = ",".join("1" * count)
+    return UsageError(
+        f"input {name!r} is a shape tensor: its values are sizes, so the profile needs "
+        f"{'its value' if count == 1 else f'its {count} values'}, not its dims",
+        hint=f"--input '{name}=[{shown}]..[{shown}]..[{shown}]'   (min..opt..max, with the values "
+        "you need)",
+    )
+
+
+def bindings(
+    inputs: Mapping[str, Shape],
+    spec: Spec,
+    *,
+    complete: bool = True,
+    values: Values = _NO_VALUES,
+) -> dict[str, Range]:
     """The ranges of the symbols in the input shapes.
 
     A symbol is bound by ``--dim N=1..8..32``, or by what ``--input x:1..8..32x3x224x224`` says
@@ -77,6 +186,7 @@ def bindings(inputs: Mapping[str, Shape], spec: Spec, *, complete: bool = True) 
         inputs: True shape by graph input: integers, symbols, or expressions in symbols.
         spec: What was written.
         complete: Whether every symbol must have a range; False leaves those without one out.
+        values: The shape tensors among the inputs; what is written for these are values.
 
     Returns:
         Range by symbol, in the order in which the symbols occur in the inputs; empty if all
@@ -89,6 +199,7 @@ def bindings(inputs: Mapping[str, Shape], spec: Spec, *, complete: bool = True) 
     written = spec.resolve_names(inputs)
     own = _own(inputs)
     _refuse_unknown_symbols(spec, own, written)
+    written = {name: given for name, given in written.items() if name not in values}
     bound = _Bound()
     for symbol in own:
         if symbol in spec.dims:
@@ -103,22 +214,29 @@ def bindings(inputs: Mapping[str, Shape], spec: Spec, *, complete: bool = True) 
     return ranges
 
 
-def points(ranges: Mapping[str, Range], count: int = 4, seed: int = 0) -> list[dict[str, int]]:
+def points(
+    ranges: Mapping[str, Range],
+    count: int = 4,
+    seed: int = 0,
+    allowed: Callable[[Mapping[str, int]], bool] | None = None,
+) -> list[dict[str, int]]:
     """Sizes to try: all at min, all at opt, all at max, then random ones inside the ranges.
 
     Args:
         ranges: Range by symbol.
         count: How many points to give; fewer if the ranges do not hold that many.
         seed: The same seed gives the same points.
+        allowed: Whether a random point may be given; None allows all.
 
     Returns:
         Distinct points, each a size by symbol; one empty point if there is no symbol.
     """
     chosen: dict[Sizes, None] = {}
-    for sizes in _candidates(ranges, count, seed):
+    for index, sizes in enumerate(_candidates(ranges, count, seed)):
         if len(chosen) == count:
             break
-        chosen[sizes] = None
+        if index < _ENDS or allowed is None or allowed(dict(zip(ranges, sizes, strict=True))):
+            chosen[sizes] = None
     return [dict(zip(ranges, sizes, strict=True)) for sizes in chosen]
 
 
@@ -151,6 +269,12 @@ class _Bound:
 def _bind_input(
     bound: _Bound, name: str, shape: Shape, given: InputSpec, dims: Mapping[str, Range]
 ) -> None:
+    if given.values is not None and not given.dims and shape:
+        raise UsageError(
+            f"input {name!r} is no shape tensor: it takes sizes of at least 1, not the values "
+            f"{list(given.values[0])}",
+            hint=f"its shape is {_spell(shape)}; write {name}:1x3 or {name}:1..8..32x3",
+        )
     if len(given.dims) != len(shape):
         raise UsageError(
             f"input {name!r} has {len(shape)} axes ({_spell(shape)}), {len(given.dims)} were given"
@@ -173,6 +297,16 @@ def _range(said: int | str | Range, dims: Mapping[str, Range]) -> Range | None:
     if isinstance(said, int):
         return Range(said, said, said)
     return dims.get(said) if isinstance(said, str) else said
+
+
+def _ends(name: str, said: int | str | Range, dims: Mapping[str, Range]) -> Sizes:
+    """Smallest, best and largest of a value, which may be 0."""
+    if isinstance(said, str) and said not in dims:
+        raise UsageError(
+            f"value {said} of input {name!r} has no range", hint=f"add --dim {said}=MIN..OPT..MAX"
+        )
+    size = dims[said] if isinstance(said, str) else said
+    return (size,) * 3 if isinstance(size, int) else (size.min, size.opt, size.max)
 
 
 def _own(inputs: Mapping[str, Shape]) -> tuple[str, ...]:
@@ -207,7 +341,7 @@ def _unbound(inputs: Mapping[str, Shape], missing: Sequence[str]) -> UsageError:
     hint = " ".join(f"--dim {symbol}=1..8..32" for symbol in missing)
     return UsageError(
         f"input {name!r} has a dynamic axis {axis}, {symbol}{others}, without a range",
-        hint=f"{hint}   (min..opt..max, with the sizes you need)",
+        hint=f"{hint}   (min..opt..max, with the sizes you need; tripoint profile proposes some)",
     )
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import onnx_ir as ir
 
 from tripoint.facts import operators
 from tripoint.facts.operators.context import Context
+from tripoint.facts.operators.values import Array
 
 operators.register()
 
 
-def infer(model: ir.Model, symbols: Iterable[str]) -> Context:
+def infer(
+    model: ir.Model, symbols: Iterable[str], values: Mapping[ir.Value, Array] | None = None
+) -> Context:
     """Infer the shapes of a model, and leave them on its values.
 
     Args:
         model: No value but its inputs and initializers has a shape.
         symbols: Names that the model uses for sizes.
+        values: Elements of inputs that are known, as far as they are.
 
     Returns:
         What else was found.
@@ -26,5 +30,6 @@ def infer(model: ir.Model, symbols: Iterable[str]) -> Context:
     context.by_data.update(
         value for value in model.graph.inputs if value.name not in model.graph.initializers
     )
+    context.values.update(values or {})
     context.visit(model.graph)
     return context

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.errors import InputError, UsageError
-from tripoint.facts import truth
+from tripoint.facts import shape_inputs, truth
 from tripoint.facts.symbols import evaluate
 from tripoint.facts.table import Dim, Shape
 from tripoint.model import Model
@@ -70,12 +70,14 @@ def generate(
     float                                     normal, mean 0, deviation 1
     bool, or an integer named ``*mask*``      0 or 1, the first along the last axis 1
     an integer that indexes a table (Gather)  inside the table, as ``model`` has it
+    a shape tensor                            its values, where they have a size
     any other integer                         0 or 1; if ``wide``, up to 8 in size but not 0
     ========================================  ==========================================
 
     Args:
         inputs: Element type and shape by input name, see :func:`inputs_of`.
-        bindings: Size of each symbol.
+        bindings: Size of each symbol; see :func:`tripoint.facts.shape_inputs.find` for those of
+            shape tensors.
         seed: Seed; each input draws its own numbers from it and its name.
         model: Where to look for the tables that inputs index.
         wide: Whether integers that nobody gave a meaning may be negative and larger than 1.
@@ -84,12 +86,16 @@ def generate(
         UsageError: If a symbol has no size, or a dim would be negative.
     """
     limits = _index_limits(model, inputs) if model is not None else {}
+    values = shape_inputs.find(model.ir) if model is not None else {}
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for name, (dtype, shape) in inputs.items():
         random = np.random.default_rng([seed, zlib.crc32(name.encode())])
         sizes = tuple(_size(name, dim, bindings) for dim in shape)
         kind = ir.DataType[dtype.upper()]
-        if wide and kind.is_integer() and name not in limits:
+        if name in values and bindings.keys() >= set(values[name]):
+            numbers = [bindings[symbol] for symbol in values[name]]
+            arrays[name] = np.array(numbers, dtype=kind.numpy()).reshape(sizes)
+        elif wide and kind.is_integer() and name not in limits:
             arrays[name] = _wide(random, kind, sizes)
         else:
             arrays[name] = _array(random, name, kind, sizes, limits.get(name))

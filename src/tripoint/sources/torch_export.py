@@ -19,7 +19,7 @@ from tripoint import model as models
 from tripoint.errors import ExternalStepError, InputError, TripointError, UsageError
 from tripoint.facts import truth
 from tripoint.model import Model
-from tripoint.sources import normalize
+from tripoint.sources import normalize, ranges
 from tripoint.sources.capture import captured
 from tripoint.sources.example_inputs import InputPlan, plan_inputs
 from tripoint.sources.flatten import flatten
@@ -99,6 +99,7 @@ def export(
     _check_interface(exported, plan, names, exporter)
     normalize.keep_sources(exported)
     normalize.drop_invented_dims(exported, plan.symbols)
+    ranges.record(exported, plan.symbols)
     saved = models.save(Model(exported), path, force=force)
     return Export(saved, plan.symbols, plan.tensors, names, log.text)
 

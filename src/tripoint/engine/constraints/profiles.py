@@ -1,0 +1,279 @@
+"""Whole optimization profiles against a model, before anything is built."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tripoint.engine.constraints import ENDS, Finding, check
+from tripoint.engine.profile import InputProfile, Profile, Values, several
+from tripoint.errors import UsageError
+from tripoint.facts import equations, shape_inputs
+from tripoint.facts.equations import Equation
+from tripoint.facts.equations.evaluate import UndecidedError, holds
+from tripoint.facts.symbols import evaluate, is_plain
+from tripoint.facts.table import Shape
+from tripoint.model import Model
+from tripoint.numeric.inputs import inputs_of
+from tripoint.spec import Range, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One profile, and how each equation of the graph fares in it.
+
+    Args:
+        profile: The profile.
+        ranges: Range by symbol: dims of inputs, and values of shape tensors of at least 1.
+        findings: One for each equation, in graph order.
+        dims: The symbols among them that stand for dims.
+    """
+
+    profile: Profile
+    ranges: Mapping[str, Range]
+    findings: tuple[Finding, ...]
+    dims: frozenset[str]
+
+    @property
+    def violated(self) -> tuple[Finding, ...]:
+        """What does not hold at min, opt or max, in graph order."""
+        return tuple(each for each in self.findings if each.status == "violated")
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a profile of a model is about.
+
+    Args:
+        inputs: True shape by graph input that must be fed.
+        values: Its shape tensors, with a symbol for each value.
+        equations: What the graph needs; empty if there is nothing to choose.
+    """
+
+    inputs: Mapping[str, Shape]
+    values: Values
+    equations: tuple[Equation, ...]
+
+
+def needs(model: Model) -> Needs:
+    """Collect what a profile of a model must satisfy; see :mod:`tripoint.facts.equations`.
+
+    Raises:
+        InputError: If an input declares no type or no rank.
+    """
+    inputs = {name: shape for name, (_, shape) in inputs_of(model).items()}
+    values = shape_inputs.find(model.ir)
+    free = values or any(isinstance(dim, str) for shape in inputs.values() for dim in shape)
+    return Needs(inputs, values, equations.collect(model.ir) if free else ())
+
+
+def checked(model: Model, specs: Sequence[Spec]) -> tuple[Profile, ...]:
+    """The profiles that a person asked for, once they are known to be right.
+
+    Args:
+        model: The model.
+        specs: What was written, one for each profile.
+
+    Returns:
+        As many profiles as there are specs; none for a model that needs none.
+
+    Raises:
+        UsageError: If a profile cannot be carried out, or a size in it is one that the graph
+            cannot take; the message names the node.
+    """
+    needed = needs(model)
+    profiles = several(needed.inputs, specs, values=needed.values)
+    refuse(examine(needed, profiles))
+    return profiles
+
+
+def examine(needed: Needs, profiles: Sequence[Profile]) -> tuple[Examined, ...]:
+    """Hold profiles against what a model needs.
+
+    Raises:
+        UsageError: If a profile has not the model's inputs, or their ranks and fixed sizes, or
+            min, opt and max are not in order.
+    """
+    found = []
+    for profile in profiles:
+        ranges = ranges_of(needed, profile)
+        values = {symbol for names in needed.values.values() for symbol in names}
+        findings = check(needed.equations, ranges)
+        found.append(Examined(profile, ranges, findings, frozenset(ranges) - values))
+    return tuple(found)
+
+
+def takes(needed: Needs, sizes: Mapping[str, int]) -> bool:
+    """Whether no equation is known to be violated at these sizes, one for each symbol."""
+    for equation in needed.equations:
+        if equation.decided and equation.symbols <= sizes.keys():
+            with contextlib.suppress(UndecidedError):
+                if not holds(equation, sizes):
+                    return False
+    return True
+
+
+def refuse(examined: Sequence[Examined]) -> None:
+    """Raise the first violated equation.
+
+    Raises:
+        UsageError: If one is violated at min, opt or max of a profile.
+    """
+    for index, each in enumerate(examined):
+        if each.violated:
+            first, more = each.violated[0], len(each.violated) - 1
+            which = f"profile {index}: " if len(examined) > 1 else ""
+            others = f" (and {more} more, which tripoint profile lists)" if more else ""
+            raise UsageError(f"{which}{sentence(first)}{others}", hint=_hint(each, first))
+
+
+def sentence(finding: Finding) -> str:
+    """What is wrong with which sizes, at which node and line, and what would be right."""
+    equation = finding.equation
+    at = f"at {finding.at} " if finding.at else ""
+    sizes = ", ".join(f"{name} = {size}" for name, size in (finding.sizes or {}).items())
+    where = f"node {equation.node!r} ({equation.op}"
+    where += f", {equation.source})" if equation.source else ")"
+    fact = f"{at}{sizes}: " if sizes else ""
+    fact += f"{where} needs {equation.text}"
+    plain = is_plain(str(equation.left)) and isinstance(equation.right, int)
+    if finding.rule and not plain:
+        fact += f", so {finding.rule}"
+    if finding.nearest:
+        fact += f"; nearest {shown(finding.nearest)}"
+    return f"{fact}; {equation.reason}"
+
+
+def shown(changes: Sequence[Mapping[str, int]]) -> str:
+    """Legal sizes in a sentence: ``H = 192 or 224, or W = 64``."""
+    by_symbol: dict[tuple[str, ...], list[Mapping[str, int]]] = {}
+    for change in changes:
+        by_symbol.setdefault(tuple(change), []).append(change)
+    said = []
+    for names, group in by_symbol.items():
+        if len(names) == 1:
+            said.append(f"{names[0]} = {' or '.join(str(each[names[0]]) for each in group)}")
+        else:
+            said += [" with ".join(f"{n} = {size}" for n, size in each.items()) for each in group]
+    return ", or ".join(said)
+
+
+def _hint(examined: Examined, finding: Finding) -> str:
+    """The options with the nearest legal sizes in place of those that are illegal."""
+    at = finding.sizes or {}
+    near = sorted(
+        finding.nearest, key=lambda new: sum(abs(size - at[name]) for name, size in new.items())
+    )
+    for change in near:
+        if finding.at is None or not change.keys() <= examined.dims:
+            continue
+        said = []
+        for name, size in change.items():
+            ends = {end: getattr(examined.ranges[name], end) for end in ENDS}
+            if ends["min"] == ends["max"]:
+                said.append(f"--dim {name}={size}")
+                continue
+            ends[finding.at] = size
+            low, high = min(ends["min"], size), max(ends["max"], size)
+            if finding.at != "opt":
+                low, high = min(ends["min"], ends["max"]), ends["max"]
+            ends = {"min": low, "opt": min(max(low, ends["opt"]), high), "max": high}
+            said.append(f"--dim {name}={Range(**ends)}")
+        return f"for instance {' '.join(said)}"
+    return "tripoint profile lists what the graph needs"
+
+
+def ranges_of(needed: Needs, profile: Profile) -> dict[str, Range]:
+    """The ranges of a profile by symbol.
+
+    Raises:
+        UsageError: As :func:`examine`.
+    """
+    given = {each.name: each for each in profile.inputs}
+    for name in given:
+        if name not in needed.inputs:
+            near = difflib.get_close_matches(name, needed.inputs, n=1)
+            raise UsageError(
+                f"the profile names an input {name!r}, which the model does not have",
+                hint=f"did you mean {near[0]}?"
+                if near
+                else f"its inputs are {', '.join(needed.inputs)}",
+            )
+    found: dict[str, Range] = {}
+    for name, shape in needed.inputs.items():
+        fixed = name not in needed.values and all(isinstance(dim, int) for dim in shape)
+        if name not in given:
+            if fixed:
+                continue
+            raise UsageError(f"the profile says nothing of input {name!r}")
+        _in_order(given[name])
+        if name in needed.values:
+            _bind_values(found, given[name], needed.values[name])
+        else:
+            _bind_dims(found, given[name], shape)
+    _check_expressions(found, needed, given)
+    return found
+
+
+def _in_order(given: InputProfile) -> None:
+    least = None if given.values else 1
+    if not len(given.min) == len(given.opt) == len(given.max):
+        raise UsageError(f"input {given.name!r} has not the same rank at min, opt and max")
+    for axis, (low, opt, high) in enumerate(zip(given.min, given.opt, given.max, strict=True)):
+        if not low <= opt <= high or (least is not None and low < least):
+            raise UsageError(
+                f"axis {axis} of input {given.name!r}: {low}..{opt}..{high} does not satisfy "
+                f"{'' if least is None else '1 <= '}min <= opt <= max"
+            )
+
+
+def _bind_values(found: dict[str, Range], given: InputProfile, names: Sequence[str]) -> None:
+    if not given.values or len(given.min) != len(names):
+        raise UsageError(
+            f"input {given.name!r} is a shape tensor: its profile is made of its {len(names)} "
+            "values, not of its dims"
+        )
+    for name, *ends in zip(names, given.min, given.opt, given.max, strict=True):
+        # Values of 0 and less have meanings of their own; equations in them stay undecided.
+        if ends[0] >= 1:
+            found[name] = Range(*ends)
+
+
+def _bind_dims(found: dict[str, Range], given: InputProfile, shape: Shape) -> None:
+    if given.values or len(given.min) != len(shape):
+        raise UsageError(
+            f"input {given.name!r} has {len(shape)} axes, its profile {len(given.min)}"
+            f"{' values' if given.values else ''}"
+        )
+    for axis, dim in enumerate(shape):
+        size = Range(given.min[axis], given.opt[axis], given.max[axis])
+        if isinstance(dim, int):
+            if size != Range(dim, dim, dim):
+                raise UsageError(
+                    f"axis {axis} of input {given.name!r} is {dim} in the model, not {size}",
+                    hint="export the model with that axis dynamic to give it other sizes",
+                )
+        elif is_plain(dim) and found.setdefault(dim, size) != size:
+            raise UsageError(
+                f"axis {axis} of input {given.name!r} is {dim}, which is {found[dim]} at another "
+                f"input, not {size}",
+                hint="one symbol has one range",
+            )
+
+
+def _check_expressions(
+    found: Mapping[str, Range], needed: Needs, given: Mapping[str, InputProfile]
+) -> None:
+    for end in ENDS:
+        at = {name: getattr(size, end) for name, size in found.items()}
+        for name, shape in needed.inputs.items():
+            if name not in given or name in needed.values:
+                continue
+            for axis, (dim, size) in enumerate(zip(shape, getattr(given[name], end), strict=True)):
+                if (decided := evaluate(dim, at)) not in (None, size):
+                    raise UsageError(
+                        f"axis {axis} of input {name!r} is {dim}, which is {decided} at {end}, "
+                        f"not {size}"
+                    )

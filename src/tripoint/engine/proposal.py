@@ -1,0 +1,259 @@
+"""Sizes for a profile where nobody gave any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tripoint.engine import profile
+from tripoint.engine.constraints import ENDS, nearest
+from tripoint.engine.constraints.profiles import Examined, Needs, examine, needs
+from tripoint.engine.profile import Profile
+from tripoint.engine.spellings import Spellings, spell
+from tripoint.facts.equations import Equation
+from tripoint.facts.equations.evaluate import UndecidedError, holds
+from tripoint.facts.symbols import symbols_of
+from tripoint.facts.table import Shape
+from tripoint.model import Model
+from tripoint.numeric.inputs import inputs_of
+from tripoint.sources import ranges as recording
+from tripoint.spec import Range, Spec
+
+_ROUNDS = 32
+"""Violated equations that are mended one after the other at most."""
+
+_BATCH = re.compile(r"(^|_)(n|b|bs|batch\w*)(_|$)|batch", re.IGNORECASE)
+_LENGTH = re.compile(
+    r"(^|_)(s|l|t|len\w*|seq\w*|time\w*|tokens?|frames?|past\w*)(_|$)|length|seq", re.IGNORECASE
+)
+_IMAGE = re.compile(r"(^|_)(h|w|height|width)(_|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    size: Range
+    what: str
+
+
+_GUESSES: Mapping[str, _Guess] = {
+    "batch": _Guess(Range(1, 4, 16), "a batch"),
+    "image": _Guess(Range(64, 224, 512), "height or width of an image"),
+    "length": _Guess(Range(1, 128, 512), "the length of a sequence"),
+    "other": _Guess(Range(1, 16, 64), "a size of unknown meaning"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A profile, and where its numbers come from.
+
+    Args:
+        profile: The profile.
+        ranges: Range by symbol.
+        sources: One sentence for each symbol.
+    """
+
+    profile: Profile
+    ranges: Mapping[str, Range]
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileResult:
+    """What ``tripoint profile`` finds.
+
+    Args:
+        needed: Inputs, shape tensors and equations of the model.
+        dtypes: ONNX element type in lower case by input.
+        proposals: One for each profile; none for a model that needs none.
+        examined: How the equations fare in each.
+        spellings: The profiles as other tools take them; None without profiles, or if one
+            violates an equation.
+    """
+
+    needed: Needs
+    dtypes: Mapping[str, str]
+    proposals: tuple[Proposal, ...]
+    examined: tuple[Examined, ...]
+    spellings: Spellings | None
+
+
+def profiles(model: Model, specs: Sequence[Spec]) -> ProfileResult:
+    """Propose a profile for each spec, and examine it.
+
+    Args:
+        model: The model.
+        specs: What was written.
+
+    Raises:
+        UsageError: As :func:`propose`.
+    """
+    needed = needs(model)
+    inputs = inputs_of(model)
+    dynamic = needed.values or any(
+        isinstance(d, str) for shape in needed.inputs.values() for d in shape
+    )
+    found = tuple(propose(model, needed, spec) for spec in specs)
+    found = found if dynamic else ()
+    examined = examine(needed, [each.profile for each in found])
+    right = bool(found) and not any(each.violated for each in examined)
+    return ProfileResult(
+        needed,
+        {name: dtype for name, (dtype, _) in inputs.items()},
+        found,
+        examined,
+        spell([each.profile for each in found], inputs) if right else None,
+    )
+
+
+def propose(model: Model, needed: Needs, spec: Spec) -> Proposal:
+    """Fill a profile up from what was given, what an export recorded, and what dims stand for.
+
+    What was given stays as it is. The rest is moved to sizes that satisfy the equations, where
+    there are some near.
+
+    Args:
+        model: The model.
+        needed: What :func:`tripoint.engine.constraints.profiles.needs` found in it.
+        spec: What was written.
+
+    Raises:
+        UsageError: As :func:`tripoint.engine.profile.bindings`, or if a shape tensor has no
+            values: those cannot be guessed.
+    """
+    given = profile.bindings(needed.inputs, spec, complete=False, values=needed.values)
+    own = list(
+        dict.fromkeys(
+            symbol
+            for name, shape in needed.inputs.items()
+            if name not in needed.values
+            for dim in shape
+            for symbol in sorted(symbols_of(dim))
+        )
+    )
+    recorded = recording.recorded(model.ir, own)
+    kinds = {name: kind for name, (kind, _) in inputs_of(model).items()}
+    ranges: dict[str, Range] = {}
+    sources: dict[str, str] = {}
+    for symbol in own:
+        guess = _GUESSES[_kind_of(symbol, needed.inputs, kinds)]
+        if symbol in given:
+            ranges[symbol], sources[symbol] = given[symbol], "given"
+        elif symbol in recorded:
+            ranges[symbol], sources[symbol] = _from_record(recorded[symbol], guess)
+        else:
+            ranges[symbol], sources[symbol] = guess.size, f"default for {guess.what}"
+    # Values of shape tensors take part as they were given.
+    values = profile.values_of(needed.inputs, spec, needed.values, complete=True)
+    for name, three in values.items():
+        for symbol, *ends in zip(needed.values[name], *three, strict=True):
+            if ends[0] >= 1:
+                ranges[symbol] = Range(*ends)
+    mended = _mended(needed.equations, ranges, [s for s in own if s not in given], sources)
+    return Proposal(
+        profile.from_ranges(needed.inputs, mended, values),
+        {symbol: mended[symbol] for symbol in own},
+        sources,
+    )
+
+
+def _from_record(found: recording.Recorded, guess: _Guess) -> tuple[Range, str]:
+    high = found.max if found.max is not None else max(found.min, guess.size.max)
+    opt = found.opt if found.opt is not None else min(max(guess.size.opt, found.min), high)
+    said = f"recorded by {found.by}"
+    if found.max is None:
+        said += f", without a limit; max is the default for {guess.what}"
+    return Range(found.min, opt, high), said
+
+
+def _kind_of(symbol: str, inputs: Mapping[str, Shape], dtypes: Mapping[str, str]) -> str:
+    """What a symbol stands for, by its name and by where it first stands."""
+    name, shape, axis = next(
+        (name, shape, axis)
+        for name, shape in inputs.items()
+        for axis, dim in enumerate(shape)
+        if symbol in symbols_of(dim)
+    )
+    rank, is_float = len(shape), "float" in dtypes[name]
+    if _BATCH.search(symbol) or (axis == 0 and rank > 1 and not _IMAGE.search(symbol)):
+        return "batch"
+    if _IMAGE.search(symbol):
+        return "image"
+    if is_float and rank >= 3 and axis >= rank - 2 and not _LENGTH.search(symbol):
+        channels = shape[rank - 3]
+        if channels in (1, 3, 4) or (rank > 3 and not any(isinstance(d, int) for d in shape[-2:])):
+            return "image"
+    if _LENGTH.search(symbol) or rank <= 3 or axis == rank - 2:
+        return "length"
+    return "other"
+
+
+def _mended(
+    equations: Sequence[Equation],
+    ranges: Mapping[str, Range],
+    free: Sequence[str],
+    sources: dict[str, str],
+) -> dict[str, Range]:
+    """Ranges whose free symbols were moved until min, opt and max satisfy the equations."""
+    decided = [each for each in equations if each.decided and each.symbols <= ranges.keys()]
+    ends = {
+        end: _moved(decided, {name: getattr(size, end) for name, size in ranges.items()}, free, end)
+        for end in ENDS
+    }
+    sizes = {end: {symbol: ends[end][0][symbol] for symbol in free} for end in ENDS}
+    for symbol in free:
+        high = sizes["max"][symbol]
+        sizes["min"][symbol] = low = min(sizes["min"][symbol], high)
+        sizes["opt"][symbol] = min(max(low, sizes["opt"][symbol]), high)
+    given = {name: size.opt for name, size in ranges.items()}
+    if not all(_holds(each, {**given, **sizes["opt"]}) for each in decided):
+        # Moved one by one they need not go together; those at max do.
+        sizes["opt"] = sizes["max"]
+    found = dict(ranges)
+    for symbol in free:
+        found[symbol] = Range(*(sizes[end][symbol] for end in ENDS))
+        if found[symbol] != ranges[symbol]:
+            reasons = dict.fromkeys(
+                reason for end in ENDS for reason in ends[end][1].get(symbol, ())
+            )
+            why = f", moved because {', '.join(reasons)}" if reasons else ", moved along"
+            sources[symbol] += f" ({ranges[symbol]}){why}"
+    return found
+
+
+def _moved(
+    equations: Sequence[Equation], at: Mapping[str, int], free: Sequence[str], end: str
+) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """Sizes near others that satisfy all equations, and per moved symbol what moved it."""
+    sizes, reasons = dict(at), dict[str, list[str]]()
+    for _ in range(_ROUNDS):
+        broken = next((each for each in equations if not _holds(each, sizes)), None)
+        if broken is None:
+            break
+        changes = [
+            change
+            for change in nearest.legal(equations, broken, sizes)
+            if all(name in free for name in change)
+        ]
+        if not changes:
+            break
+        change = min(changes, key=lambda new: _cost(new, sizes, end))
+        for name in change:
+            reasons.setdefault(name, []).append(nearest.rule(broken) or broken.text)
+        sizes.update(change)
+    return sizes, reasons
+
+
+def _cost(change: Mapping[str, int], at: Mapping[str, int], end: str) -> tuple[int, int]:
+    """How much a change costs: at min to go down, at max to go up, and how far at all."""
+    moves = [size - at[name] for name, size in change.items()]
+    wrong = sum(move < 0 if end == "min" else move > 0 if end == "max" else 0 for move in moves)
+    return wrong, sum(map(abs, moves))
+
+
+def _holds(equation: Equation, at: Mapping[str, int]) -> bool:
+    try:
+        return bool(holds(equation, at))
+    except UndecidedError:
+        return True

@@ -1,0 +1,199 @@
+"""What a graph needs of the sizes of its inputs, so that it runs.
+
+Each operator has rules (ONNX operator specification): sizes that broadcast, inner sizes that
+agree, a Reshape whose numbers of elements are the same, a window that fits. Applied to the true
+shapes they give equations in the symbols of the inputs. What holds for all sizes of at least 1
+is left out, and an equation that several nodes have is listed for the first of them.
+
+An equation is exact as far as those in front of it hold: sizes that satisfy all decided ones run,
+and sizes that violate one fail at its node, or at one in front of it. Where a window does not fit,
+ONNX Runtime may go on with an empty tensor in place of an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from tripoint.facts import inference, shape_inputs, truth
+from tripoint.facts.equations import layout, operators
+from tripoint.facts.equations.equation import Claim, Equation, dim, normalized
+from tripoint.facts.equations.evaluate import UndecidedError, holds
+from tripoint.facts.equations.positions import Positions
+from tripoint.facts.operators import elements as e
+from tripoint.facts.operators.context import FAILURES, Context, graphs_of
+from tripoint.facts.origins import node_name, source
+from tripoint.facts.symbols import symbol, symbols_of
+
+__all__ = ["Equation", "collect"]
+
+_MOST_LEAST = 512
+
+
+def collect(model: ir.Model) -> tuple[Equation, ...]:
+    """The equations between the sizes of the inputs of a model, in graph order.
+
+    The values of inputs that are shape tensors have symbols, too, those of
+    :func:`tripoint.facts.shape_inputs.find`.
+
+    Args:
+        model: It is not changed.
+
+    Raises:
+        InputError: If its local functions cannot be inlined.
+    """
+    given = shape_inputs.find(model)
+    flat = truth.inlined(model.clone())
+    for value, shape in truth.input_shapes(flat.graph).items():
+        value.shape = shape
+    for node in flat.graph.all_nodes():
+        for value in node.outputs:
+            value.shape = None
+    known = {
+        value: _array(given[value.name or ""], value)
+        for value in flat.graph.inputs
+        if value.name in given
+    }
+    symbols = {
+        name
+        for value in flat.graph.inputs
+        for each in truth.shape_of(value) or ()
+        for name in symbols_of(each)
+    } | {name for names in given.values() for name in names}
+    with truth.tensor_names_kept(flat):
+        found = inference.infer(flat, symbols, known)
+        return _strongest(_Collector(found, frozenset(symbols), truth.names(flat)).of(flat.graph))
+
+
+def _strongest(found: Iterable[Equation]) -> tuple[Equation, ...]:
+    """The equations without lower bounds of one symbol that follow from those in front."""
+    kept: list[Equation] = []
+    least: dict[str, int] = {}
+    for equation in found:
+        bound = _least(equation)
+        if bound is not None:
+            (name,) = equation.symbols
+            if bound <= least.get(name, 1):
+                continue
+            least[name] = bound
+        kept.append(equation)
+    return tuple(kept)
+
+
+def _least(equation: Equation) -> int | None:
+    """The smallest size that an equation asks of its only symbol, if it asks nothing else."""
+    if equation.kind != "at_least" or not equation.decided or len(equation.symbols) != 1:
+        return None
+    (name,) = equation.symbols
+    sizes = np.arange(1, _MOST_LEAST + 1, dtype=object)
+    try:
+        good = np.asarray(holds(equation, {name: sizes}))
+    except UndecidedError:
+        return None
+    first = int(np.argmax(good))
+    # Sizes of windows grow with those of the inputs, so what holds so far goes on to hold.
+    grows = "Mod" not in equation.text and isinstance(equation.right, int)
+    return first + 1 if grows and good[first:].all() and good[first] else None
+
+
+def _array(
+    names: tuple[str, ...], value: ir.Value
+) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]]:
+    rank = len(truth.shape_of(value) or ())
+    found = np.empty(len(names), dtype=object)
+    found[:] = [symbol(name) for name in names]
+    return found if rank else found.reshape(())
+
+
+class _Collector:
+    def __init__(
+        self, known: Context, symbols: frozenset[str], names: Mapping[ir.Value, str]
+    ) -> None:
+        self.known = known
+        self.symbols = symbols
+        self.names = names
+        self.rules = {
+            **operators.RULES,
+            **layout.RULES,
+            "Gather": Positions(known).gather,
+        }
+        self.seen: set[tuple[object, ...]] = set()
+
+    def of(self, graph: ir.Graph) -> Iterator[Equation]:
+        return self._through(graph, _needed(graph), certain=True)
+
+    def _through(
+        self, graph: ir.Graph, needed: set[ir.Node], *, certain: bool
+    ) -> Iterator[Equation]:
+        for node in graph:
+            if node not in needed:
+                continue
+            if node.domain:
+                continue
+            rule = self.rules.get(node.op_type)
+            if rule is not None:
+                # What does not fit at all was said when shapes were inferred.
+                with contextlib.suppress(*FAILURES):
+                    for claim in rule(self.known, node):
+                        yield from self._equations(node, claim, certain=certain)
+            for body, runs in self._bodies(node):
+                yield from self._through(body, _needed(body), certain=certain and runs)
+
+    def _bodies(self, node: ir.Node) -> Iterator[tuple[ir.Graph, bool]]:
+        """The nested graphs that may run, and whether they do."""
+        condition = self.known.scalar(node.inputs[0]) if node.op_type == "If" else e.UNKNOWN
+        if isinstance(condition, int):
+            taken = "then_branch" if condition else "else_branch"
+            yield node.attributes[taken].as_graph(), True
+            return
+        for body in graphs_of(node):
+            yield body, False
+
+    def _equations(self, node: ir.Node, claim: Claim, *, certain: bool) -> Iterator[Equation]:
+        for kind, left, right in normalized(claim):
+            sides = dim(left), dim(right)
+            key = (kind, *sides)
+            if key in self.seen:
+                continue
+            self.seen.add(key)
+            used = {name for side in sides if side is not None for name in symbols_of(side)}
+            if not used and None in sides and not self._symbolic(claim):
+                continue
+            yield Equation(
+                kind=kind,
+                left="?" if sides[0] is None else sides[0],
+                right="?" if sides[1] is None else sides[1],
+                node=node_name(node),
+                op=node.op_type,
+                tensor=self.names.get(claim.tensor, "") if claim.tensor is not None else "",
+                source=source(node),
+                reason=claim.reason,
+                decided=certain and None not in sides and used <= self.symbols,
+            )
+
+    def _symbolic(self, claim: Claim) -> bool:
+        return any(not isinstance(side, int) for side in (claim.left, claim.right))
+
+
+def _needed(graph: ir.Graph) -> set[ir.Node]:
+    """The nodes that an output of a graph is computed from."""
+    found: set[ir.Node] = set()
+    pending = [value.producer() for value in graph.outputs]
+    while pending:
+        node = pending.pop()
+        if node is None or node in found:
+            continue
+        found.add(node)
+        pending += [value.producer() for value in _read_by(node)]
+    return found
+
+
+def _read_by(node: ir.Node) -> Iterator[ir.Value]:
+    yield from (value for value in node.inputs if value is not None)
+    for body in graphs_of(node):
+        yield from body.outputs
+        for inner in body.all_nodes():
+            yield from (value for value in inner.inputs if value is not None)

@@ -1,0 +1,153 @@
+"""Equations at many sizes at once, exactly: in whole numbers of any length."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import sympy
+
+from tripoint.facts import symbols
+from tripoint.facts.equations.equation import Equation
+from tripoint.facts.operators import elements as e
+from tripoint.spec import Range
+
+Sizes = Mapping[str, Any]
+"""By symbol a whole number, or an object array of such; all arrays have the same length."""
+
+
+class UndecidedError(Exception):
+    """An expression holds something that is not worked out here, such as a root."""
+
+
+def holds(equation: Equation, sizes: Sizes) -> Any:
+    """Whether an equation holds, for each size.
+
+    What divides by zero does not hold.
+
+    Args:
+        equation: A decided one.
+        sizes: A size, or many, for each of its symbols.
+
+    Returns:
+        A bool, or an array of them.
+
+    Raises:
+        UndecidedError: If a symbol has no size, or an expression cannot be worked out.
+    """
+    try:
+        return _holds(equation, sizes)
+    except ZeroDivisionError:
+        count = next((len(each) for each in sizes.values() if isinstance(each, np.ndarray)), 0)
+        if not count:
+            return False
+        return np.array(
+            [
+                bool(holds(equation, {name: _at(each, index) for name, each in sizes.items()}))
+                for index in range(count)
+            ]
+        )
+
+
+def _at(size: Any, index: int) -> Any:
+    return size[index] if isinstance(size, np.ndarray) else size
+
+
+def _holds(equation: Equation, sizes: Sizes) -> Any:
+    (a, below_a), (b, below_b) = (
+        _ratio(symbols.expression(side), sizes) for side in (equation.left, equation.right)
+    )
+    left, right = a * below_b, b * below_a
+    if equation.kind == "divisible":
+        return _yes(left % right == 0)
+    if equation.kind in ("equal", "volume"):
+        return _yes(left == right)
+    if equation.kind == "broadcast":
+        return _yes(left == right) | _yes(a == below_a) | _yes(b == below_b)
+    if equation.kind == "expands":
+        return _yes(left == right) | _yes(b == below_b)
+    return _yes(left >= right if equation.kind == "at_least" else left <= right)
+
+
+def _yes(found: Any) -> Any:
+    return found.astype(bool) if isinstance(found, np.ndarray) else bool(found)
+
+
+def _ratio(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
+    """An expression as a numerator over a denominator of more than 0."""
+    if expression.is_Rational:
+        return int(expression.p), int(expression.q)
+    if expression.is_Symbol:
+        if expression.name not in sizes:
+            raise UndecidedError(expression.name)
+        return sizes[expression.name], 1
+    if isinstance(expression, sympy.Pow):
+        return _power(expression, sizes)
+    parts = [_ratio(part, sizes) for part in expression.args]
+    if isinstance(expression, sympy.Add):
+        return functools.reduce(_sum, parts)
+    if isinstance(expression, sympy.Mul):
+        return functools.reduce(lambda a, b: (a[0] * b[0], a[1] * b[1]), parts)
+    if isinstance(expression, sympy.floor):
+        return parts[0][0] // parts[0][1], 1
+    if isinstance(expression, sympy.ceiling):
+        return -(-parts[0][0] // parts[0][1]), 1
+    if isinstance(expression, sympy.Mod):
+        (a, below_a), (b, below_b) = parts
+        return (a * below_b) % (b * below_a), below_a * below_b
+    if isinstance(expression, sympy.Max | sympy.Min):
+        larger = isinstance(expression, sympy.Max)
+        return functools.reduce(lambda a, b: _choice(a, b, larger=larger), parts)
+    raise UndecidedError(type(expression).__name__)
+
+
+def _sum(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Any, Any]:
+    if a[1] is b[1]:
+        return a[0] + b[0], a[1]
+    return a[0] * b[1] + b[0] * a[1], a[1] * b[1]
+
+
+def _choice(a: tuple[Any, Any], b: tuple[Any, Any], *, larger: bool) -> tuple[Any, Any]:
+    left, right, below = a[0] * b[1], b[0] * a[1], a[1] * b[1]
+    first = left >= right if larger else left <= right
+    if isinstance(first, np.ndarray):
+        return np.where(first.astype(bool), left, right), below
+    return (left if first else right), below
+
+
+def _power(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
+    if not expression.exp.is_Integer:
+        raise UndecidedError(str(expression))
+    above, below = _ratio(expression.base, sizes)
+    exponent = int(expression.exp)
+    if exponent >= 0:
+        return above**exponent, below**exponent
+    if np.any(above == 0):
+        raise ZeroDivisionError
+    sign = np.where(above < 0, -1, 1) if isinstance(above, np.ndarray) else -1 if above < 0 else 1
+    return (sign * below) ** -exponent, (sign * above) ** -exponent
+
+
+def surely_holds(equation: Equation, ranges: Mapping[str, Range]) -> bool:
+    """Whether bounds show that an inequality holds for all sizes in the ranges.
+
+    False says nothing: bounds of the parts of an expression need not be the closest.
+    """
+    if equation.kind not in ("at_least", "at_most"):
+        return False
+    left, right = (symbols.expression(side) for side in (equation.left, equation.right))
+    more, less = (left, right) if equation.kind == "at_least" else (right, left)
+    limited = {
+        symbols.symbol(name): _between(name, size)
+        for name, size in ranges.items()
+        if name in equation.symbols
+    }
+    return bool(e.interval((more - less).xreplace(limited))[0] >= 0)
+
+
+def _between(name: str, size: Range) -> Any:
+    if size.min == size.max:
+        return sympy.Integer(size.min)
+    return sympy.Min(sympy.Max(symbols.symbol(name), size.min), size.max)
