@@ -8,7 +8,7 @@ that CUDA graphs are captured and launched. Then, at the largest point and with 
 memory, these take turns on one stream between two CUDA events:
 
 - the bare loop: ``execute_async_v3``, or the launch of a CUDA graph captured from it by hand;
-- ``Engine.bind(...).launch()``, the runner in a loop: it must be within the budget;
+- ``Engine.bind(...).launch()``, the runner in a loop: with a graph it must be within the budget;
 - ``Engine.enqueue(...)``, which looks at the inputs in every call: for information.
 
 A ratio is that of the medians over all rounds. Small models with outputs whose size the values
@@ -456,11 +456,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         rows.append(row)
         fine = fine and row["agreement"]["equal"]
-        fine = fine and all(row[mode].get("within", True) for mode in ("graph", "plain"))
+        fine = fine and row["graph"].get("within", True)
         print(show(row), flush=True)
         for reason in row["agreement"]["reasons"]:
             print(f"  {path.stem}: {reason}", file=sys.stderr)
-    print(f"\nBudget: bound at most {BUDGET:g} of the bare loop.\n")
+    print(f"\nBudget: with a CUDA graph, bound at most {BUDGET:g} of the bare loop.\n")
     print("| size decided by values | accepted | equal | reason |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="gpu-runner-") as folder:
         dependent = try_data_dependent(Path(folder))
