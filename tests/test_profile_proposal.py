@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 import tripoint
 from graphs import build
 from marks import installed
+from test_hostile import READABLE
 from test_profile_bad import HALVES, PAIR, TEXT, WINDOWS
 from tripoint import api
 from tripoint.cli import app
@@ -115,7 +116,8 @@ def test_recorded_ranges_come_back() -> None:
     ("text", "symbols", "expected"),
     [
         ("{s77: VR[1, 32]}", ["N"], {"N": (1, 32)}),
-        ("{s77: VR[2, int_oo]}", ["s77"], {"s77": (2, None)}),
+        ("{s77: VR[3, int_oo]}", ["s77"], {"s77": (3, None)}),
+        ("{s77: VR[2, int_oo]}", ["s77"], {}),
         ("{s1: VR[0, 9], s2: VR[3, 4]}", ["s1", "s2"], {"s1": (1, 9), "s2": (3, 4)}),
         ("{s1: VR[0, 9], s2: VR[3, 4]}", ["N", "M"], {}),
         ("{s77: VR[0, int_oo]}", ["N"], {}),
@@ -309,6 +311,17 @@ def test_names_of_a_model_do_not_steer_the_terminal(cli: Callable[..., Result]) 
     assert "\x1b" not in result.stdout
     assert "\u202e" not in result.stdout
     assert "\\x1b[31m\\n\\u202e" in result.stdout
+
+
+@pytest.mark.parametrize("case", READABLE)
+def test_odd_models_give_a_profile_or_a_message(
+    cli: Callable[..., Result], case: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.onnx"
+    path.write_bytes(READABLE[case]().SerializeToString())
+    result = cli("profile", path)
+    assert result.exit_code in (0, 2), result.output
+    assert "tripoint broke" not in result.stderr
 
 
 @pytest.mark.parametrize("command", ["verify", "fix", "run"])

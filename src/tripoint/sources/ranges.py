@@ -27,6 +27,8 @@ from tripoint.spec import Range, parse_dim
 KEY = "tripoint.dims"
 _TORCH = "pkg.torch.export.ExportedProgram.range_constraints"
 _CONSTRAINT = re.compile(r"(\w+): VR\[(\d+), (\d+|int_oo)\]")
+_ASSUMED = 2
+"""torch.export takes dims for at least 0 or 2 by itself, which says nothing of the graph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def recorded(model: ir.Model, symbols: Collection[str]) -> dict[str, Recorded]:
         constraints = [(next(iter(symbols)), *constraints[0][1:])]
     for name, low, high in constraints:
         least, most = max(1, int(low)), None if high == "int_oo" else int(high)
-        if name in symbols and (most is None or most >= least) and (least > 1 or most is not None):
+        if name in symbols and (least > _ASSUMED if most is None else most >= least):
             found[name] = Recorded(least, None, most, "torch.export")
     for text in (model.metadata_props.get(KEY) or "").split():
         with contextlib.suppress(UsageError):
