@@ -18,7 +18,7 @@ from tripoint.parity.assignment import find_permutation
 from tripoint.parity.compare import OutputComparison, compare_outputs
 from tripoint.parity.failing import FailingCase
 from tripoint.parity.legs import Leg
-from tripoint.parity.metamorphic import MetamorphicCheck
+from tripoint.parity.metamorphic import REBUILD, MetamorphicCheck
 from tripoint.parity.results import (
     FIXED,
     LEGS,
@@ -69,7 +69,7 @@ def compare_legs(
     points: Sequence[Point],
     *,
     absent: Sequence[LegReport] = (),
-    rebuilt: Leg | None = None,
+    rebuilt: Leg | str | None = None,
     output_names: Sequence[str] | None = None,
     atol: Given = None,
     rtol: Given = None,
@@ -85,7 +85,7 @@ def compare_legs(
             it was built from.
         points: Where, at least one.
         absent: Legs that cannot run, for the verdict.
-        rebuilt: A second engine, compared with the TensorRT leg.
+        rebuilt: A second engine, compared with the TensorRT leg, or why there is none.
         output_names: Names for what the PyTorch module returns, in order.
         atol: Absolute tolerance in place of the derived one.
         rtol: Relative tolerance in place of the derived one.
@@ -113,6 +113,9 @@ def compare_legs(
         output_names,
     )
     found = _Findings(checks=list(checks.refused))
+    if isinstance(rebuilt, str):
+        found.checks.append(MetamorphicCheck(REBUILD, "not applicable", "", rebuilt))
+        rebuilt = None
     for point in points:
         _compare_at(point, runs, found, failing)
     for run in runs:
@@ -205,7 +208,7 @@ def _probe(
         failing.keep(point.inputs, {name: before}, finite.check)
     todo = [(probe.check, run, probe.inputs) for probe in probes]
     if name == TENSORRT and rebuilt is not None:
-        todo.append((metamorphic.REBUILD, Run(rebuilt, [point.inputs]), point.inputs))
+        todo.append((REBUILD, Run(rebuilt, [point.inputs]), point.inputs))
     for check, runner, inputs in todo:
         after = runs.next(runner, f"the check {check!r}")
         if after is None:

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from tripoint import __version__, files
-from tripoint.errors import UsageError
+from tripoint.errors import TripointError
 from tripoint.model import Model, save
 from tripoint.numeric import npz
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.results import LegReport, SavedCase
+from tripoint.parity.tolerance import Given
 
 CASE = "case.json"
 INPUTS = "inputs.npz"
@@ -135,6 +136,27 @@ class FailingCase:
         return shlex.join(words)
 
 
+def options(
+    atol: Given, rtol: Given, output_names: Sequence[str] | None, tensorrt: str | None
+) -> list[str]:
+    """Arguments of a comparison that are not the default, as the command takes them.
+
+    Args:
+        atol: As :func:`tripoint.verify` takes it.
+        rtol: Likewise.
+        output_names: Likewise.
+        tensorrt: Likewise.
+    """
+    words: list[str] = []
+    for option, given in (("--atol", atol), ("--rtol", rtol)):
+        if isinstance(given, Mapping):
+            words += [word for name, x in given.items() for word in (option, f"{name}:{x}")]
+        elif given is not None:
+            words += [option, str(given)]
+    words += ["--output-names", ",".join(output_names)] if output_names else []
+    return words + (["--tensorrt", tensorrt] if tensorrt else [])
+
+
 def _forget(folder: Path) -> None:
     """Remove the files of an earlier case, and no others."""
     path = folder / CASE
@@ -157,10 +179,9 @@ def _is_reference(text: str) -> bool:
     from tripoint.sources import reference
 
     try:
-        reference.parse(text)
-    except UsageError:
+        return isinstance(reference.parse(text), reference.PythonReference)
+    except TripointError:
         return False
-    return True
 
 
 def _path(model: Model | None) -> str | None:

@@ -69,7 +69,8 @@ def verify(
     atol: Given = None,
     rtol: Given = None,
     seed: int = 0,
-    rebuilt: Engine | None = None,
+    values: Mapping[str, tuple[float, float]] | None = None,
+    rebuilt: Engine | str | None = None,
     failing: FailingCase | None = None,
 ) -> Verification:
     """Run every leg that can run, at several points, and compare all outputs by name.
@@ -80,14 +81,17 @@ def verify(
         fixed: The model after rewriting; the engine, if any, is compared with it.
         engine: The TensorRT engine.
         no_engine: Why there is none, for the report.
-        bindings: Size of each symbol, one entry for a point: min, opt, max, random ones. With
-            less than three, further points repeat them with other seeds.
+        bindings: Size of each symbol, one entry for a point, see
+            :func:`tripoint.parity.sweep.points`. With less than three, further points repeat
+            them with other seeds.
         inputs: Inputs to use in place of generated ones, one entry for a point.
         output_names: Names for what the module returns, in order.
         atol: Absolute tolerance in place of the derived one.
         rtol: Relative tolerance in place of the derived one.
         seed: Seed of the first point.
-        rebuilt: The engine, built a second time, to see that it computes the same.
+        values: Smallest and largest value of generated inputs, by name.
+        rebuilt: The engine, built a second time, to see that it computes the same; or why it
+            could not be.
         failing: Where the first failing case is saved.
 
     Raises:
@@ -97,7 +101,7 @@ def verify(
     """
     refuse_unreadable(model)
     specs = inputs_of(model)
-    points = _points(model, specs, bindings, inputs, seed)
+    points = _points(model, specs, bindings, inputs, seed, values)
     legs, absent, notes = _legs(model, torch, fixed, engine, no_engine, list(specs))
     return compare_legs(
         model,
@@ -105,7 +109,7 @@ def verify(
         legs,
         points,
         absent=absent,
-        rebuilt=_tensorrt(rebuilt) if rebuilt is not None else None,
+        rebuilt=_tensorrt(rebuilt) if isinstance(rebuilt, Engine) else rebuilt,
         output_names=output_names,
         atol=atol,
         rtol=rtol,
@@ -143,6 +147,7 @@ def _points(
     bindings: Sequence[Mapping[str, int]],
     given: Sequence[Arrays] | None,
     seed: int,
+    values: Mapping[str, tuple[float, float]] | None,
 ) -> list[Point]:
     if given is not None:
         return [Point(bindings_of(specs, arrays), arrays, None) for arrays in given]
@@ -151,7 +156,7 @@ def _points(
     count = max(MINIMUM_POINTS, len(bindings))
     sizes = [bindings[index % len(bindings)] for index in range(count)]
     return [
-        Point(size, generate(specs, size, seed + index, model=model), seed + index)
+        Point(size, generate(specs, size, seed + index, model=model, values=values), seed + index)
         for index, size in enumerate(sizes)
     ]
 
