@@ -484,19 +484,20 @@ class Restless:
 
 def test_a_leg_that_does_not_repeat_is_found() -> None:
     points = [{"x": np.zeros((2, 3), np.float32)}]
-    probes, refused = metamorphic.plan(points, {"x": ("N", 3)}, {"y": ("N", 3)})
-    assert not refused
+    plan = metamorphic.plan(points, {"x": ("N", 3)}, {"y": ("N", 3)})
+    assert not plan.refused
     leg = Restless()
     before = leg.run(points[0])
     checks = [
-        metamorphic.judge(probe, leg.name, before, leg.run(probe.inputs), {"y": LOOSE})
-        for probe in probes
+        metamorphic.judge(probe.check, leg.name, before, leg.run(probe.inputs), {"y": LOOSE})
+        for probe in plan.probes
     ]
     assert {check.check: check.status for check in checks} == {
         "second run repeats": "different",
-        "same row twice": "equal",
+        "same row twice": "different",
         "permuted batch": "different",
     }
+    assert checks[0].reason == "in y (off by 1)"
 
 
 @pytest.mark.parametrize(
@@ -510,10 +511,16 @@ def test_a_leg_that_does_not_repeat_is_found() -> None:
 )
 def test_batch_checks_need_a_batch(rows: int, output: Any, reason: str) -> None:
     points = [{"x": np.zeros((rows, 3), np.float32)}]
-    probes, refused = metamorphic.plan(points, {"x": ("N", 3)}, {"y": output})
-    assert [probe.check for probe in probes] == ["second run repeats"]
-    assert {check.status for check in refused} == {"not applicable"}
-    assert all(reason in check.reason for check in refused)
+    plan = metamorphic.plan(points, {"x": ("N", 3)}, {"y": output})
+    assert [probe.check for probe in plan.probes] == ["second run repeats"]
+    assert {check.status for check in plan.refused} == {"not applicable"}
+    assert all(reason in check.reason for check in plan.refused)
+
+
+def test_batch_checks_take_the_smallest_batch_of_three_or_more() -> None:
+    points = [{"x": np.zeros((rows, 3), np.float32)} for rows in (1, 2, 8, 4)]
+    assert metamorphic.plan(points, {"x": ("N", 3)}, {"y": ("N", 3)}).point == 3
+    assert metamorphic.plan(points[:2], {"x": ("N", 3)}, {"y": ("N", 3)}).point == 1
 
 
 def test_importing_parity_imports_no_runtime() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -384,14 +385,18 @@ def verify(
     engine: str | os.PathLike[str] | None = None,
     no_engine: str | None = None,
     spec: Spec | None = None,
-    points: Sequence[dict[str, int]] | None = None,
-    inputs: Sequence[Mapping[str, Any]] | None = None,
+    points: Sequence[Mapping[str, int]] | int | None = None,
+    inputs: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = None,
+    values: Mapping[str, tuple[float, float]] | None = None,
     tensorrt: str | None = None,
     output_names: Sequence[str] | None = None,
     atol: float | Mapping[str, float] | None = None,
     rtol: float | Mapping[str, float] | None = None,
     timeout: float = 600.0,
     seed: int = 0,
+    rebuild: bool = False,
+    save_failing: str | os.PathLike[str] | None = None,
+    force: bool = False,
 ) -> Verification:
     """Compare PyTorch, ONNX Runtime and TensorRT, output by output and by name.
 
@@ -402,38 +407,90 @@ def verify(
         engine: A plan, executed where a GPU is.
         no_engine: Why there is none, for the report.
         spec: Range of every dynamic dim.
-        points: Sizes by symbol in place of those that follow from ``spec``.
-        inputs: Inputs to use in place of generated ones, one mapping for a point.
+        points: Sizes by symbol in place of those that follow from ``spec``, or how many of
+            those to take; see :func:`tripoint.parity.sweep.points`.
+        inputs: Inputs to use in place of generated ones: one mapping for a point, or what
+            :func:`tripoint.sources.inputs_file.read_inputs` reads.
+        values: Smallest and largest value of generated inputs, by name.
         tensorrt: Name of the importable TensorRT that executes the plan.
         output_names: Names for what the module returns, in order.
         atol: Absolute tolerance in place of the derived one, for all outputs or by name.
         rtol: Relative tolerance, likewise.
         timeout: Seconds that executing the engine may take.
         seed: Seed of the generated inputs.
+        rebuild: Whether the engine is built a second time to see that it computes the same.
+        save_failing: Folder for the first failing case; see :mod:`tripoint.parity.failing`.
+        force: Whether a failing case that lies there already may be replaced.
 
     Raises:
         UsageError: If a dynamic dim has no range, or outputs cannot be matched by name.
-        InputError: If a model or its code cannot be read.
+        InputError: If a model or its code cannot be read, or it takes or gives something that is
+            no tensor of numbers.
+        OutputError: If a failing case cannot be saved.
     """
+    from tripoint.parity import failing as failing_case
+    from tripoint.parity import rebuild as rebuilding
     from tripoint.parity.verify import verify as run_verify
 
     model = as_model(model)
     found = _engine(Path(engine), tensorrt, timeout) if engine is not None else None
-    if points is None:
-        points = [{}] if inputs is not None else sweep(model, spec)
-    return run_verify(
-        model,
-        torch=as_torch(torch) if torch is not None else None,
-        fixed=as_model(fixed) if fixed is not None else None,
-        engine=found if not isinstance(found, str) else None,
-        no_engine=found if isinstance(found, str) else no_engine or "no engine was given",
-        bindings=points,
-        inputs=inputs,
-        output_names=output_names,
-        atol=atol,
-        rtol=rtol,
-        seed=seed,
-    )
+    no_engine = found if isinstance(found, str) else no_engine or "no engine was given"
+    running = None if isinstance(found, str) else found
+    module = as_torch(torch) if torch is not None else None
+    rewritten = as_model(fixed) if fixed is not None else None
+    failing = None
+    if save_failing is not None:
+        subject = failing_case.Subject(
+            model,
+            torch=module.reference if module else None,
+            fixed=rewritten,
+            engine=Path(engine) if engine is not None else None,
+            options=failing_case.options(atol, rtol, output_names, tensorrt),
+        )
+        failing = failing_case.FailingCase(Path(save_failing), subject, force)
+    if isinstance(inputs, (str, os.PathLike)):
+        inputs = read_inputs(inputs, model)
+    if points is None or isinstance(points, int):
+        points = [{}] if inputs is not None else _sizes(model, spec, points)
+    with tempfile.TemporaryDirectory(prefix="tripoint-") as folder:
+        rebuilt: Engine | str | None = None
+        if rebuild:
+            rebuilt = no_engine
+            if running is not None:
+                rebuilt = rebuilding.again(running, rewritten or model, Path(folder))
+        return run_verify(
+            model,
+            torch=module,
+            fixed=rewritten,
+            engine=running,
+            no_engine=no_engine,
+            bindings=points,
+            inputs=inputs,
+            output_names=output_names,
+            atol=atol,
+            rtol=rtol,
+            seed=seed,
+            values=values,
+            rebuilt=rebuilt,
+            failing=failing,
+        )
+
+
+def read_inputs(
+    inputs: str | os.PathLike[str], model: str | os.PathLike[str] | Model | ir.Model
+) -> list[dict[str, Any]]:
+    """Inputs out of a file or a function; see :mod:`tripoint.sources.inputs_file`."""
+    from tripoint.numeric.inputs import inputs_of
+    from tripoint.sources.inputs_file import read_inputs as read
+
+    return read(os.fspath(inputs), inputs_of(as_model(model)))
+
+
+def _sizes(model: Model, spec: Spec | None, count: int | None) -> Sequence[Mapping[str, int]]:
+    from tripoint.engine.profile import bindings
+    from tripoint.parity import sweep as sizes
+
+    return sizes.points(bindings(input_shapes(model), spec or Spec()), count or sizes.POINTS)
 
 
 def inspect(

@@ -16,6 +16,7 @@ from tripoint.engine.inspect import NetworkDescription, describe
 from tripoint.errors import ExternalStepError
 from tripoint.facts import views
 from tripoint.model import Model
+from tripoint.parity.failing import CASE
 from tripoint.parity.results import TENSORRT, Verification
 from tripoint.rewrites.base import FixResult
 from tripoint.sources import reference
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from tripoint.sources.python import TorchModel
 
 ARTEFACTS = ("model.onnx", "model.fixed.onnx", "model.plan", "model.manifest.json", "report.json")
+
+FAILING = "failing"
+"""Folder of the first case that fails, if one does."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ def run(
     with files.result_folder(output):
         for name in ARTEFACTS:
             files.refuse_overwrite(output / name, force=force)
+        files.refuse_overwrite(output / FAILING / CASE, force=force)
         if isinstance(found, reference.OnnxReference):
             for name in ARTEFACTS:
                 files.refuse_same(found.path, output / name)
@@ -142,7 +147,6 @@ def run(
             )
             origin = _Origin(exported.model, module, exported.log)
             spec = Spec(dims=exported.symbols)
-        points = api.sweep(origin.model, spec)
 
         say("shapes and rewrites")
         result = api.fix(
@@ -181,7 +185,9 @@ def run(
             fixed=fixed,
             engine=built.engine if built else None,
             no_engine=no_build,
-            points=points,
+            spec=spec,
+            save_failing=output / FAILING,
+            force=force,
             tensorrt=tensorrt,
             output_names=output_names,
             atol=atol,

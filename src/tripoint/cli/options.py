@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -288,3 +289,25 @@ def by_output(texts: list[str] | None, option: str) -> float | dict[str, float] 
     if len(found) > 1:
         raise UsageError(f"{option} is given for all outputs and for one", hint="give one kind")
     return found[""]
+
+
+def value_ranges(texts: list[str] | None) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value by input name.
+
+    Raises:
+        UsageError: If a text is not of the form ``x:0..255``.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for text in texts or ():
+        name, _, bounds = text.rpartition(":")
+        low, _, high = bounds.partition("..")
+        try:
+            first, last = float(low), float(high)
+            if not name or not first <= last or math.inf in (-first, last):
+                raise ValueError(text)
+        except ValueError as error:
+            raise UsageError(
+                f"cannot read --values {text!r}", hint="write --values x:0..255"
+            ) from (error)
+        found[name] = (first, last)
+    return found

@@ -28,8 +28,31 @@ def verify(
     opt_shapes: options.OptShapes = None,
     max_shapes: options.MaxShapes = None,
     inputs_file: Annotated[
-        Path | None,
-        typer.Option("--inputs", metavar="NPZ", help="inputs to use in place of generated ones"),
+        str | None,
+        typer.Option(
+            "--inputs",
+            metavar="FILE",
+            help="inputs to use in place of generated ones: inputs.npz, inputs.json as "
+            "Polygraphy saves them, a folder of them, or file.py:function",
+            show_default=False,
+        ),
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--values",
+            metavar="x:0..255",
+            help="smallest and largest value of a generated input",
+            show_default=False,
+        ),
+    ] = None,
+    points: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="how many sizes of the range to try; 8, or all if there are no more",
+            show_default=False,
+        ),
     ] = None,
     output_names: options.OutputNames = None,
     atol: options.Tolerance = None,
@@ -37,6 +60,17 @@ def verify(
     seed: Annotated[int, typer.Option(help="seed of the generated inputs")] = 0,
     tensorrt: options.TensorRT = None,
     timeout: options.Timeout = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="build the engine again: does it compute the same?")
+    ] = False,
+    save_failing: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="save the first failing case: inputs, outputs and the command that repeats it",
+            show_default=False,
+        ),
+    ] = None,
     output_format: options.OutputFormat = Format.text,
     output_file: options.OutputFile = None,
     force: options.Force = False,
@@ -49,11 +83,9 @@ def verify(
     Output by output, matched by name, at several sizes of the input range.
     """
     from tripoint import api
-    from tripoint.cli.inputs_file import read_inputs
-    from tripoint.report import json, text
+    from tripoint.report import json, verification
 
     loaded = api.load(model)
-    given = [read_inputs(inputs_file)] if inputs_file else None
     with console.progress(quiet=quiet) as say:
         say("compare")
         result = api.verify(
@@ -62,18 +94,23 @@ def verify(
             fixed=fixed,
             engine=engine,
             spec=options.spec(inputs, dims, min_shapes, opt_shapes, max_shapes),
-            inputs=given,
+            inputs=inputs_file,
+            values=options.value_ranges(values),
+            points=points,
             tensorrt=tensorrt,
             output_names=options.names(output_names),
             atol=options.by_output(atol, "--atol"),
             rtol=options.by_output(rtol, "--rtol"),
             timeout=timeout or 600.0,
             seed=seed,
+            rebuild=rebuild,
+            save_failing=save_failing,
+            force=force,
         )
     console.emit(
         output_format,
         output_file,
-        lines=lambda: text.verification(result),
+        lines=lambda: verification.verification(result),
         document=lambda: {**json.envelope("verify", loaded), **json.verification(result)},
         force=force,
     )

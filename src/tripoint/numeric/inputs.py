@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,6 +25,8 @@ InputSpecs = Mapping[str, tuple[str, Shape]]
 
 _MOST_DRAWN = 1 << 24
 """Random numbers of an input. A larger one repeats them: drawing takes longer than running."""
+
+_IMAGES = re.compile(r"image|img|pixel|frame|picture|photo", re.IGNORECASE)
 
 _KEEP_VALUES = frozenset(
     {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Expand"}
@@ -63,16 +66,21 @@ def generate(
     *,
     model: Model | None = None,
     wide: bool = False,
+    values: Mapping[str, tuple[float, float]] | None = None,
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Make one array for each input; the same arguments give the same arrays.
 
     ========================================  ==========================================
+    any of ``values``                         even, from the first number to the second
     float                                     normal, mean 0, deviation 1
     bool, or an integer named ``*mask*``      0 or 1, the first along the last axis 1
     an integer that indexes a table (Gather)  inside the table, as ``model`` has it
     a shape tensor                            its values, where they have a size
+    uint8 pixels                              0 to 255
     any other integer                         0 or 1; if ``wide``, up to 8 in size but not 0
     ========================================  ==========================================
+
+    An input of uint8 holds pixels if it has three axes or more, or is named after an image.
 
     Args:
         inputs: Element type and shape by input name, see :func:`inputs_of`.
@@ -81,20 +89,29 @@ def generate(
         seed: Seed; each input draws its own numbers from it and its name.
         model: Where to look for the tables that inputs index.
         wide: Whether integers that nobody gave a meaning may be negative and larger than 1.
+        values: Smallest and largest value by input name, both possible for integers.
 
     Raises:
-        UsageError: If a symbol has no size, or a dim would be negative.
+        UsageError: If a symbol has no size, a dim would be negative, ``values`` names no input,
+            or numbers that its dtype does not hold.
     """
+    for name in values or {}:
+        if name not in inputs:
+            raise UsageError(
+                f"the model has no input named {name!r}", hint=f"its inputs are {', '.join(inputs)}"
+            )
     limits = _index_limits(model, inputs) if model is not None else {}
-    values = shape_inputs.find(model.ir) if model is not None else {}
+    by_value = shape_inputs.find(model.ir) if model is not None else {}
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for name, (dtype, shape) in inputs.items():
         random = np.random.default_rng([seed, zlib.crc32(name.encode())])
         sizes = tuple(_size(name, dim, bindings) for dim in shape)
         kind = ir.DataType[dtype.upper()]
-        if name in values and bindings.keys() >= set(values[name]):
-            numbers = [bindings[symbol] for symbol in values[name]]
+        if name in by_value and bindings.keys() >= set(by_value[name]):
+            numbers = [bindings[symbol] for symbol in by_value[name]]
             arrays[name] = np.array(numbers, dtype=kind.numpy()).reshape(sizes)
+        elif values and name in values:
+            arrays[name] = _between(random, name, kind, sizes, *values[name])
         elif wide and kind.is_integer() and name not in limits:
             arrays[name] = _wide(random, kind, sizes)
         else:
@@ -159,12 +176,40 @@ def _array(
             drawn = random.standard_normal(_MOST_DRAWN, np.float32).astype(dtype.numpy())
             return np.resize(drawn, sizes)
         return random.standard_normal(sizes).astype(dtype.numpy())
+    if dtype == ir.DataType.UINT8 and (len(sizes) > 2 or _IMAGES.search(name)):
+        return random.integers(0, 256, sizes, np.uint8)
     is_mask = dtype == ir.DataType.BOOL or "mask" in name.lower()
     array = random.integers(0, 2 if is_mask else limit or 2, sizes)
     if is_mask and array.ndim and array.size:
         # A row that is masked out as a whole makes a softmax divide by zero.
         array[..., 0] = 1
     return array.astype(dtype.numpy())
+
+
+def _between(
+    random: np.random.Generator,
+    name: str,
+    dtype: ir.DataType,
+    sizes: tuple[int, ...],
+    low: float,
+    high: float,
+) -> np.ndarray[Any, Any]:
+    kind = dtype.numpy()
+    if dtype.is_floating_point():
+        return random.uniform(low, high, sizes).astype(kind)
+    first, last = math.ceil(low), math.floor(high)
+    limits = (0, 1) if dtype == ir.DataType.BOOL else _limits(kind)
+    if not limits[0] <= first <= last <= limits[1]:
+        raise UsageError(f"input {name!r} is {kind}, which has no numbers from {low:g} to {high:g}")
+    return np.asarray(random.integers(first, last, sizes, endpoint=True)).astype(kind)
+
+
+def _limits(kind: np.dtype[Any]) -> tuple[int, int]:
+    """What an integer dtype holds, as far as NumPy draws numbers."""
+    import ml_dtypes
+
+    info = ml_dtypes.iinfo(kind)  # type: ignore[no-untyped-call]
+    return int(info.min), min(int(info.max), 2**63 - 1)
 
 
 def _wide(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from tripoint.numeric.inputs import Arrays
+from tripoint.parity.classes import TopAgreement, looks_like_classes, top_agreement
+from tripoint.parity.measure import is_exact, measure, not_finite, same_elements
 from tripoint.parity.tolerance import Tolerance
 
 Status = Literal["equal", "different", "missing", "extra", "nan", "inf", "shape", "dtype"]
-_CHUNK = 1 << 20
+Array = np.ndarray[Any, Any]
+_MOST_AXES = 5
+_PROBE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,11 @@ class OutputComparison:
         cosine: Cosine of the angle between the two as vectors, None if one of them is zero.
         tolerance: What was allowed; None where the values were not compared.
         detail: What differs, where the status does not say it all.
+        excess: Largest difference as a multiple of what is allowed where it occurs.
+        index: Where that is.
+        agreement: Share of the elements that are the same, for integers and booleans.
+        top: Agreement of the ranking, for outputs that look like those of a classifier.
+        axes: Set if the other holds the values of the reference with its axes in this order.
     """
 
     name: str
@@ -41,6 +50,11 @@ class OutputComparison:
     cosine: float | None = None
     tolerance: Tolerance | None = None
     detail: str | None = None
+    excess: float | None = None
+    index: tuple[int, ...] | None = None
+    agreement: float | None = None
+    top: TopAgreement | None = None
+    axes: tuple[int, ...] | None = None
 
     @property
     def equal(self) -> bool:
@@ -57,7 +71,7 @@ def compare_outputs(
         reference: Array by output name.
         other: Array by output name.
         tolerances: What to allow, by output name. Integers and booleans are exact anyway.
-        pair: How to call the two in the result.
+        pair: How to call the two in the result: ``"PyTorch / ONNX Runtime"``.
 
     Returns:
         One entry for each name of either side: those of the reference, then the extra ones.
@@ -72,73 +86,111 @@ def compare_outputs(
     return compared + extra
 
 
+def within(reference: Array, other: Array, tolerance: Tolerance) -> bool:
+    """Whether two arrays have the same shape and dtype and agree within a tolerance."""
+    if reference.shape != other.shape or reference.dtype != other.dtype:
+        return False
+    if is_exact(reference.dtype):
+        return same_elements(reference, other) == 1.0
+    if not_finite(reference) or not_finite(other):
+        return False
+    return measure(reference, other, tolerance.atol, tolerance.rtol).excess <= 1.0
+
+
 def _compare(
-    name: str,
-    pair: str,
-    reference: np.ndarray[Any, Any],
-    other: np.ndarray[Any, Any],
-    tolerance: Tolerance,
+    name: str, pair: str, reference: Array, other: Array, tolerance: Tolerance
 ) -> OutputComparison:
     if reference.shape != other.shape:
         detail = f"{list(reference.shape)} and {list(other.shape)}"
-        return OutputComparison(name, pair, "shape", detail=detail)
+        found = OutputComparison(name, pair, "shape", detail=detail)
+        return _with_axes(found, reference, other, tolerance)
     if reference.dtype != other.dtype:
         detail = f"{reference.dtype} and {other.dtype}"
         return OutputComparison(name, pair, "dtype", detail=detail)
-    exact = reference.dtype.kind in "iub"
-    if not exact:
-        bad = _not_finite(reference) or _not_finite(other)
-        if bad:
-            return OutputComparison(name, pair, bad)
-    tolerance = Tolerance(0.0, 0.0, "integers and booleans are exact") if exact else tolerance
-    max_abs, max_rel, cosine, within = _measure(reference, other, tolerance)
-    status: Status = "equal" if within else "different"
-    return OutputComparison(name, pair, status, max_abs, max_rel, cosine, tolerance)
-
-
-def within(
-    reference: np.ndarray[Any, Any], other: np.ndarray[Any, Any], tolerance: Tolerance
-) -> bool:
-    """Whether two arrays have the same shape and dtype and agree within a tolerance."""
-    return _compare("", "", reference, other, tolerance).equal
-
-
-def _not_finite(array: np.ndarray[Any, Any]) -> Literal["nan", "inf"] | None:
-    found: Literal["nan", "inf"] | None = None
-    for chunk in _chunks(array):
-        if np.isnan(chunk).any():
-            return "nan"
-        if np.isinf(chunk).any():
-            found = "inf"
+    if is_exact(reference.dtype):
+        found = _compare_exactly(name, pair, reference, other)
+    else:
+        found = _compare_floats(name, pair, reference, other, tolerance)
+    if found.status == "different":
+        found = _with_axes(found, reference, other, tolerance)
     return found
 
 
-def _measure(
-    reference: np.ndarray[Any, Any], other: np.ndarray[Any, Any], tolerance: Tolerance
-) -> tuple[float, float, float | None, bool]:
-    """Largest absolute and relative difference, cosine, and whether all is within tolerance."""
-    max_abs = max_rel = dot = square_a = square_b = 0.0
-    agree = True
-    for a, b in zip(_chunks(reference), _chunks(other), strict=True):
-        difference = np.abs(a - b)
-        size = np.abs(a)
-        max_abs = max(max_abs, float(difference.max()))
-        nonzero = size > 0
-        if nonzero.any():
-            max_rel = max(max_rel, float((difference[nonzero] / size[nonzero]).max()))
-        agree &= bool((difference <= tolerance.atol + tolerance.rtol * size).all())
-        dot += float(a @ b)
-        square_a += float(a @ a)
-        square_b += float(b @ b)
-    norm = math.sqrt(square_a) * math.sqrt(square_b)
-    if reference.dtype.kind in "iub":
-        # Large integers do not survive the conversion to float64.
-        agree = np.array_equal(reference, other)
-    return max_abs, max_rel, dot / norm if norm else None, agree
+def _compare_exactly(name: str, pair: str, reference: Array, other: Array) -> OutputComparison:
+    # Large integers do not survive the conversion to float64, so equality is asked for apart.
+    agreement = same_elements(reference, other)
+    numbers = measure(reference, other, 0.0, 0.0)
+    return OutputComparison(
+        name,
+        pair,
+        "equal" if agreement == 1.0 else "different",
+        numbers.max_abs,
+        numbers.max_rel,
+        numbers.cosine,
+        Tolerance(0.0, 0.0, "integers and booleans are exact"),
+        detail=None if agreement == 1.0 else f"{agreement:.4%} of the elements agree",
+        index=numbers.index,
+        agreement=agreement,
+    )
 
 
-def _chunks(array: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
-    """The elements as float64, a part at a time, so that no full-size copy is made."""
-    flat = array.reshape(-1)
-    for start in range(0, flat.size, _CHUNK):
-        yield flat[start : start + _CHUNK].astype(np.float64)
+def _compare_floats(
+    name: str, pair: str, reference: Array, other: Array, tolerance: Tolerance
+) -> OutputComparison:
+    bad = _bad_elements(reference, other, pair)
+    if bad is not None:
+        return OutputComparison(name, pair, bad[0], detail=bad[1])
+    numbers = measure(reference, other, tolerance.atol, tolerance.rtol)
+    return OutputComparison(
+        name,
+        pair,
+        "equal" if numbers.excess <= 1.0 else "different",
+        numbers.max_abs,
+        numbers.max_rel,
+        numbers.cosine,
+        tolerance,
+        excess=numbers.excess,
+        index=numbers.index,
+        top=top_agreement(reference, other) if looks_like_classes(name, reference) else None,
+    )
+
+
+def _bad_elements(
+    reference: Array, other: Array, pair: str
+) -> tuple[Literal["nan", "inf"], str] | None:
+    legs = pair.split(" / ") if " / " in pair else ["the reference", "the other"]
+    found = [
+        (leg, bad)
+        for leg, array in zip(legs, (reference, other), strict=True)
+        if (bad := not_finite(array)) is not None
+    ]
+    if not found:
+        return None
+    kind: Literal["nan", "inf"] = "nan" if any(bad[0] == "nan" for _, bad in found) else "inf"
+    places = [f"{bad[1]} of {reference.size} {bad[0]} in {leg}" for leg, bad in found]
+    return kind, ", ".join(places)
+
+
+def _with_axes(
+    found: OutputComparison, reference: Array, other: Array, tolerance: Tolerance
+) -> OutputComparison:
+    """Say so if the other holds the reference with its axes in another order."""
+    if not 2 <= reference.ndim <= _MOST_AXES or sorted(reference.shape) != sorted(other.shape):
+        return found
+    for axes in itertools.permutations(range(reference.ndim)):
+        moved = reference.transpose(axes)
+        in_order = axes == tuple(range(reference.ndim))
+        if in_order or moved.shape != other.shape or not _plausible(moved, other, tolerance):
+            continue
+        if within(moved, other, tolerance):
+            detail = f"its axes are in the order {list(axes)}"
+            detail = f"{found.detail}; {detail}" if found.detail else detail
+            return replace(found, axes=axes, detail=detail)
+    return found
+
+
+def _plausible(moved: Array, other: Array, tolerance: Tolerance) -> bool:
+    """Whether the first elements agree, which tells most orders apart at no cost."""
+    count = min(moved.size, _PROBE)
+    first, second = (np.asarray(array.flat[:count]) for array in (moved, other))
+    return within(first, second, tolerance)

@@ -1,16 +1,19 @@
 """Checks that need no reference: relations that hold between runs of one leg.
 
 * a second run on the same inputs repeats the first;
-* a row that stands twice in a batch gives twice the same row;
-* permuting the rows of a batch permutes the rows of the result.
+* a batch that holds one row again and again gives one result again and again, and the same as
+  that row had among others;
+* permuting the rows of a batch permutes the rows of the result;
+* an engine that is built again computes the same;
+* no output holds NaN or infinity. (Where one does, the others compare the rest of it.)
 
-The last two hold only for a model in which one symbol is the leading dim of every input and of
-every output.
+Those of the rows hold only for a model in which one symbol is the leading dim of every input and
+of every output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,10 +21,16 @@ import numpy as np
 
 from tripoint.facts.table import Shape
 from tripoint.numeric.inputs import Arrays
-from tripoint.parity.compare import compare_outputs
+from tripoint.parity.compare import OutputComparison, compare_outputs
+from tripoint.parity.measure import is_exact, not_finite
 from tripoint.parity.tolerance import Tolerance
 
-Check = Literal["second run repeats", "same row twice", "permuted batch"]
+Check = Literal[
+    "second run repeats", "same row twice", "permuted batch", "rebuild agrees", "no NaN or Inf"
+]
+SECOND_RUN: Check = "second run repeats"
+REBUILD: Check = "rebuild agrees"
+FINITE: Check = "no NaN or Inf"
 _NEED_A_BATCH: tuple[Check, ...] = ("same row twice", "permuted batch")
 
 
@@ -33,7 +42,7 @@ class MetamorphicCheck:
         check: What was checked.
         status: Whether the relation holds.
         leg: Which leg, empty where the check applies to none.
-        reason: Why it does not apply, or which outputs break it.
+        reason: Why it does not apply, or which outputs break it and how.
     """
 
     check: Check
@@ -44,72 +53,132 @@ class MetamorphicCheck:
 
 @dataclass(frozen=True)
 class Probe:
-    """Inputs of one check, to be compared with the results of a point.
+    """Inputs of one check.
 
     Args:
         check: What is checked.
-        point: Index of the point that it varies.
         inputs: Array by input name.
     """
 
     check: Check
-    point: int
     inputs: Mapping[str, np.ndarray[Any, Any]]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Which checks are made.
+
+    Args:
+        point: Index of the point that they vary.
+        probes: What is run after it.
+        refused: The checks that do not apply, with the reason.
+    """
+
+    point: int
+    probes: tuple[Probe, ...]
+    refused: tuple[MetamorphicCheck, ...]
+
+
 def plan(
-    points: list[Arrays], inputs: Mapping[str, Shape], outputs: Mapping[str, Shape | None]
-) -> tuple[list[Probe], list[MetamorphicCheck]]:
+    points: Sequence[Arrays], inputs: Mapping[str, Shape], outputs: Mapping[str, Shape | None]
+) -> Plan:
     """Decide which checks apply.
 
     Args:
         points: Inputs of each point, at least one.
         inputs: True shape by input name.
         outputs: True shape by output name.
-
-    Returns:
-        The inputs to run, and the checks that do not apply, with the reason.
     """
-    probes = [Probe("second run repeats", 0, points[0])]
     reason = _why_no_batch({**inputs, **outputs})
     first = next(iter(inputs), None)
-    sized = [index for index, point in enumerate(points) if first and len(point[first]) > 1]
-    if not reason and not sized:
+    rows = [len(point[first]) if first and point[first].ndim else 0 for point in points]
+    # Of two rows, a leak from one to the other looks like one from the other to the one.
+    several = [index for index, count in enumerate(rows) if count >= 3]
+    several = several or [index for index, count in enumerate(rows) if count == 2]
+    if not reason and not several:
         reason = "no point has a batch of 2 or more"
     if reason:
         refused = [MetamorphicCheck(check, "not applicable", "", reason) for check in _NEED_A_BATCH]
-        return probes, refused
-    index = sized[0]
+        return Plan(0, (Probe(SECOND_RUN, points[0]),), tuple(refused))
+    index = min(several, key=rows.__getitem__)
     point = points[index]
-    probes.append(Probe("same row twice", index, {k: _twins(v) for k, v in point.items()}))
-    probes.append(Probe("permuted batch", index, {k: _rotated(v) for k, v in point.items()}))
-    return probes, []
+    return Plan(
+        index,
+        (
+            Probe(SECOND_RUN, point),
+            Probe("same row twice", {name: _repeated(array) for name, array in point.items()}),
+            Probe("permuted batch", {name: _reversed(array) for name, array in point.items()}),
+        ),
+        (),
+    )
 
 
 def judge(
-    probe: Probe, leg: str, before: Arrays, after: Arrays, tolerances: Mapping[str, Tolerance]
+    check: Check, leg: str, before: Arrays, after: Arrays, tolerances: Mapping[str, Tolerance]
 ) -> MetamorphicCheck:
     """Compare the result of a probe with what the relation demands.
 
     Args:
-        probe: The probe.
+        check: What is checked.
         leg: Name of the leg.
         before: Outputs at the point that the probe varies.
         after: Outputs of the probe.
         tolerances: What to allow, by output name.
     """
-    if probe.check == "same row twice":
-        expected = {name: array[:1] for name, array in after.items()}
-        found = {name: array[1:2] for name, array in after.items()}
-    elif probe.check == "permuted batch":
-        expected, found = {name: _rotated(array) for name, array in before.items()}, dict(after)
+    if check == "same row twice":
+        expected = {name: np.broadcast_to(before[name][:1], a.shape) for name, a in after.items()}
+    elif check == "permuted batch":
+        expected = {name: array[::-1] for name, array in before.items()}
     else:
-        expected, found = dict(before), dict(after)
+        expected = dict(before)
+    pairs = {name: _without_same_holes(expected[name], array) for name, array in after.items()}
+    expected = {name: first for name, (first, _) in pairs.items()}
+    found = {name: second for name, (_, second) in pairs.items()}
     compared = compare_outputs(expected, found, tolerances)
-    wrong = [entry.name for entry in compared if not entry.equal]
+    wrong = [entry for entry in compared if not entry.equal]
     if wrong:
-        return MetamorphicCheck(probe.check, "different", leg, f"in {', '.join(wrong)}")
-    return MetamorphicCheck(probe.check, "equal", leg)
+        reason = "in " + ", ".join(_how(entry) for entry in wrong)
+        return MetamorphicCheck(check, "different", leg, reason)
+    return MetamorphicCheck(check, "equal", leg)
+
+
+def all_finite(leg: str, outputs: Arrays) -> MetamorphicCheck:
+    """Whether the outputs of a leg are finite.
+
+    Args:
+        leg: Name of the leg.
+        outputs: Array by output name.
+    """
+    holes = [
+        f"{name} ({bad[1]} of {array.size} {bad[0]})"
+        for name, array in outputs.items()
+        if not is_exact(array.dtype) and (bad := not_finite(array)) is not None
+    ]
+    if holes:
+        return MetamorphicCheck(FINITE, "different", leg, f"in {', '.join(holes)}")
+    return MetamorphicCheck(FINITE, "equal", leg)
+
+
+def _without_same_holes(
+    a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Zeros in the place of NaN and infinity, if both have the same ones at the same places."""
+    if is_exact(a.dtype) or a.shape != b.shape or not_finite(a) is None:
+        return a, b
+    holes = ~np.isfinite(a)
+    same = np.array_equal(holes, ~np.isfinite(b)) and np.array_equal(
+        a[holes].astype(np.float64), b[holes].astype(np.float64), equal_nan=True
+    )
+    if not same:
+        return a, b
+    zero = np.zeros((), a.dtype)
+    return np.where(holes, zero, a), np.where(holes, zero, b)
+
+
+def _how(entry: OutputComparison) -> str:
+    if entry.status != "different" or entry.max_abs is None:
+        return f"{entry.name} ({entry.detail or entry.status})"
+    return f"{entry.name} (off by {entry.max_abs:.3g})"
 
 
 def _why_no_batch(shapes: Mapping[str, Shape | None]) -> str:
@@ -126,11 +195,10 @@ def _same(values: Iterable[object]) -> bool:
     return len(set(values)) <= 1
 
 
-def _twins(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    copy = array.copy()
-    copy[1] = copy[0]
-    return copy
+def _repeated(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.repeat(array[:1], len(array), axis=0)
 
 
-def _rotated(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.roll(array, 1, axis=0)
+def _reversed(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Not rotated: what leaks from each row into the next would rotate along."""
+    return np.ascontiguousarray(array[::-1])

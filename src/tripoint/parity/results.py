@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tripoint.parity.compare import OutputComparison
-from tripoint.parity.metamorphic import MetamorphicCheck
+from tripoint.parity.metamorphic import FINITE, REBUILD, SECOND_RUN, MetamorphicCheck
 
 Verdict = Literal["equal", "different", "unproven"]
 PYTORCH = "PyTorch"
@@ -46,11 +46,20 @@ class PointReport:
         shapes: Sizes by input name.
         seed: Seed of its inputs, None where they were given.
         outputs: One entry for each pair of legs and output.
+        sizes: Size by symbol; empty for a model whose inputs are static.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     seed: int | None
     outputs: tuple[OutputComparison, ...]
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """The shapes in one line: ``"x:4x3x16x16 n:scalar"``."""
+        return " ".join(
+            f"{name}:{'x'.join(map(str, shape)) or 'scalar'}" for name, shape in self.shapes.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,7 @@ class Verification:
         permutation: Set if the differences are nothing but outputs in each other's place.
         metamorphic: Checks that need no reference.
         notes: What was assumed to make the legs comparable.
+        failing: The case that was saved because it fails; see :mod:`tripoint.parity.failing`.
     """
 
     verdict: Verdict
@@ -89,6 +99,20 @@ class Verification:
     permutation: Permutation | None
     metamorphic: tuple[MetamorphicCheck, ...]
     notes: tuple[str, ...]
+    failing: SavedCase | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedCase:
+    """Where a failing case lies.
+
+    Args:
+        folder: The folder.
+        command: What repeats it; None if the module or the model was given as an object.
+    """
+
+    folder: str
+    command: str | None
 
 
 def decide(
@@ -96,27 +120,44 @@ def decide(
     points: Sequence[PointReport],
     metamorphic: Sequence[MetamorphicCheck],
 ) -> tuple[Verdict, tuple[str, ...]]:
-    """The verdict and the reasons for it."""
-    wrong: dict[tuple[str, str, str], int] = {}
+    """The verdict and the reasons for it.
+
+    A leg that does not repeat itself differs, from itself, and NaN differs from any number. A
+    relation between the rows of a batch that some legs keep and others break tells legs apart too;
+    one that all of them break is what the model does.
+    """
+    wrong: dict[tuple[str, str, str], list[tuple[PointReport, OutputComparison]]] = {}
     for point in points:
         for entry in point.outputs:
             if not entry.equal:
-                key = (entry.pair, entry.name, entry.status)
-                wrong[key] = wrong.get(key, 0) + 1
-    reasons = [
-        f"{pair}: output {name} is {status} at {count} of {len(points)} points"
-        for (pair, name, status), count in wrong.items()
+                wrong.setdefault((entry.pair, entry.name, entry.status), []).append((point, entry))
+    different = [
+        f"{pair}: output {name} is {status} at {len(found)} of {len(points)} points{_worst(found)}"
+        for (pair, name, status), found in wrong.items()
     ]
-    open_points = [
+    unproven = [
         f"{leg.name} {'failed' if leg.status == 'failed' else 'was not run'}: {leg.reason}"
         for leg in legs
         if leg.status != "ran"
     ]
-    open_points += [
-        f"{check.leg}: {check.check} is different {check.reason}"
-        for check in metamorphic
-        if check.status == "different"
-    ]
-    if wrong:
-        return "different", (*reasons, *open_points)
-    return ("unproven" if open_points else "equal"), tuple(open_points)
+    for check in metamorphic:
+        if check.status == "different":
+            told_apart = check.check in (SECOND_RUN, REBUILD, FINITE) or any(
+                other.check == check.check and other.status == "equal" for other in metamorphic
+            )
+            reason = f"{check.leg}: {check.check} is different {check.reason}"
+            (different if told_apart else unproven).append(reason)
+    verdict: Verdict = "different" if different else "unproven" if unproven else "equal"
+    return verdict, (*different, *unproven)
+
+
+def _worst(found: Sequence[tuple[PointReport, OutputComparison]]) -> str:
+    """How much at most and where, or what the detail says."""
+    point, entry = max(found, key=lambda pair: pair[1].excess or 0.0)
+    if entry.axes is not None or entry.max_abs is None or entry.index is None:
+        return f": {entry.detail}" if entry.detail else ""
+    element = f"[{', '.join(map(str, entry.index))}]"
+    times = f", {entry.excess:.3g} times what is allowed" if entry.excess else ""
+    top = f"; top-1 agrees in {entry.top.top1:.2%}" if entry.top else ""
+    exact = f"; {entry.detail}" if entry.agreement is not None else ""
+    return f": off by {entry.max_abs:.3g} at {point.place}, element {element}{times}{exact}{top}"

@@ -11,6 +11,9 @@ from tripoint.parity.pairing import pair_outputs
 from tripoint.parity.results import PYTORCH, LegReport
 from tripoint.parity.tolerance import Budget, Tolerance
 
+_HOPELESS = 2
+"""Failures at the start after which a leg is not asked again."""
+
 
 class Run:
     """One leg on its way through all inputs.
@@ -23,28 +26,54 @@ class Run:
     def __init__(self, leg: Leg, cases: Sequence[Arrays]) -> None:
         self.leg = leg
         self._results: Iterator[Arrays] = leg.run_many(cases)
-        self._error: TripointError | None = None
+        self._asked = 0
+        self._failures: list[tuple[str, TripointError]] = []
+        self._excused: set[str] = set()
 
-    def next(self) -> Arrays | None:
-        """The next result; None once the leg has failed."""
-        if self._error is not None:
+    @property
+    def hopeless(self) -> bool:
+        """Whether it has done nothing but fail."""
+        return len(self._failures) == self._asked >= _HOPELESS
+
+    def next(self, place: str) -> Arrays | None:
+        """The next result; None if the leg fails.
+
+        Args:
+            place: What a report should say of where it failed.
+        """
+        if self.hopeless:
             return None
+        self._asked += 1
         try:
             result = next(self._results, None)
         except TripointError as error:
-            self._error = error
+            self._failures.append((place, error))
             return None
         if result is None:
-            self._error = ExternalStepError("it gave fewer results than it got inputs")
+            # An iterator that has raised is at its end, and the first error says why.
+            short = ExternalStepError("it gave fewer results than it got inputs")
+            self._failures.append((place, self._failures[0][1] if self._failures else short))
         return result
+
+    def failure(self) -> str:
+        """What the last failure was."""
+        return self._failures[-1][1].fact if self._failures else ""
+
+    def excuse(self, place: str) -> None:
+        """Count a failure there as no failure: no leg runs there."""
+        self._excused.add(place)
 
     def report(self) -> LegReport:
         """How it went."""
-        if self._error is None:
+        failures = [entry for entry in self._failures if entry[0] not in self._excused]
+        if not failures:
             leg = self.leg
             return LegReport(leg.name, "ran", leg.version, leg.device, None, leg.tf32)
-        missing = isinstance(self._error, MissingDependencyError)
-        return LegReport(self.leg.name, "not run" if missing else "failed", reason=self._error.fact)
+        place, error = failures[0]
+        missing = isinstance(error, MissingDependencyError)
+        somewhere = len(self._failures) < self._asked
+        reason = f"at {place}: {error.fact}" if somewhere else error.fact
+        return LegReport(self.leg.name, "not run" if missing else "failed", reason=reason)
 
 
 class Runs:
@@ -74,13 +103,18 @@ class Runs:
         self._rounding = rounding or {}
         self._renamed: dict[str, str] | None = None
 
-    def next(self) -> dict[str, Arrays]:
-        """The next result of every leg that has not failed, by leg."""
-        results = {run.leg.name: run.next() for run in self._runs}
-        found = {name: arrays for name, arrays in results.items() if arrays is not None}
-        if PYTORCH in found:
-            found[PYTORCH] = self._rename(found[PYTORCH])
-        return found
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def next(self, run: Run, place: str) -> Arrays | None:
+        """The next result of one leg, under the names to compare; None if it fails."""
+        found = run.next(place)
+        if found is None or run.leg.name != PYTORCH:
+            return found
+        return self._rename(found)
 
     def allowed(
         self, reference: Arrays, bindings: Mapping[str, int], *legs: str
@@ -89,10 +123,6 @@ class Runs:
         tf32 = any(run.leg.tf32 for run in self._runs if run.leg.name in legs)
         rounding = next((self._rounding[leg] for leg in legs if leg in self._rounding), None)
         return self._budget.allowed(reference, bindings, tf32=tf32, rounding=rounding)
-
-    def reports(self) -> list[LegReport]:
-        """How each leg went."""
-        return [run.report() for run in self._runs]
 
     def _rename(self, arrays: Arrays) -> Arrays:
         if self._renamed is None:

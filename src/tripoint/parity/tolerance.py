@@ -35,6 +35,7 @@ from tripoint.facts import truth
 from tripoint.facts.symbols import evaluate
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.reductions import terms
+from tripoint.parity.measure import chunks, is_exact
 
 _FACTOR = 8.0
 _MEASURED_FACTOR = 4.0
@@ -81,12 +82,14 @@ class Chain:
         terms: Terms added up in all reductions of the path.
         reductions: Number of these reductions.
         others: Number of operators that compute element by element.
+        coarsest: The least precise dtype among what they produce.
     """
 
     variance: float = 0.0
     terms: int = 0
     reductions: int = 0
     others: int = 0
+    coarsest: np.dtype[Any] | None = None
 
 
 class Budget:
@@ -172,10 +175,12 @@ def derive(chain: Chain, reference: np.ndarray[Any, Any], *, tf32: bool) -> Tole
         return Tolerance(0.0, 0.0, "integers and booleans are exact")
     rtol = _FACTOR * max(math.sqrt(chain.variance), eps)
     scale = _rms(reference)
+    coarser = chain.coarsest is not None and chain.coarsest != reference.dtype
+    precision = f" with {chain.coarsest} behind it" if coarser else ""
     reason = (
-        f"{reference.dtype.name}, TF32 {'on' if tf32 else 'off'}; {chain.terms} terms in "
-        f"{chain.reductions} reductions and {chain.others} other operators behind it; "
-        f"typical size {scale:.2g}"
+        f"{reference.dtype.name}{precision}, TF32 {'on' if tf32 else 'off'}; "
+        f"{chain.terms} terms in {chain.reductions} reductions and {chain.others} other operators "
+        f"behind it; typical size {scale:.2g}"
     )
     return Tolerance(rtol * scale, rtol, reason)
 
@@ -245,7 +250,15 @@ def _extend(
         terms=behind.terms + added,
         reductions=behind.reductions + bool(added),
         others=behind.others + (not added),
+        coarsest=_coarser(behind.coarsest, output),
     )
+
+
+def _coarser(known: np.dtype[Any] | None, output: ir.Value) -> np.dtype[Any] | None:
+    found = output.dtype.numpy() if output.dtype is not None else known
+    if known is None or found is None:
+        return found
+    return found if (_eps(found) or 0.0) > (_eps(known) or 0.0) else known
 
 
 def _terms(node: ir.Node, bindings: Mapping[str, int]) -> int:
@@ -281,7 +294,7 @@ def _narrows(node: ir.Node) -> bool:
 
 def _eps(dtype: np.dtype[Any]) -> float | None:
     """Machine epsilon, None for a type that is not a floating-point number."""
-    if dtype.kind in "iubOSU":
+    if dtype.kind in "OSU" or is_exact(dtype):
         return None
     import ml_dtypes
 
@@ -291,10 +304,8 @@ def _eps(dtype: np.dtype[Any]) -> float | None:
 def _rms(array: np.ndarray[Any, Any]) -> float:
     """Root mean square of the finite elements; 1 if they are all zero."""
     total, count = 0.0, 0
-    flat = array.reshape(-1)
-    for start in range(0, flat.size, 1 << 20):
-        chunk = flat[start : start + (1 << 20)].astype(np.float64)
-        chunk = chunk[np.isfinite(chunk)]
-        total += float(chunk @ chunk)
-        count += chunk.size
+    for (chunk,) in chunks(array):
+        finite = chunk[np.isfinite(chunk)]
+        total += float(finite @ finite)
+        count += finite.size
     return math.sqrt(total / count) if total else 1.0

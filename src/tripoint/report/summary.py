@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tripoint.facts.table import TensorTable
 from tripoint.pipeline import RunResult
-from tripoint.report import text
+from tripoint.report import text, verification
 from tripoint.report.sanitize import clean
 
 
@@ -23,7 +23,7 @@ def run(result: RunResult) -> list[str]:
     lines += text.section("Network before", text.network(result.network_before)[1:])
     lines += text.section("Network after", text.network(result.network_after)[1:])
     lines += text.section("Engine", _engine(result))
-    lines += text.section("Comparison", text.verification(result.verification))
+    lines += text.section("Comparison", verification.verification(result.verification))
     lines += ["", f"files in {clean(result.folder)}: {', '.join(_files(result))}"]
     return lines
 

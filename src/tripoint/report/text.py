@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tripoint.doctor import Environment
@@ -14,8 +14,6 @@ from tripoint.facts.compute import NodeLine
 from tripoint.facts.origins import format_shape
 from tripoint.facts.table import Bound, Chain, Frozen, Step, TensorFacts, TensorTable
 from tripoint.model import Model
-from tripoint.parity.compare import OutputComparison
-from tripoint.parity.results import LegReport, PointReport, Verification
 from tripoint.report.sanitize import clean
 from tripoint.rewrites.base import Applied, FixResult, Numeric, Proof
 
@@ -381,71 +379,3 @@ def doctor(value: Environment) -> list[str]:
     ]
     legs = [(leg.name, "can run" if leg.ready else "cannot run", leg.reason) for leg in value.legs]
     return [*columns(rows, indent=""), "", *columns(legs, indent="")]
-
-
-def verification(value: Verification) -> list[str]:
-    """Legs, comparisons, permutation, metamorphic checks and the verdict."""
-    lines = columns([_leg(leg) for leg in value.legs], indent="")
-    lines += [f"note: {clean(note)}" for note in value.notes]
-    lines += ["", *columns(list(_comparisons(value)), indent="")]
-    if value.permutation is not None:
-        moved = [f"{name} holds {other}" for name, other in value.permutation.outputs.items()]
-        pair = clean(value.permutation.pair)
-        lines += ["", f"permutation ({pair}): {clean('; '.join(moved))}"]
-    checks = [(check.leg, check.check, check.status, check.reason) for check in value.metamorphic]
-    lines += ["", *columns(checks, indent="")] if checks else []
-    return [*lines, "", *verdict(value)]
-
-
-def verdict(value: Verification) -> list[str]:
-    """The verdict, and what it does not cover."""
-    ran = [clean(leg.name) for leg in value.legs if leg.status == "ran"]
-    compared = f"compared {', '.join(ran)} at {len(value.points)} points"
-    if len(ran) < 2:
-        compared = f"nothing was compared: {f'only {ran[0]}' if ran else 'no leg'} ran"
-    if value.verdict == "unproven" and len(ran) > 1:
-        compared += ", all equal"
-    lines = [f"verdict: {value.verdict} ({compared})"]
-    return lines + [f"  {clean(reason)}" for reason in value.reasons]
-
-
-def _leg(leg: LegReport) -> Sequence[object]:
-    if leg.status != "ran":
-        return (leg.name, leg.status, leg.reason or "")
-    tf32 = "TF32 on" if leg.tf32 else "TF32 off"
-    return (leg.name, "ran", f"{leg.version}, {leg.device}, {tf32}")
-
-
-def _comparisons(value: Verification) -> Iterator[Sequence[object]]:
-    """One line for an output that is equal everywhere, else one for each point."""
-    groups: dict[tuple[str, str], list[tuple[PointReport, OutputComparison]]] = {}
-    for found in value.points:
-        for entry in found.outputs:
-            groups.setdefault((entry.pair, entry.name), []).append((found, entry))
-    yield ("legs", "output", "", "max abs", "max rel", "allowed", "because")
-    for entries in groups.values():
-        if all(entry.equal for _, entry in entries):
-            _, worst = max(entries, key=lambda pair: pair[1].max_abs or 0.0)
-            yield _comparison(worst, f"equal at {len(entries)} points")
-        else:
-            for found, entry in entries:
-                yield _comparison(entry, f"{entry.status} at {_sizes(found)}")
-
-
-def _comparison(entry: OutputComparison, status: str) -> Sequence[object]:
-    allowed = because = ""
-    if entry.tolerance is not None:
-        allowed = f"{entry.tolerance.atol:.2g} + {entry.tolerance.rtol:.2g} rel"
-        because = entry.tolerance.reason
-    numbers = (_number(entry.max_abs), _number(entry.max_rel))
-    return (entry.pair, entry.name, status, *numbers, allowed, because)
-
-
-def _sizes(found: PointReport) -> str:
-    return " ".join(
-        f"{name}:{'x'.join(map(str, shape)) or 'scalar'}" for name, shape in found.shapes.items()
-    )
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2g}"

@@ -11,6 +11,9 @@ from tripoint.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+_CACHES = ("self_attention_cache", "cross_attention_cache")
+_STATES = ("keys", "values", "conv_states", "recurrent_states")
+
 
 def flatten(value: object) -> dict[str, Tensor]:
     """Give every tensor of a return value a name that depends on its place only.
@@ -19,6 +22,7 @@ def flatten(value: object) -> dict[str, Tensor]:
     a tensor                                ``output``
     a tuple or list                         ``output_0``, ``output_1``, ...
     a dict, dataclass or named tuple        its keys or field names
+    a cache of transformers                 its layers by number, then ``keys``, ``values``
     anything nested                         joined with dots: ``past.0``, ``box.xy``
     ======================================  =====================================
 
@@ -77,4 +81,17 @@ def _children(value: Any, *, top: bool) -> list[tuple[str, object]] | None:
     if isinstance(value, (tuple, list)):
         prefix = "output_" if top else ""
         return [(f"{prefix}{index}", child) for index, child in enumerate(value)]
-    return None
+    return _cached(value)
+
+
+def _cached(value: Any) -> list[tuple[str, object]] | None:
+    """The parts of a cache of transformers, told by what it has: its classes change."""
+    parts = [(part, getattr(value, part, None)) for part in _CACHES]
+    if any(part is not None for _, part in parts):
+        return [(name.removesuffix("_cache"), part) for name, part in parts]
+    layers = getattr(value, "layers", None)
+    if isinstance(layers, (list, tuple)) and hasattr(value, "get_seq_length"):
+        return [(str(index), layer) for index, layer in enumerate(layers)]
+    if not hasattr(value, "is_initialized"):
+        return None
+    return [(state, getattr(value, state)) for state in _STATES if hasattr(value, state)]

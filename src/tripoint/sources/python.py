@@ -105,6 +105,25 @@ def load_module(reference: PythonReference) -> TorchModel:
         raise error.within(subject=str(reference)) from error
 
 
+def call(reference: PythonReference, take: Callable[[object], _T]) -> _T:
+    """Import the code that a reference names, call the function and take what it gives.
+
+    Args:
+        reference: Names a function without arguments.
+        take: Makes the result of what the function returned, while its code can still import
+            what lies beside it; a generator is at work then.
+
+    Raises:
+        InputError: If the code cannot be imported, has no such function, or raises.
+    """
+    with _importable(reference.location), contextlib.redirect_stdout(sys.stderr):
+        found = _attribute(_import(reference.location), reference)
+        if not callable(found):
+            raise InputError(f"{reference.name} is a {type(found).__name__}, not a function")
+        doing = f"calling {reference.name}()"
+        return _run(doing, lambda: take(found()), reference.location)
+
+
 def require_torch() -> None:
     """Make sure that torch can be imported.
 

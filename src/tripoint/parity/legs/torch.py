@@ -80,7 +80,7 @@ class TorchLeg:
                 value = self._module(**tensors)
         except Exception as error:
             raise InputError(f"forward failed: {describe_failure(error)}") from error
-        return {name: _array(tensor) for name, tensor in flatten(value).items()}
+        return {name: to_array(tensor) for name, tensor in flatten(value).items()}
 
     def run_many(self, points: Iterable[Arrays]) -> Iterator[Arrays]:
         """Compute the outputs for several inputs, one after the other."""
@@ -102,7 +102,8 @@ def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
     return torch.from_numpy(np.array(array, order="C"))
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+def to_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    """A copy of a tensor, in the dtype that it has."""
     import torch
 
     tensor = tensor.detach().cpu().contiguous()

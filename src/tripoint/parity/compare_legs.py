@@ -1,0 +1,231 @@
+"""Legs, whatever they are, run at several points, compared by name, and judged.
+
+Legs take turns at each point, and of what they gave only that which others are still to be
+compared with is held: the first leg's outputs, and those of the graph that an engine was built
+from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tripoint.facts import truth
+from tripoint.model import Model
+from tripoint.numeric.inputs import Arrays, InputSpecs
+from tripoint.parity import metamorphic
+from tripoint.parity.assignment import find_permutation
+from tripoint.parity.compare import OutputComparison, compare_outputs
+from tripoint.parity.failing import FailingCase
+from tripoint.parity.legs import Leg
+from tripoint.parity.metamorphic import REBUILD, MetamorphicCheck
+from tripoint.parity.results import (
+    FIXED,
+    LEGS,
+    ONNX_RUNTIME,
+    TENSORRT,
+    LegReport,
+    Permutation,
+    PointReport,
+    Verification,
+    decide,
+)
+from tripoint.parity.runs import Run, Runs
+from tripoint.parity.tolerance import Budget, Given
+
+
+@dataclass(frozen=True)
+class Point:
+    """Inputs to compare at.
+
+    Args:
+        sizes: Size by symbol.
+        inputs: Array by input name.
+        seed: Seed that they were made from, None where they were given.
+    """
+
+    sizes: Mapping[str, int]
+    inputs: Arrays
+    seed: int | None
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Sizes by input name."""
+        return {name: tuple(array.shape) for name, array in self.inputs.items()}
+
+
+@dataclass
+class _Findings:
+    points: list[PointReport] = field(default_factory=list)
+    moves: dict[str, list[dict[str, str] | None]] = field(default_factory=dict)
+    checks: list[MetamorphicCheck] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def compare_legs(
+    model: Model,
+    specs: InputSpecs,
+    legs: Sequence[Leg],
+    points: Sequence[Point],
+    *,
+    absent: Sequence[LegReport] = (),
+    rebuilt: Leg | str | None = None,
+    output_names: Sequence[str] | None = None,
+    atol: Given = None,
+    rtol: Given = None,
+    rounding: Mapping[str, Mapping[str, float]] | None = None,
+    notes: Sequence[str] = (),
+    failing: FailingCase | None = None,
+) -> Verification:
+    """Run legs at several points, and compare all outputs by name.
+
+    Args:
+        model: The ONNX model; tolerances are derived from its graph.
+        specs: Element type and shape by input name.
+        legs: What to run; each is compared with the first, and TensorRT also with the graph that
+            it was built from.
+        points: Where, at least one.
+        absent: Legs that cannot run, for the verdict.
+        rebuilt: A second engine, compared with the TensorRT leg, or why there is none.
+        output_names: Names for what the PyTorch module returns, in order.
+        atol: Absolute tolerance in place of the derived one.
+        rtol: Relative tolerance in place of the derived one.
+        rounding: By leg and output the largest error that its precision was measured to make.
+        notes: What was assumed already.
+        failing: Where the first failing case is saved.
+
+    Raises:
+        UsageError: If the names of the module and the file cannot be matched.
+    """
+    graph = model.ir.clone()
+    facts = truth.annotate(graph)
+    outputs = [value.name or "" for value in graph.graph.outputs]
+    checks = metamorphic.plan(
+        [point.inputs for point in points],
+        {name: shape for name, (_, shape) in specs.items()},
+        {name: facts.shapes.get(name) for name in outputs},
+    )
+    varied = points[checks.point]
+    cases = [point.inputs for point in points]
+    cases += [varied.inputs, *(probe.inputs for probe in checks.probes)]
+    runs = Runs(
+        [Run(leg, cases) for leg in legs],
+        Budget(graph, atol=atol, rtol=rtol),
+        outputs,
+        output_names,
+        rounding,
+    )
+    found = _Findings(checks=list(checks.refused))
+    if isinstance(rebuilt, str):
+        found.checks.append(MetamorphicCheck(REBUILD, "not applicable", "", rebuilt))
+        rebuilt = None
+    for point in points:
+        _compare_at(point, runs, found, failing)
+    for run in runs:
+        _probe(run, runs, varied, checks.probes, rebuilt, found, failing)
+    reports = sorted(
+        [*(run.report() for run in runs), *absent], key=lambda leg: LEGS.index(leg.name)
+    )
+    verdict, reasons = decide(reports, found.points, found.checks)
+    return Verification(
+        verdict=verdict,
+        reasons=reasons,
+        legs=tuple(reports),
+        points=tuple(found.points),
+        permutation=_permutation(found.moves),
+        metamorphic=tuple(found.checks),
+        notes=(*notes, *runs.notes, *found.notes),
+        failing=failing.finish(reports) if failing is not None else None,
+    )
+
+
+def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase | None) -> None:
+    report = PointReport(point.shapes, point.seed, (), point.sizes)
+    built_from = _built_from(runs)
+    held: dict[str, Arrays] = {}
+    compared: list[OutputComparison] = []
+    failed: list[Run] = []
+    for run in runs:
+        name = run.leg.name
+        outputs = runs.next(run, report.place)
+        if outputs is None:
+            failed.append(run)
+            continue
+        for against in _references(name, held):
+            pair = f"{against} / {name}"
+            allowed = runs.allowed(held[against], point.sizes, against, name)
+            entries = compare_outputs(held[against], outputs, allowed, pair=pair)
+            compared += entries
+            if all(entry.equal for entry in entries):
+                continue
+            moves = find_permutation(held[against], outputs, allowed)
+            found.moves.setdefault(pair, []).append(moves)
+            if failing is not None:
+                failing.keep(point.inputs, {against: held[against], name: outputs}, pair)
+        if not held or name == built_from:
+            held[name] = outputs
+        # Else the next leg would run beside it.
+        del outputs
+    if len(failed) == len(runs) > 1 and not any(run.hopeless for run in runs):
+        for run in failed:
+            run.excuse(report.place)
+        facts = "; ".join(f"{run.leg.name}: {run.failure()}" for run in failed)
+        found.notes.append(f"no leg runs at {report.place}: {facts}")
+        return
+    found.points.append(PointReport(report.shapes, report.seed, tuple(compared), report.sizes))
+
+
+def _references(name: str, held: Mapping[str, Arrays]) -> Iterator[str]:
+    """The first leg, and for TensorRT also the graph that it was built from."""
+    for index, held_name in enumerate(held):
+        if index == 0 or name == TENSORRT:
+            yield held_name
+
+
+def _built_from(runs: Runs) -> str | None:
+    """The leg whose outputs are held for an engine."""
+    names = [run.leg.name for run in runs]
+    if TENSORRT not in names:
+        return None
+    return next((name for name in (FIXED, ONNX_RUNTIME) if name in names), None)
+
+
+def _probe(
+    run: Run,
+    runs: Runs,
+    point: Point,
+    probes: Sequence[metamorphic.Probe],
+    rebuilt: Leg | None,
+    found: _Findings,
+    failing: FailingCase | None,
+) -> None:
+    """The checks that need no reference, on one leg."""
+    name = run.leg.name
+    before = None if run.hopeless else runs.next(run, "another run")
+    if before is None:
+        return
+    allowed = runs.allowed(before, point.sizes, name)
+    finite = metamorphic.all_finite(name, before)
+    found.checks.append(finite)
+    if finite.status == "different" and failing is not None:
+        failing.keep(point.inputs, {name: before}, finite.check)
+    todo = [(probe.check, run, probe.inputs) for probe in probes]
+    if name == TENSORRT and rebuilt is not None:
+        todo.append((REBUILD, Run(rebuilt, [point.inputs]), point.inputs))
+    for check, runner, inputs in todo:
+        after = runs.next(runner, f"the check {check!r}")
+        if after is None:
+            reason = f"it failed: {runner.failure()}"
+            found.checks.append(MetamorphicCheck(check, "not applicable", name, reason))
+            continue
+        entry = metamorphic.judge(check, name, before, after, allowed)
+        found.checks.append(entry)
+        if entry.status == "different" and failing is not None:
+            failing.keep(inputs, {f"{name} before": before, f"{name} after": after}, check)
+
+
+def _permutation(moves: Mapping[str, Sequence[dict[str, str] | None]]) -> Permutation | None:
+    for pair, found in moves.items():
+        if found[0] is not None and all(moved == found[0] for moved in found):
+            return Permutation(pair, found[0])
+    return None

@@ -1,0 +1,188 @@
+"""A failing case, saved so that it can be looked at and repeated.
+
+============================  =====================================================
+``inputs.npz``                the inputs of the first point at which legs differ
+``PyTorch.npz`` ...           what each leg that differs there gave
+``case.json``                 the model, the legs, what differs and the command
+``model.onnx``                the model, if it has no file of its own
+============================  =====================================================
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tripoint import __version__, files
+from tripoint.errors import TripointError
+from tripoint.model import Model, save
+from tripoint.numeric import npz
+from tripoint.numeric.inputs import Arrays
+from tripoint.parity.results import LegReport, SavedCase
+from tripoint.parity.tolerance import Given
+
+CASE = "case.json"
+INPUTS = "inputs.npz"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is compared, as a command names it.
+
+    Args:
+        model: The ONNX model.
+        torch: Reference to the module, None if there is none.
+        fixed: The rewritten model.
+        engine: The plan.
+        options: Further options of the command, as they are written.
+    """
+
+    model: Model
+    torch: str | None = None
+    fixed: Model | None = None
+    engine: Path | None = None
+    options: Sequence[str] = ()
+
+
+@dataclass
+class FailingCase:
+    """Takes the first case that fails.
+
+    Args:
+        folder: Where it is written; made when there is something to write.
+        subject: What is compared.
+        force: Whether files of an earlier case may be replaced.
+
+    Raises:
+        OutputError: If the folder is a file, or holds a case already and ``force`` is false.
+    """
+
+    folder: Path
+    subject: Subject
+    force: bool = False
+    _inputs: Arrays | None = field(default=None, init=False)
+    _written: dict[str, str] = field(default_factory=dict, init=False)
+    _differs: list[str] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        files.refuse_overwrite(self.folder / CASE, force=self.force)
+        if self.force:
+            _forget(self.folder)
+
+    def keep(self, inputs: Arrays, outputs: Mapping[str, Arrays], what: str) -> None:
+        """Save a case, unless one at other inputs is saved already.
+
+        Args:
+            inputs: Array by input name.
+            outputs: By leg, array by output name.
+            what: The pair or the check that fails.
+
+        Raises:
+            OutputError: If the files cannot be written.
+        """
+        if self._inputs is not None and self._inputs is not inputs:
+            return
+        with files.result_folder(self.folder):
+            if self._inputs is None:
+                self._inputs = inputs
+                npz.save(self.folder / INPUTS, inputs, force=True)
+            for leg, arrays in outputs.items():
+                if leg not in self._written:
+                    self._written[leg] = f"{_file_name(leg)}.npz"
+                    npz.save(self.folder / self._written[leg], arrays, force=True)
+        self._differs.append(what)
+
+    def finish(self, legs: Sequence[LegReport]) -> SavedCase | None:
+        """Describe the case, if there was one."""
+        if self._inputs is None:
+            return None
+        path = self.subject.model.path
+        if path is None:
+            path = self.folder / "model.onnx"
+            save(self.subject.model, path, force=True)
+        command = self._command(path)
+        case: dict[str, Any] = {
+            "tool": {"name": "tripoint", "version": __version__},
+            "model": {"path": str(path), "sha256": self.subject.model.sha256},
+            "torch": self.subject.torch,
+            "fixed": _path(self.subject.fixed),
+            "engine": str(self.subject.engine) if self.subject.engine else None,
+            "differs": self._differs,
+            "inputs": INPUTS,
+            "outputs": self._written,
+            "legs": [asdict(leg) for leg in legs],
+            "command": command,
+        }
+        text = json.dumps(case, indent=2, ensure_ascii=False)
+        files.write_text(self.folder / CASE, text + "\n", force=True)
+        return SavedCase(str(self.folder), command)
+
+    def _command(self, model: Path) -> str | None:
+        subject = self.subject
+        if subject.torch is not None and not _is_reference(subject.torch):
+            return None
+        if subject.fixed is not None and subject.fixed.path is None:
+            return None
+        words = ["tripoint", "verify", str(model)]
+        words += ["--torch", subject.torch] if subject.torch else []
+        words += ["--fixed", str(subject.fixed.path)] if subject.fixed else []
+        words += ["--engine", str(subject.engine)] if subject.engine else []
+        words += ["--inputs", str(self.folder / INPUTS), *subject.options]
+        return shlex.join(words)
+
+
+def options(
+    atol: Given, rtol: Given, output_names: Sequence[str] | None, tensorrt: str | None
+) -> list[str]:
+    """Arguments of a comparison that are not the default, as the command takes them.
+
+    Args:
+        atol: As :func:`tripoint.verify` takes it.
+        rtol: Likewise.
+        output_names: Likewise.
+        tensorrt: Likewise.
+    """
+    words: list[str] = []
+    for option, given in (("--atol", atol), ("--rtol", rtol)):
+        if isinstance(given, Mapping):
+            words += [word for name, x in given.items() for word in (option, f"{name}:{x}")]
+        elif given is not None:
+            words += [option, str(given)]
+    words += ["--output-names", ",".join(output_names)] if output_names else []
+    return words + (["--tensorrt", tensorrt] if tensorrt else [])
+
+
+def _forget(folder: Path) -> None:
+    """Remove the files of an earlier case, and no others."""
+    path = folder / CASE
+    try:
+        case = json.loads(path.read_text(encoding="utf-8"))
+        names = [INPUTS, *case["outputs"].values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    for name in names:
+        if isinstance(name, str) and name == f"{_file_name(name.removesuffix('.npz'))}.npz":
+            (folder / name).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _file_name(leg: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", leg).strip("-")
+
+
+def _is_reference(text: str) -> bool:
+    from tripoint.sources import reference
+
+    try:
+        return isinstance(reference.parse(text), reference.PythonReference)
+    except TripointError:
+        return False
+
+
+def _path(model: Model | None) -> str | None:
+    return str(model.path) if model is not None and model.path is not None else None

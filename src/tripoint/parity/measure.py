@@ -1,0 +1,143 @@
+"""Numbers about two arrays, taken a part at a time, so that no copy of their size is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+_CHUNK = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """How far two arrays of one shape lie apart.
+
+    Args:
+        max_abs: Largest difference.
+        max_rel: Largest difference relative to a reference value that is not zero.
+        cosine: Cosine of the angle between the two as vectors, None if one of them is zero.
+        excess: Largest difference as a multiple of what is allowed where it occurs; not more
+            than 1 if all is within the tolerance.
+        index: Where that is; None if the arrays are the same or empty.
+        agreement: Share of the elements that are the same; 1 for empty arrays.
+    """
+
+    max_abs: float
+    max_rel: float
+    cosine: float | None
+    excess: float
+    index: tuple[int, ...] | None
+    agreement: float
+
+
+def measure(reference: Array, other: Array, atol: float, rtol: float) -> Measures:
+    """Compare two arrays of the same shape, without NaN and infinity in them.
+
+    Args:
+        reference: Any dtype that converts to float64.
+        other: Likewise.
+        atol: Absolute part of what is allowed.
+        rtol: Part of it that grows with the reference.
+    """
+    max_abs = max_rel = excess = dot = square_a = square_b = 0.0
+    done = same = 0
+    worst: int | None = None
+    for a, b in chunks(reference, other):
+        difference = np.abs(a - b)
+        size = np.abs(a)
+        same += int(np.count_nonzero(difference == 0))
+        max_abs = max(max_abs, float(difference.max()))
+        relative = _ratio(difference, size, where_zero=0.0)
+        max_rel = max(max_rel, float(relative.max()))
+        beyond = _ratio(difference, atol + rtol * size, where_zero=math.inf)
+        at = int(beyond.argmax())
+        if beyond[at] > excess:
+            excess, worst = float(beyond[at]), done + at
+        dot += float(a @ b)
+        square_a += float(a @ a)
+        square_b += float(b @ b)
+        done += a.size
+    norm = math.sqrt(square_a) * math.sqrt(square_b)
+    return Measures(
+        max_abs,
+        max_rel,
+        dot / norm if norm else None,
+        excess,
+        None if worst is None else tuple(map(int, np.unravel_index(worst, reference.shape))),
+        same / done if done else 1.0,
+    )
+
+
+def same_elements(reference: Array, other: Array) -> float:
+    """Share of the elements of two arrays of one shape and dtype that are equal."""
+    if not reference.size:
+        return 1.0
+    equal = sum(
+        int(np.count_nonzero(a == b)) for a, b in chunks(reference, other, dtype=reference.dtype)
+    )
+    return equal / reference.size
+
+
+def not_finite(array: Array) -> tuple[Literal["nan", "inf"], int] | None:
+    """Whether an array holds NaN, else whether it holds infinities, and how many."""
+    nan = inf = 0
+    for (chunk,) in chunks(array):
+        if not np.isfinite(chunk).all():
+            nan += int(np.isnan(chunk).sum())
+            inf += int(np.isinf(chunk).sum())
+    if nan:
+        return "nan", nan
+    return ("inf", inf) if inf else None
+
+
+def is_exact(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype holds integers or booleans, those of ml_dtypes included."""
+    if dtype.kind in "iub":
+        return True
+    import ml_dtypes
+
+    return dtype in (ml_dtypes.int4, ml_dtypes.uint4, ml_dtypes.int2, ml_dtypes.uint2)
+
+
+def chunks(
+    *arrays: Array, dtype: np.dtype[Any] | type[np.float64] = np.float64
+) -> Iterator[tuple[Array, ...]]:
+    """The elements of arrays of one shape, side by side, in order, as one dtype.
+
+    Each part is valid until the next one is asked for.
+    """
+    flat = [_real(array) for array in arrays]
+    if not flat[0].size:
+        return
+    parts = np.nditer(
+        flat,
+        flags=["external_loop", "buffered"],
+        op_flags=[["readonly"]] * len(flat),
+        op_dtypes=[dtype] * len(flat),
+        casting="unsafe",
+        order="C",
+        buffersize=_CHUNK,
+    )
+    with parts:
+        for part in parts:
+            yield part if isinstance(part, tuple) else (part,)
+
+
+def _real(array: Array) -> Array:
+    """Complex numbers as pairs of real ones."""
+    if array.dtype.kind != "c":
+        return array
+    pairs: Array = np.ascontiguousarray(array)[..., None].view(array.real.dtype)
+    return pairs
+
+
+def _ratio(above: Array, below: Array, *, where_zero: float) -> Array:
+    """``above / below``; where ``below`` is zero, 0 if ``above`` is too, else ``where_zero``."""
+    result = np.where(above > 0, where_zero, 0.0)
+    np.divide(above, below, out=result, where=below > 0)
+    return result

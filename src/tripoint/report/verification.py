@@ -1,0 +1,119 @@
+"""A verification as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tripoint.parity.compare import OutputComparison
+from tripoint.parity.metamorphic import MetamorphicCheck
+from tripoint.parity.results import LegReport, PointReport, Verification
+from tripoint.report.sanitize import clean
+from tripoint.report.text import columns
+
+
+def verification(value: Verification) -> list[str]:
+    """Legs, sizes, comparisons, permutation, checks without a reference, and the verdict."""
+    lines = columns([_leg(leg) for leg in value.legs], indent="")
+    lines += [f"note: {clean(note)}" for note in value.notes]
+    lines += [f"sizes tried: {clean(_tried(value.points))}"] if value.points else []
+    lines += ["", *columns(list(_comparisons(value)), indent="")]
+    if value.permutation is not None:
+        moved = [f"{name} holds {other}" for name, other in value.permutation.outputs.items()]
+        pair = clean(value.permutation.pair)
+        lines += ["", f"permutation ({pair}): {clean('; '.join(moved))}"]
+    checks = list(_checks(value.metamorphic))
+    lines += ["", *columns(checks, indent="")] if checks else []
+    return [*lines, "", *verdict(value)]
+
+
+def verdict(value: Verification) -> list[str]:
+    """The verdict, what it does not cover, and where a failing case lies."""
+    ran = [clean(leg.name) for leg in value.legs if leg.status == "ran"]
+    compared = f"compared {', '.join(ran)} at {len(value.points)} points"
+    if len(ran) < 2:
+        compared = f"nothing was compared: {f'only {ran[0]}' if ran else 'no leg'} ran"
+    if value.verdict == "unproven" and len(ran) > 1:
+        compared += ", all equal"
+    lines = [f"verdict: {value.verdict} ({compared})"]
+    lines += [f"  {clean(reason)}" for reason in value.reasons]
+    if value.failing is not None:
+        lines.append(f"failing case: {clean(value.failing.folder)}")
+        if value.failing.command:
+            lines.append(f"  repeat it: {clean(value.failing.command)}")
+    return lines
+
+
+def _leg(leg: LegReport) -> Sequence[object]:
+    if leg.status != "ran":
+        return (leg.name, leg.status, leg.reason or "")
+    tf32 = "TF32 on" if leg.tf32 else "TF32 off"
+    return (leg.name, "ran", f"{leg.version}, {leg.device}, {tf32}")
+
+
+def _tried(points: Sequence[PointReport]) -> str:
+    """``N=1, 2, 8``; with several symbols ``N=1 L=4, N=2 L=7``."""
+    sizes = [point.sizes for point in points]
+    if not any(sizes):
+        return f"those of the model, with {len(points)} sets of inputs"
+    symbols = list(sizes[0])
+    if len(symbols) == 1:
+        values = dict.fromkeys(str(point.get(symbols[0])) for point in sizes)
+        return f"{symbols[0]}={', '.join(values)}"
+    each = dict.fromkeys(" ".join(f"{s}={n}" for s, n in point.items()) for point in sizes)
+    return ", ".join(each)
+
+
+def _comparisons(value: Verification) -> Iterator[Sequence[object]]:
+    """One line for an output that is equal everywhere, else one for each point."""
+    groups: dict[tuple[str, str], list[tuple[PointReport, OutputComparison]]] = {}
+    for found in value.points:
+        for entry in found.outputs:
+            groups.setdefault((entry.pair, entry.name), []).append((found, entry))
+    yield ("legs", "output", "", "max abs", "max rel", "of allowed", "agree", "allowed", "because")
+    for entries in groups.values():
+        if all(entry.equal for _, entry in entries):
+            _, worst = max(entries, key=lambda pair: (pair[1].excess or 0.0, pair[1].max_abs or 0))
+            agree = _agree([entry for _, entry in entries])
+            yield _comparison(worst, f"equal at {len(entries)} points", agree)
+        else:
+            for found, entry in entries:
+                status = f"{entry.status} at {found.place}"
+                status += f" ({entry.detail})" if entry.detail else ""
+                yield _comparison(entry, status, _agree([entry]))
+
+
+def _comparison(entry: OutputComparison, status: str, agree: str) -> Sequence[object]:
+    allowed = because = ""
+    if entry.tolerance is not None:
+        allowed = f"{entry.tolerance.atol:.2g} + {entry.tolerance.rtol:.2g} rel"
+        because = entry.tolerance.reason
+    excess = "" if entry.excess is None else f"{entry.excess:.1%}"
+    numbers = (_number(entry.max_abs), _number(entry.max_rel), excess)
+    return (entry.pair, entry.name, status, *numbers, agree, allowed, because)
+
+
+def _agree(entries: Sequence[OutputComparison]) -> str:
+    """The smallest share of equal elements, or of equal choices of a classifier."""
+    exact = [entry.agreement for entry in entries if entry.agreement is not None]
+    if exact:
+        return f"{min(exact):.2%}"
+    tops = [entry.top for entry in entries if entry.top is not None]
+    if not tops:
+        return ""
+    text = f"top-1 {min(top.top1 for top in tops):.2%}"
+    fives = [top.top5 for top in tops if top.top5 is not None]
+    return f"{text}, top-5 {min(fives):.2%}" if fives else text
+
+
+def _checks(checks: Sequence[MetamorphicCheck]) -> Iterator[Sequence[object]]:
+    """One line for all legs that fare the same."""
+    first = list(dict.fromkeys(check.check for check in checks))
+    legs: dict[tuple[str, str, str], list[str]] = {}
+    for check in sorted(checks, key=lambda check: first.index(check.check)):
+        legs.setdefault((check.check, check.status, check.reason), []).append(check.leg)
+    for (name, status, reason), found in legs.items():
+        yield (name, status, ", ".join(leg for leg in found if leg), reason)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"

@@ -1,0 +1,95 @@
+"""For test suites: one assertion over PyTorch, ONNX Runtime and TensorRT.
+
+With tripoint installed, pytest has a fixture of the same name::
+
+    def test_export(assert_equivalent, tmp_path):
+        assert_equivalent(Net(), tmp_path / "net.onnx", dims={"N": (1, 8)})
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    from torch import nn
+
+    from tripoint.model import Model
+    from tripoint.parity.results import Verification
+    from tripoint.sources.python import TorchModel
+
+Bounds = int | tuple[int, int] | tuple[int, int, int]
+
+
+def assert_equivalent(
+    module: nn.Module | TorchModel | str | None,
+    onnx: str | os.PathLike[str] | Model | ir.Model,
+    engine: str | os.PathLike[str] | None = None,
+    *,
+    dims: Mapping[str, Bounds] | None = None,
+    inputs: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = None,
+    allow_unproven: bool = False,
+    **options: Any,
+) -> Verification:
+    """Fail unless everything that is given computes the same.
+
+    Args:
+        module: The PyTorch module, ``file.py:name``, or None to compare without it.
+        onnx: The ONNX model.
+        engine: The plan, or None to compare without it.
+        dims: Sizes of every dynamic dim: one size, (min, max) or (min, opt, max).
+        inputs: Inputs in place of generated ones, as :func:`tripoint.verify` takes them.
+        allow_unproven: Whether a leg that is given but cannot run here, such as an engine on a
+            machine without a GPU, is no failure.
+        options: Further arguments of :func:`tripoint.verify`.
+
+    Returns:
+        What was found.
+
+    Raises:
+        AssertionError: If legs differ, or if one that is given did not run; the message is the
+            report of ``tripoint verify``.
+        TripointError: If there is nothing to compare, or an argument is wrong.
+    """
+    __tracebackhide__ = True
+    import tripoint
+    from tripoint.errors import UsageError
+    from tripoint.parity.results import PYTORCH, TENSORRT
+    from tripoint.report.verification import verification
+    from tripoint.spec import Spec
+
+    if module is None and engine is None and options.get("fixed") is None:
+        raise UsageError("there is nothing to compare the ONNX model with")
+    result = tripoint.verify(
+        onnx,
+        torch=_torch(module),
+        engine=engine,
+        spec=Spec(dims={symbol: _range(bounds) for symbol, bounds in (dims or {}).items()}),
+        inputs=inputs,
+        **options,
+    )
+    left_out = {name for name, given in ((PYTORCH, module), (TENSORRT, engine)) if given is None}
+    missing = [leg for leg in result.legs if leg.status != "ran" and leg.name not in left_out]
+    if result.verdict == "different" or (missing and not allow_unproven):
+        raise AssertionError("\n".join(["not equivalent", *verification(result)]))
+    return result
+
+
+def _torch(module: Any) -> Any:
+    from tripoint.sources.python import TorchModel
+
+    return (
+        module if module is None or isinstance(module, (str, TorchModel)) else TorchModel.of(module)
+    )
+
+
+def _range(bounds: Bounds) -> Any:
+    from tripoint.spec import Range
+
+    if isinstance(bounds, int):
+        return Range(bounds, bounds, bounds)
+    if len(bounds) == 2:
+        return Range(bounds[0], bounds[1], bounds[1])
+    return Range(*bounds)
