@@ -8,7 +8,6 @@ import os
 import shlex
 import subprocess
 import sys
-import tomllib
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomllib
 import torch
 from torch import nn
 from typer.testing import CliRunner, Result
@@ -268,7 +268,8 @@ def test_the_report_says_which_sizes_and_how_much() -> None:
     assert "top-1 100.00%" in text
     (reason, *_) = result.reasons
     assert reason.startswith(
-        "PyTorch / ONNX Runtime: output anchors is different at 1 of 3 points: off by 0.1 at x:3x3x8x8"
+        "PyTorch / ONNX Runtime: output anchors is different at 1 of 3 points: "
+        "off by 0.1 at x:3x3x8x8"
     )
     assert "times what is allowed" in reason
     static = verify(onnx_text("g (float[2] x) => (float[2] y) { y = Relu(x) }"))
@@ -406,7 +407,7 @@ def test_an_engine_is_built_again_as_its_manifest_tells(
     plan = tmp_path / "model.plan"
     asked: dict[str, Any] = {}
 
-    def build(model: Model, output: Path, **options: Any) -> Any:
+    def build(_: Model, output: Path, **options: Any) -> Any:
         asked.update(options)
         return SimpleNamespace(engine=output)
 
@@ -416,9 +417,9 @@ def test_an_engine_is_built_again_as_its_manifest_tells(
     content = {
         "schema_version": "1.0",
         "model": {"sha256": model.sha256},
-        **dict.fromkeys(("engine", "tensorrt", "inputs", "outputs"), {}),
-        "flags": {"tf32": False},
-        "profiles": [{"name": "x", "min": [1, 3], "opt": [2, 3], "max": [4, 3]}],
+        **{key: {} for key in ("engine", "tensorrt", "inputs", "outputs")},
+        "flags": {"tf32": False, "optimization_level": 2},
+        "profiles": [[{"name": "x", "min": [1, 3], "opt": [2, 3], "max": [4, 3]}]],
         "target": {"compute_capabilities": ["9.0"]},
     }
     manifest.path_for(plan).write_text(json.dumps(content))
@@ -426,7 +427,8 @@ def test_an_engine_is_built_again_as_its_manifest_tells(
     assert isinstance(again, Engine)
     assert again.plan == tmp_path / "rebuilt.plan"
     assert again.tf32 is False
-    assert asked["profile"].inputs[0].max == (4, 3)
+    assert asked["profiles"][0].inputs[0].max == (4, 3)
+    assert asked["options"].optimization_level == 2
     assert (asked["tf32"], asked["compute_capabilities"]) == (False, ["9.0"])
     other = (
         dataclasses.replace(model, sha256="another") if dataclasses.is_dataclass(model) else None

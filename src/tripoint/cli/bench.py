@@ -44,8 +44,14 @@ def bench(
     dims: options.Dims = None,
     at: Annotated[At, typer.Option(help="which sizes of the ranges")] = At.opt,
     inputs_file: Annotated[
-        Path | None,
-        typer.Option("--inputs", metavar="NPZ", help="inputs to use in place of generated ones"),
+        str | None,
+        typer.Option(
+            "--inputs",
+            metavar="FILE",
+            help="inputs to use in place of generated ones, as verify takes them; of several "
+            "points the first",
+            show_default=False,
+        ),
     ] = None,
     copies: Annotated[
         bool,
@@ -76,18 +82,18 @@ def bench(
     import dataclasses
 
     from tripoint import files
-    from tripoint.cli.inputs_file import read_inputs
     from tripoint.cli.opening import opened
+    from tripoint.numeric.inputs import inputs_of
     from tripoint.report import bench as text
     from tripoint.report import json
     from tripoint.sources import reference
+    from tripoint.sources.inputs_file import read_inputs
     from tripoint.spec import Spec
     from tripoint.timing import bench as timing
     from tripoint.timing.turns import Plan
 
     if output_file is not None:
         files.refuse_overwrite(output_file, force=force)
-    given = read_inputs(inputs_file) if inputs_file else None
     spec = Spec.parse(inputs or (), dims or ())
     if torch is None and isinstance(reference.parse(model), reference.PythonReference):
         torch = model
@@ -98,7 +104,7 @@ def bench(
             engines=engine or (),
             spec=spec,
             at=at.value,
-            inputs=given,
+            inputs=read_inputs(inputs_file, inputs_of(loaded))[0] if inputs_file else None,
             copies=copies,
             graphs=cuda_graphs,
             plan=Plan(rounds, warm_up, turn),

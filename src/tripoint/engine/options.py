@@ -128,6 +128,22 @@ def command_line(flags: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def recorded(flags: Mapping[str, Any]) -> BuildOptions:
+    """The options that lead to the flags of a manifest, plugins apart: it has no paths.
+
+    Args:
+        flags: ``flags`` of a manifest.
+    """
+    return BuildOptions(
+        pools=flags.get("memory_pools") or {},
+        optimization_level=flags.get("optimization_level"),
+        version_compatible=bool(flags.get("version_compatible")),
+        hardware_compatibility=flags.get("hardware_compatibility"),
+        refit=bool(flags.get("refit")),
+        strip_weights=bool(flags.get("strip_weights")),
+    )
+
+
 def _member(name: str) -> str:
     """The name of a member of an enumeration of TensorRT, however it was written."""
     return name.strip().lower().replace("-", "_").replace("+", "_plus")

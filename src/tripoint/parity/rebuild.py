@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tripoint.engine import builder, manifest
+from tripoint.engine import builder, manifest, options
 from tripoint.engine.profile import InputProfile, Profile
 from tripoint.errors import TripointError
 from tripoint.model import Model
 from tripoint.parity.verify import Engine
+from tripoint.precision import prepare
 
 
 def again(engine: Engine, model: Model, folder: Path) -> Engine | str:
@@ -31,14 +33,18 @@ def again(engine: Engine, model: Model, folder: Path) -> Engine | str:
     if model.sha256 is None or content["model"].get("sha256") != model.sha256:
         return "the engine was built from another file"
     flags = content.get("flags") or {}
+    if flags.get("plugins"):
+        return "it was built with plugins, of which the manifest has no paths"
     try:
         built = builder.build(
             model,
             folder / "rebuilt.plan",
-            profile=_profile(content),
+            profiles=_profiles(content),
             tensorrt=engine.tensorrt,
             compute_capabilities=_capabilities(content),
             tf32=bool(flags.get("tf32", True)),
+            options=options.recorded(flags),
+            precision=_prepared(model, content),
             timeout=engine.timeout,
         )
     except TripointError as error:
@@ -46,14 +52,36 @@ def again(engine: Engine, model: Model, folder: Path) -> Engine | str:
     return replace(engine, plan=built.engine)
 
 
-def _profile(content: dict[str, Any]) -> Profile | None:
-    inputs = tuple(
-        InputProfile(each["name"], tuple(each["min"]), tuple(each["opt"]), tuple(each["max"]))
-        for each in content.get("profiles") or ()
+def _profiles(content: Mapping[str, Any]) -> tuple[Profile, ...]:
+    return tuple(
+        Profile(
+            tuple(
+                InputProfile(
+                    each["name"],
+                    tuple(each["min"]),
+                    tuple(each["opt"]),
+                    tuple(each["max"]),
+                    bool(each.get("values")),
+                )
+                for each in inputs
+            )
+        )
+        for inputs in content.get("profiles") or ()
     )
-    return Profile(inputs) if inputs else None
 
 
-def _capabilities(content: dict[str, Any]) -> list[str]:
+def _prepared(model: Model, content: Mapping[str, Any]) -> prepare.Prepared | None:
+    precision = content.get("precision") or {}
+    conversion = precision.get("conversion") or {}
+    return prepare.prepare(
+        model,
+        precision.get("requested"),
+        keep=conversion.get("keep_fp32") or (),
+        io=conversion.get("io") or "keep",
+        points=None,
+    )
+
+
+def _capabilities(content: Mapping[str, Any]) -> list[str]:
     target = content.get("target") or {}
     return list(target.get("compute_capabilities") or ())
