@@ -3,11 +3,11 @@
     python bench/gpu_precision.py MODEL ... [--dim N=1..2..4] [--precision fp16] [--record FILE]
         [--raw FILE]
 
-Each engine is built, loaded and inspected; the row says how many layers of the network and of the
-engine have which precision, whether the one that was asked for is proven, the error that ONNX Runtime
-measured before the build, and that of the engine against ONNX Runtime in float32 at the points of the
-profile. ``--raw`` keeps the inspector's JSON as TensorRT gives it, without and with an execution
-context. A range for a symbol that a model lacks is passed over.
+Each engine is built, loaded and inspected. A row says how many layers of the network and of the
+engine have which precision, whether the one that was asked for is proven, the error that ONNX
+Runtime measured before the build, and that of the engine against ONNX Runtime in float32 at the
+points of the profile. ``--raw`` keeps the inspector's JSON as TensorRT gives it, without and with
+an execution context. A range for a symbol that a model lacks is passed over.
 
 Exit code: 0 if every precision is proven and all outputs agree; 1 if not; 2 usage.
 """
