@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tripoint.api import build, export, fix, inspect, load, run, shapes, verify, why
+    from tripoint.api import build, export, fix, inspect, load, locate, run, shapes, verify, why
     from tripoint.doctor import doctor
     from tripoint.errors import TripointError
 
@@ -25,6 +25,7 @@ __all__ = [
     "fix",
     "inspect",
     "load",
+    "locate",
     "recorded",
     "run",
     "shapes",

@@ -17,6 +17,7 @@ from tripoint.cli.doctor import doctor
 from tripoint.cli.export import export
 from tripoint.cli.fix import fix
 from tripoint.cli.inspect import inspect
+from tripoint.cli.locate import locate
 from tripoint.cli.log import log
 from tripoint.cli.run import run
 from tripoint.cli.shapes import shapes
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, export, shapes, why, log, fix, build, verify, inspect, doctor):
+for command in (run, export, shapes, why, log, fix, build, verify, locate, inspect, doctor):
     app.command()(command)
 
 

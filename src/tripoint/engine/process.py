@@ -38,6 +38,7 @@ _STEPS = {
     "build": "TensorRT builder",
     "inspect_plan": "TensorRT runtime",
     "execute": "TensorRT runtime",
+    "debug_tensors": "TensorRT builder",
     "devices": "CUDA driver",
 }
 _OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "out of memory", "OutOfMemory", "MemoryAllocation")

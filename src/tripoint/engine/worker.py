@@ -15,7 +15,7 @@ from typing import Any
 from tripoint.errors import TripointError
 
 Emit = Callable[[Mapping[str, Any]], None]
-TASKS = ("parse", "build", "inspect_plan", "execute", "devices")
+TASKS = ("parse", "build", "inspect_plan", "execute", "debug_tensors", "devices")
 
 
 def main(load: str | None) -> None:

@@ -44,7 +44,7 @@ class TorchLeg:
         """Name of the GPU, or ``"cpu"``."""
         import torch
 
-        device = self._device()
+        device = self.torch_device
         return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
     @property
@@ -52,7 +52,7 @@ class TorchLeg:
         """Whether PyTorch may round float32 products to TF32 on this device."""
         import torch
 
-        if self._device().type != "cuda":
+        if self.torch_device.type != "cuda":
             return False
         return bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
 
@@ -70,9 +70,9 @@ class TorchLeg:
         """
         import torch
 
-        device = self._device()
+        device = self.torch_device
         tensors = {
-            self._parameters.get(name, name): _tensor(array).to(device)
+            self._parameters.get(name, name): tensor_of(array).to(device)
             for name, array in inputs.items()
         }
         try:
@@ -80,20 +80,23 @@ class TorchLeg:
                 value = self._module(**tensors)
         except Exception as error:
             raise InputError(f"forward failed: {describe_failure(error)}") from error
-        return {name: _array(tensor) for name, tensor in flatten(value).items()}
+        return {name: array_of(tensor) for name, tensor in flatten(value).items()}
 
     def run_many(self, points: Iterable[Arrays]) -> Iterator[Arrays]:
         """Compute the outputs for several inputs, one after the other."""
         return map(self.run, points)
 
-    def _device(self) -> torch.device:
+    @property
+    def torch_device(self) -> torch.device:
+        """The device that the weights are on."""
         import torch
 
         first = next(self._module.parameters(), None)
         return torch.device("cpu") if first is None else first.device
 
 
-def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
+def tensor_of(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    """An array as a tensor of its own, bfloat16 included."""
     import torch
 
     if array.dtype.name == "bfloat16":
@@ -101,7 +104,8 @@ def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
     return torch.from_numpy(np.array(array, order="C"))
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+def array_of(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    """A tensor as an array of its own, bfloat16 included."""
     import torch
 
     tensor = tensor.detach().cpu().contiguous()
