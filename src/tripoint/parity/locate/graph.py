@@ -15,7 +15,10 @@ from tripoint.parity.tolerance import Chain, chains
 from tripoint.rewrites.subgraph import read_by
 
 SMALL = 1024
-"""Elements up to which an integer tensor may be a size, and is held as a constant."""
+"""Elements up to which an integer tensor may be a size."""
+
+_FEW = 16
+"""Elements up to which a tensor may be the scales of a Resize."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Graph:
         self.model = model
         self.ir = model.ir.clone()
         truth.annotate(self.ir)
+        _load_small(self.ir)
         graph = self.ir.graph
         self.specs: InputSpecs = inputs_of(model)
         self.inputs = [v for v in graph.inputs if v.name not in graph.initializers]
@@ -144,11 +148,10 @@ class Graph:
         Args:
             part: What to cut out.
             feed: Array by input name: inputs get the shapes of these.
-            freeze: Whether small integers become constants. TensorRT would take some of them for
-                sizes, and these as inputs of the network.
+            freeze: Whether small integers that the graph computes become constants. TensorRT would
+                take some of them for sizes, which as inputs of a network need a profile of values.
         """
         graph = ir.convenience.extract(self.ir.graph, part.inputs, part.outputs)
-        frozen: list[ir.Value] = []
         for value in graph.inputs:
             array = feed[value.name or ""]
             if not isinstance(array, np.ndarray):
@@ -156,14 +159,8 @@ class Graph:
             if value.type is None:
                 value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
             value.shape = ir.Shape(array.shape)
-            if freeze and array.dtype.kind in "iub" and array.size <= SMALL:
-                frozen.append(value)
-        for value in frozen:
-            value.const_value = ir.tensor(
-                np.ascontiguousarray(feed[value.name or ""]), name=value.name
-            )
-            graph.inputs.remove(value)
-            graph.register_initializer(value)
+        if freeze:
+            _freeze(graph, [value.name or "" for value in part.inputs if value.producer()], feed)
         own = set(graph.inputs) | set(graph.initializers.values()) | set(graph.outputs)
         for node in graph:
             for value in node.outputs:
@@ -194,3 +191,30 @@ class Graph:
 
 def _is_tensor(value: ir.Value) -> bool:
     return value.type is None or isinstance(value.type, ir.TensorType)
+
+
+def _load_small(model: ir.Model) -> None:
+    """Take small weights into memory: ONNX Runtime must see sizes while it loads a graph."""
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            most = SMALL if tensor is not None and tensor.dtype.is_integer() else _FEW
+            if isinstance(tensor, ir.ExternalTensor) and tensor.size <= most:
+                value.const_value = ir.Tensor(
+                    np.array(tensor.numpy()), dtype=tensor.dtype, name=tensor.name
+                )
+
+
+def _freeze(graph: ir.Graph, computed: Collection[str], feed: Arrays) -> None:
+    """Make constants of small integers, unless no input would be left."""
+    frozen = {}
+    for value in graph.inputs:
+        array = feed[value.name or ""]
+        if value.name in computed and array.dtype.kind in "iub" and array.size <= SMALL:
+            frozen[value] = array
+    if len(frozen) == len(graph.inputs):
+        return
+    for value, array in frozen.items():
+        value.const_value = ir.tensor(np.array(array, order="C"), name=value.name)
+        graph.inputs.remove(value)
+        graph.register_initializer(value)

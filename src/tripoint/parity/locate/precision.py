@@ -19,12 +19,12 @@ import onnx_ir as ir
 from tripoint import files
 from tripoint.facts.mechanisms import node_name
 from tripoint.facts.table import Source
-from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
 from tripoint.parity.locate.deviation import Deviation, measure
 from tripoint.parity.locate.graph import Graph
-from tripoint.parity.tolerance import Chain, Given, Tolerance, derive, only_moves, override
+from tripoint.parity.locate.switches import SWITCHES, rounds, switched
+from tripoint.parity.tolerance import Chain, Given, Tolerance, derive, override
 from tripoint.sources.lines import source_of
 
 Precision = Literal["fp16", "bf16"]
@@ -33,7 +33,6 @@ DTYPES: Mapping[Precision, ir.DataType] = {
     "bf16": ir.DataType.BFLOAT16,
 }
 LIST = "keep-fp32.txt"
-_SWITCHES = "tripoint.rounded"
 Say = Callable[[str], None]
 Outputs = Mapping[str, "np.ndarray[Any, Any]"]
 
@@ -131,7 +130,7 @@ def rank(
     Raises:
         ExternalStepError: If ONNX Runtime cannot run the graph.
     """
-    nodes = [node for node in graph.nodes if _rounds(node)]
+    nodes = [node for node in graph.nodes if rounds(node)]
     bench = _Bench(graph, nodes, DTYPES[precision], precision, atol, rtol)
     runs = [bench.reference(feed) for feed in points]
     chosen = runs[1] if len(runs) > 1 else runs[0]
@@ -243,7 +242,7 @@ class _Bench:
         self._low = low
         self._precision = precision
         self._given = atol, rtol
-        self._session = Session(_switched(graph, nodes, low))
+        self._session = Session(switched(graph, nodes, low))
 
     def reference(self, feed: Arrays) -> _Run:
         """The outputs with no node rounded, and what may be lost of them."""
@@ -264,7 +263,7 @@ class _Bench:
     def _outputs(self, feed: Arrays, rounded: Collection[int]) -> Outputs:
         switches = np.zeros(self._count, bool)
         switches[list(rounded)] = True
-        arrays = self._session.run({**feed, _SWITCHES: switches})
+        arrays = self._session.run({**feed, SWITCHES: switches})
         return dict(zip(self._session.outputs, arrays, strict=True))
 
     def _goal(self, name: str, array: np.ndarray[Any, Any]) -> Tolerance:
@@ -288,68 +287,3 @@ def _share(deviation: Deviation) -> float:
     # Within elementwise, it is within; a large element may be allowed more than a typical one.
     share = deviation.max_abs / allowed
     return min(share, 1.0) if deviation.agrees else max(share, math.nextafter(1.0, 2.0))
-
-
-def _rounds(node: ir.Node) -> bool:
-    floats = [v for v in (*node.inputs, *node.outputs) if v is not None and _is_float(v)]
-    return bool(floats) and not only_moves(node)
-
-
-def _is_float(value: ir.Value) -> bool:
-    dtype = value.dtype if value.const_value is None else value.const_value.dtype
-    return dtype == ir.DataType.FLOAT
-
-
-def _switched(graph: Graph, nodes: Sequence[ir.Node], low: ir.DataType) -> Model:
-    """The graph with a vector of switches as a further input."""
-    chosen = {graph.position[node]: index for index, node in enumerate(nodes)}
-    model = graph.ir.clone()
-    own = model.graph
-    switches = ir.Value(
-        name=_SWITCHES, type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([len(nodes)])
-    )
-    own.inputs.append(switches)
-    for position, node in enumerate(list(own)):
-        if position not in chosen:
-            continue
-        index = chosen[position]
-        number = ir.node("Constant", [], {"value": ir.tensor(np.int64(index))})
-        switch = ir.node("Gather", [switches, number.outputs[0]])
-        number.outputs[0].name = f"{_SWITCHES}.{index}.number"
-        switch.outputs[0].name = f"{_SWITCHES}.{index}"
-        own.insert_before(node, [number, switch])
-        for place, value in enumerate(node.inputs):
-            if value is not None and _is_float(value):
-                made = _rounding(value, switch.outputs[0], low, f"{_SWITCHES}.{index}.in{place}")
-                own.insert_before(node, made)
-                node.replace_input_with(place, made[-1].outputs[0])
-        for place, value in enumerate(node.outputs):
-            if not value.name or not _is_float(value):
-                continue
-            made = _rounding(value, switch.outputs[0], low, f"{_SWITCHES}.{index}.out{place}")
-            _take_over(own, value, made)
-            own.insert_after(node, made)
-    return Model(model)
-
-
-def _rounding(value: ir.Value, switch: ir.Value, low: ir.DataType, name: str) -> list[ir.Node]:
-    """Nodes that round a tensor if a switch is on."""
-    down = ir.node("Cast", [value], {"to": int(low)})
-    up = ir.node("Cast", [down.outputs[0]], {"to": int(ir.DataType.FLOAT)})
-    pick = ir.node("Where", [switch, up.outputs[0], value])
-    for suffix, node in (("low", down), ("back", up), ("picked", pick)):
-        node.outputs[0].name = f"{name}.{suffix}"
-    return [down, up, pick]
-
-
-def _take_over(graph: ir.Graph, value: ir.Value, made: Sequence[ir.Node]) -> None:
-    """Let all readers of a tensor read the result of some nodes in its place."""
-    result = made[-1].outputs[0]
-    for user, place in list(value.uses()):
-        if user not in made:
-            user.replace_input_with(place, result)
-    for place, output in enumerate(graph.outputs):
-        if output is value:
-            result.name, value.name = value.name, f"{result.name}.exact"
-            result.type, result.shape = value.type, value.shape
-            graph.outputs[place] = result

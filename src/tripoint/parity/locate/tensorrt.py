@@ -98,8 +98,6 @@ class TensorRT:
         """
         model = self.graph.cut(part, feed, freeze=True)
         given = {v.name or "": feed[v.name or ""] for v in model.ir.graph.inputs}
-        if not given:
-            raise ExternalStepError("it has no input that is no size")
         with DebugRun(model, given, self._settings) as run:
             return run.outputs()
 
@@ -118,6 +116,8 @@ class TensorRT:
         marks = [v.name for v in (*ends, *(o for n in part.nodes for o in n.outputs)) if v.name]
         try:
             with self._debug(feed, marks=marks) as run:
+                if len(run.unmarked) == len(marks):
+                    return Fusion(layer)
                 outputs = {n: a for n, a in run.outputs().items() if n in self.graph.outputs}
         except ExternalStepError as error:
             self.notes.append(f"fusion could not be broken at the culprit: {error.fact}")
