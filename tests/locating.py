@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from graphs import build
 
+from graphs import build
 from tripoint.model import Model
 from tripoint.parity.locate.graph import Graph, Part
 from tripoint.parity.locate.legs import Fusion
@@ -168,7 +168,7 @@ class Fused(OnnxRuntime):
         assert same is not None
         return run(self._faulty, same, {v.name or "": feed[v.name or ""] for v in same.inputs})
 
-    def fusion(self, part: Part, feed: Any) -> Fusion:
+    def fusion(self, part: Part, feed: Any) -> Fusion:  # noqa: ARG002
         kept = dict(super().values(self.graph.outputs, feed))
         return Fusion(layer="fused", unfused=kept if self._only_with else self._wrong(feed))
 

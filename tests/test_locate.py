@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from graphs import build
-from locating import FAULTS, Fused, chain, net
 
 import tripoint
+from graphs import build
+from locating import FAULTS, Fused, chain, net
 from tripoint import model as models
 from tripoint.errors import OutputError, UsageError
 from tripoint.model import Model
@@ -20,6 +20,7 @@ from tripoint.numeric.inputs import generate
 from tripoint.parity.locate import onnxruntime
 from tripoint.parity.locate.deviation import measure
 from tripoint.parity.locate.graph import Graph
+from tripoint.parity.locate.legs import Fusion
 from tripoint.parity.locate.locate import Pair, Point, locate
 from tripoint.parity.locate.onnxruntime import OnnxRuntime
 from tripoint.parity.locate.repro import Options
@@ -202,7 +203,7 @@ def test_nodes_in_a_branch_of_if_are_found_as_the_if() -> None:
     assert found.culprit.node == "b"
 
 
-def test_a_leg_that_does_not_run_leaves_it_unproven(tmp_path: Path) -> None:
+def test_a_leg_that_does_not_run_leaves_it_unproven() -> None:
     good = build("float[N,4] x", "y = Relu(x)", 18, "float[N,4] y")
     # Shapes that do not fit are noticed when the graph runs.
     bad = build("float[N,4] x | int64[1] size = {7}", "y = Reshape(x, size)", 18, "float[N] y")
@@ -248,9 +249,7 @@ def test_a_fault_that_stays_when_fusion_is_broken_is_said_to_stay() -> None:
     graph = Graph(net())
 
     class Stubborn(Fused):
-        def fusion(self, part: Any, feed: Any) -> Any:
-            from tripoint.parity.locate.legs import Fusion
-
+        def fusion(self, part: Any, feed: Any) -> Any:  # noqa: ARG002
             return Fusion("fused", self._wrong(feed))
 
     suspect = Stubborn(graph, Graph(net(FAULTS["axis"])), ("r2",), only_with=("p",))

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
+
 from graphs import build, execute
 from locating import net
-
 from tripoint import api
 from tripoint.errors import OutputError
 from tripoint.model import Model
@@ -23,8 +23,8 @@ CONSTANTS = "| float large = {30000.0}, float half = {0.5}, float one = {1.0}"
 
 def overflowing() -> Model:
     body = (
-        "a = Abs(x); b = Add(a, one); c = Mul(b, large); d = Mul(c, b); e = Sqrt(d); f = Mul(e, half); "
-        "y = Neg(f)"
+        "a = Abs(x); b = Add(a, one); c = Mul(b, large); d = Mul(c, b); e = Sqrt(d); "
+        "f = Mul(e, half); y = Neg(f)"
     )
     return build(f"float[N,8] x {CONSTANTS}", body, 18, "float[N,8] y")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+import tripoint
 from graphs import build
 from locating import net
 from marks import RTX, needs_rtx
-
-import tripoint
 from tripoint import model as models
 from tripoint.engine import debugging, exchange, gpu, process
 from tripoint.engine.debugging import EngineLayer, Settings, read_layers
@@ -183,9 +183,7 @@ def test_an_engine_with_marks_is_built_even_where_none_can_run(
 
 
 @needs_rtx
-def test_a_model_that_is_refused_says_which_node(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_is_refused_says_which_node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "absence", lambda: None)
     model = build("float[4] x", "y = Erf(x); z = Bernoulli(y)", 18, "float[4] z")
     with pytest.raises(ExternalStepError, match="Bernoulli"):

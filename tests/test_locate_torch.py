@@ -223,7 +223,7 @@ def test_a_module_that_is_called_twice_is_not_compared(tmp_path: Path) -> None:
 
 def test_a_forward_that_raises_leaves_it_unproven(exports: dict[str, Model]) -> None:
     class Broken(Net):
-        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:  # noqa: ARG002
             raise RuntimeError("no luck")
 
     found = locate(TorchModel.of(Broken(), torch.randn(2, 3, 8, 8)), exports["dynamo"])

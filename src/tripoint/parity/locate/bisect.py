@@ -45,10 +45,10 @@ def narrow(
     Returns:
         The smallest part that was seen to be wrong, which may be the whole.
     """
-    nodes = whole.part.nodes
-    if len(nodes) == 1:
-        return whole
     graph = suspect.graph
+    nodes = [node for node in whole.part.nodes if graph.depends(node)]
+    if len(nodes) <= 1:
+        return whole
     inner = {v.name for node in nodes for v in node.outputs} & set(graph.comparable)
     wanted = [name for name in graph.values if name in inner | set(whole.part.tensors)]
     with Shelf(limit) as shelf:

@@ -161,7 +161,7 @@ def _culprit(
         status=alone.status,
         tolerance=alone.tolerance,
         detail=alone.detail,
-        nodes=tuple(node_name(each) for each in replayed.part.nodes),
+        nodes=tuple(node_name(n) for n in replayed.part.nodes if graphs.suspect.depends(n)),
         fused_layer=layer,
         vanishes_unfused=vanishes,
     )

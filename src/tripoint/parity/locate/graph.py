@@ -83,6 +83,10 @@ class Graph:
         made = (value for node in self.nodes for value in node.outputs if value in self._fed)
         return [value.name for value in made if value.name and _is_tensor(value)]
 
+    def depends(self, node: ir.Node) -> bool:
+        """Whether a node depends on an input, and does not only make constants."""
+        return any(value in self._fed for value in node.outputs)
+
     def node_of(self, tensor: str) -> ir.Node | None:
         """The node that makes a tensor."""
         value = self.values.get(tensor)
@@ -151,7 +155,7 @@ class Graph:
             freeze: Whether small integers that the graph computes become constants. TensorRT would
                 take some of them for sizes, which as inputs of a network need a profile of values.
         """
-        graph = ir.convenience.extract(self.ir.graph, part.inputs, part.outputs)
+        graph = self._copy(part)
         for value in graph.inputs:
             array = feed[value.name or ""]
             if not isinstance(array, np.ndarray):
@@ -169,6 +173,18 @@ class Graph:
         functions = [function.clone() for function in self.ir.functions.values()]
         return Model(ir.Model(graph, ir_version=self.ir.ir_version, functions=functions))
 
+    def _copy(self, part: Part) -> ir.Graph:
+        weights = {value: None for value in read_by(part.nodes) if value.is_initializer()}
+        view = ir.GraphView(
+            part.inputs,
+            part.outputs,
+            nodes=part.nodes,
+            initializers=tuple(weights),
+            opset_imports=self.ir.graph.opset_imports,
+            name=self.ir.graph.name,
+        )
+        return view.clone()
+
     def chains(
         self, bindings: Mapping[str, int], *, tf32: bool, part: Part | None = None
     ) -> dict[str, Chain]:
@@ -179,13 +195,9 @@ class Graph:
             tf32: Whether float32 products may be rounded to TF32.
             part: A part, whose outputs are asked for; None for all tensors of the graph.
         """
-        if part is not None:
-            graph = ir.convenience.extract(self.ir.graph, part.inputs, part.outputs)
-        else:
-            outputs = [self.values[name] for name in self.comparable]
-            if not outputs:
-                return {}
-            graph = ir.convenience.extract(self.ir.graph, self.inputs, outputs)
+        if part is None:
+            part = self.between([self.values[name] for name in self.comparable], ())
+        graph = self._copy(part)
         return chains(ir.Model(graph, ir_version=self.ir.ir_version), bindings, tf32=tf32)
 
 
