@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tripoint.api import build, export, fix, inspect, load, profile, run, shapes, verify, why
+    from tripoint.api import (
+        build,
+        export,
+        fix,
+        inspect,
+        load,
+        locate,
+        profile,
+        run,
+        shapes,
+        verify,
+        why,
+    )
     from tripoint.doctor import doctor
     from tripoint.engine.session.arrays import DeviceArray
     from tripoint.engine.session.engine import Engine
@@ -29,6 +41,7 @@ __all__ = [
     "fix",
     "inspect",
     "load",
+    "locate",
     "profile",
     "recorded",
     "run",

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tripoint.engine.progress import OnPhase
     from tripoint.engine.proposal import ProfileResult
     from tripoint.facts.differences import Differences
+    from tripoint.parity.locate.precision import Ranking
+    from tripoint.parity.locate.request import TensorRTRequest
+    from tripoint.parity.locate.results import Location
     from tripoint.parity.results import Verification
     from tripoint.parity.verify import Engine
     from tripoint.pipeline import RunResult
@@ -493,6 +496,139 @@ def _sizes(model: Model, spec: Spec | None, count: int | None) -> Sequence[Mappi
     return sizes.points(bindings(input_shapes(model), spec or Spec()), count or sizes.POINTS)
 
 
+def locate(
+    model: str | os.PathLike[str] | Model | ir.Model,
+    *,
+    torch: str | TorchModel | None = None,
+    engine: str | os.PathLike[str] | None = None,
+    build_engine: bool = False,
+    fixed: str | os.PathLike[str] | Model | None = None,
+    against: str | os.PathLike[str] | Model | None = None,
+    expected: Mapping[str, Any] | None = None,
+    spec: Spec | None = None,
+    inputs: Sequence[Mapping[str, Any]] | None = None,
+    tensorrt: str | None = None,
+    tf32: bool = True,
+    output_names: Sequence[str] | None = None,
+    atol: float | Mapping[str, float] | None = None,
+    rtol: float | Mapping[str, float] | None = None,
+    timeout: float = 600.0,
+    seed: int = 0,
+    most_tensors: int = 64,
+    folder: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    on_progress: Callable[[str], None] | None = None,
+) -> Location:
+    """Find the first node, in graph order, that makes two legs differ.
+
+    Args:
+        model: The ONNX model; as :func:`facts`.
+        torch: The module that it came from, compared with ONNX Runtime.
+        engine: A plan, compared with ONNX Runtime; further engines are built as it was.
+        build_engine: Whether to build an engine here in place of a given one.
+        fixed: The rewritten model, compared as well; engines are of it.
+        against: Another model with the same tensor names, compared in ONNX Runtime.
+        expected: Outputs that were recorded elsewhere, by output name; the reference of the
+            engine, or else of ONNX Runtime.
+        spec: Range of every dynamic dim.
+        inputs: Inputs to use in place of generated ones, one mapping for a point.
+        tensorrt: Name of the importable TensorRT.
+        tf32: Whether an engine that is built may round float32 products to TF32.
+        output_names: Names for what the module returns, in order.
+        atol: Absolute tolerance of outputs in place of the derived one.
+        rtol: Relative tolerance, likewise.
+        timeout: Seconds that one build and run of an engine may take.
+        seed: Seed of the generated inputs.
+        most_tensors: Intermediate tensors to have in memory at a time.
+        folder: Where a minimal model that shows the difference goes; None to write none.
+        force: Whether files in it may be replaced.
+        on_progress: Called with one line at each step.
+
+    Raises:
+        UsageError: If there is nothing to compare, a dynamic dim has no range, or names cannot
+            be matched.
+        InputError: If a model or its code cannot be read.
+        OutputError: If a file of the repro exists without ``force``, or cannot be written.
+    """
+    from tripoint.parity.locate import request
+    from tripoint.parity.locate.locate import Limits
+
+    model = as_model(model)
+    asked = None
+    if engine is not None or build_engine:
+        asked = _engines(Path(engine) if engine is not None else None, tensorrt, timeout, tf32)
+    return request.run(
+        request.Request(
+            model,
+            torch=as_torch(torch) if torch is not None else None,
+            expected=expected,
+            fixed=as_model(fixed) if fixed is not None else None,
+            against=as_model(against) if against is not None else None,
+            tensorrt=asked,
+            output_names=output_names,
+        ),
+        bindings=[{}] if inputs is not None else sweep(model, spec),
+        inputs=inputs,
+        seed=seed,
+        limits=Limits(most_tensors, atol, rtol),
+        folder=Path(folder) if folder is not None else None,
+        force=force,
+        say=on_progress or (lambda _: None),
+    )
+
+
+def locate_precision(
+    model: str | os.PathLike[str] | Model | ir.Model,
+    precision: Literal["fp16", "bf16"],
+    *,
+    spec: Spec | None = None,
+    inputs: Sequence[Mapping[str, Any]] | None = None,
+    atol: float | Mapping[str, float] | None = None,
+    rtol: float | Mapping[str, float] | None = None,
+    seed: int = 0,
+    folder: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    on_progress: Callable[[str], None] | None = None,
+) -> Ranking:
+    """Rank the nodes by what a lower precision costs there, in ONNX Runtime.
+
+    Args:
+        model: As :func:`facts`, in float32.
+        precision: The lower precision.
+        spec: Range of every dynamic dim.
+        inputs: Inputs to use in place of generated ones, one mapping for a point.
+        atol: Absolute tolerance of outputs; see :func:`tripoint.parity.locate.precision.rank`.
+        rtol: Relative tolerance, likewise.
+        seed: Seed of the generated inputs.
+        folder: Where the list for ``build --keep-fp32`` goes; None to write none.
+        force: Whether it may be replaced.
+        on_progress: Called with one line at each step.
+
+    Raises:
+        UsageError: If a dynamic dim has no range, or given inputs do not fit.
+        ExternalStepError: If ONNX Runtime cannot run the model.
+        OutputError: If the list exists without ``force``, or cannot be written.
+    """
+    from tripoint import files
+    from tripoint.parity.locate import precision as costs
+    from tripoint.parity.locate.graph import Graph
+    from tripoint.parity.locate.request import points
+
+    if folder is not None:
+        files.refuse_overwrite(Path(folder) / costs.LIST, force=force)
+    graph = Graph(as_model(model))
+    where = [{}] if inputs is not None else sweep(graph.model, spec)
+    ranking = costs.rank(
+        graph,
+        precision,
+        [point.inputs for point in points(graph, where, inputs, seed)],
+        atol=atol,
+        rtol=rtol,
+        say=on_progress or (lambda _: None),
+    )
+    return costs.write(ranking, Path(folder), force=force) if folder is not None else ranking
+
+
 def inspect(
     model: str | os.PathLike[str] | Model | ir.Model,
     *,
@@ -571,4 +707,43 @@ def _engine(plan: Path, tensorrt: str | None, timeout: float) -> Engine | str:
         environment=content.get("environment"),
         timeout=timeout,
         rounding=recorded.rounding(content),
+    )
+
+
+def _engines(
+    plan: Path | None, tensorrt: str | None, timeout: float, tf32: bool
+) -> TensorRTRequest:
+    """What is needed to build engines as a plan was built, or as options say."""
+    from tripoint.engine import bindings, gpu, manifest
+    from tripoint.engine.debugging import Settings
+    from tripoint.engine.tf32 import for_build
+    from tripoint.parity.locate.request import TensorRTRequest
+    from tripoint.parity.locate.tensorrt import Plan
+
+    if plan is None:
+        found = gpu.probe()
+        if not found.devices:
+            return TensorRTRequest(absent=found.reason or "no GPU was found")
+        binding = bindings.find(tensorrt)
+        return TensorRTRequest(
+            settings=Settings(binding.name, tf32, for_build(binding.kind, tf32=tf32), timeout),
+            version=str(binding),
+            device=found.devices[0].name,
+            options=(
+                *(["--tensorrt", tensorrt] if tensorrt else []),
+                *([] if tf32 else ["--no-tf32"]),
+            ),
+        )
+    known = _engine(plan, tensorrt, timeout)
+    if isinstance(known, str):
+        return TensorRTRequest(absent=known)
+    beside = manifest.path_for(plan)
+    content = manifest.read(beside) if beside.is_file() else {}
+    return TensorRTRequest(
+        settings=Settings(known.tensorrt, known.tf32, known.environment or {}, timeout),
+        version=known.version,
+        device=known.device,
+        plan=Plan(plan, tuple(next(iter(content.get("profiles", [])), []))),
+        built_from=content.get("model", {}).get("sha256"),
+        options=() if known.tf32 else ("--no-tf32",),
     )

@@ -18,6 +18,7 @@ from tripoint.cli.doctor import doctor
 from tripoint.cli.export import export
 from tripoint.cli.fix import fix
 from tripoint.cli.inspect import inspect
+from tripoint.cli.locate import locate
 from tripoint.cli.log import log
 from tripoint.cli.profile import profile
 from tripoint.cli.run import run
@@ -35,7 +36,7 @@ app = typer.Typer(
 )
 for command in (
     *(run, export, shapes, why, log, fix, profile, build),
-    *(verify, inspect, bench, doctor),
+    *(verify, locate, inspect, bench, doctor),
 ):
     app.command()(command)
 app.add_typer(triton, name="triton")

@@ -40,6 +40,7 @@ _STEPS = {
     "build": "TensorRT builder",
     "inspect_plan": "TensorRT runtime",
     "execute": "TensorRT runtime",
+    "debug_tensors": "TensorRT builder",
     "devices": "CUDA driver",
     "bench": "process that measures",
 }

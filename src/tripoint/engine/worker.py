@@ -15,7 +15,10 @@ from typing import Any
 from tripoint.errors import TripointError
 
 Emit = Callable[[Mapping[str, Any]], None]
-TASKS = ("parse", "describe", "build", "inspect_plan", "execute", "bench", "devices")
+TASKS = (
+    *("parse", "describe", "build", "inspect_plan"),
+    *("execute", "bench", "debug_tensors", "devices"),
+)
 
 
 def main(load: str | None) -> None:

@@ -227,6 +227,11 @@ def override(
     )
 
 
+def only_moves(node: ir.Node) -> bool:
+    """Whether a node passes on numbers as they are, so that it rounds nothing itself."""
+    return node.op_type in _MOVES
+
+
 def _for(given: Given, name: str) -> float | None:
     return given.get(name) if isinstance(given, Mapping) else given
 

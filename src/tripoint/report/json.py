@@ -19,6 +19,8 @@ from tripoint.parity.results import Verification
 from tripoint.rewrites.base import FixResult
 
 if TYPE_CHECKING:
+    from tripoint.parity.locate.precision import Ranking
+    from tripoint.parity.locate.results import Location
     from tripoint.pipeline import RunResult
 
 SCHEMA_VERSION = "1.0"
@@ -161,6 +163,16 @@ def plan(result: PlanInspection) -> dict[str, Any]:
 
 def verification(result: Verification) -> dict[str, Any]:
     """The verdict with all that it rests on."""
+    return dict(_plain(result))
+
+
+def location(result: Location) -> dict[str, Any]:
+    """Where two legs part."""
+    return dict(_plain(result))
+
+
+def ranking(result: Ranking) -> dict[str, Any]:
+    """What a lower precision costs, node by node."""
     return dict(_plain(result))
 
 

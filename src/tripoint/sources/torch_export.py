@@ -28,6 +28,7 @@ from tripoint.sources.python import TorchModel, describe_failure
 from tripoint.spec import Range, Spec
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 Exporter = Literal["dynamo", "torchscript"]
@@ -131,6 +132,47 @@ def _dynamo(
     if program is None:
         raise ExternalStepError("the exporter gave no program back")
     return program.model
+
+
+def capture(
+    model: TorchModel, tensors: Mapping[str, Tensor], dims: Mapping[str, Sequence[int | str]]
+) -> torch.export.ExportedProgram:
+    """The graph that the dynamo exporter translates, whose nodes it names in the metadata.
+
+    Args:
+        model: The module.
+        tensors: A tensor by input name.
+        dims: Per input and axis a fixed size, or a symbol for one that is dynamic.
+
+    Raises:
+        ExternalStepError: If the exporter refuses.
+    """
+    import torch
+
+    shapes = {
+        name: {
+            axis: torch.export.Dim.AUTO for axis, dim in enumerate(sizes) if isinstance(dim, str)
+        }
+        for name, sizes in dims.items()
+    }
+    with captured():
+        try:
+            with _flat_forward(model.module, list(tensors)):
+                program = torch.onnx.export(
+                    model.module,
+                    tuple(tensors.values()),
+                    dynamo=True,
+                    dynamic_shapes=shapes if any(shapes.values()) else None,
+                    optimize=False,
+                    verbose=False,
+                )
+        except KeyboardInterrupt:
+            raise
+        except Exception as error:
+            raise _refusal(error, "dynamo") from error
+    if program is None or program.exported_program is None:
+        raise ExternalStepError("the dynamo exporter gave no graph back")
+    return program.exported_program
 
 
 def _torchscript(

@@ -12,6 +12,9 @@ from tripoint.errors import ExternalStepError, InputError, TripointError
 Reserve = Callable[[int], int]
 """Takes bytes and returns the address of at least as many."""
 
+OnContext = Callable[[Any], object]
+"""Takes an ``IExecutionContext``."""
+
 
 class Contexts:
     """Makes execution contexts that share scratch memory, since they run one after the other.
@@ -22,6 +25,7 @@ class Contexts:
         engine: ``ICudaEngine``.
         signature: Its inputs and outputs.
         shared: Whether there will be several, for which the scratch memory is then shared.
+        on_context: Takes each ``IExecutionContext`` before its first run.
         last_error: What TensorRT logged last.
     """
 
@@ -33,9 +37,11 @@ class Contexts:
         signature: Signature,
         *,
         shared: bool,
+        on_context: OnContext,
         last_error: Callable[[], str],
     ) -> None:
         self._trt = trt
+        self._on_context = on_context
         self._engine = engine
         self._signature = signature
         self._last_error = last_error
@@ -67,6 +73,7 @@ class Contexts:
             )
         if self._scratch is not None:
             made.set_device_memory(self._scratch.address, self._scratch.size)
+        self._on_context(made)
         return Context(self._trt, made, self._signature, self._last_error)
 
     def _create(self, specialized: bool) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tripoint.engine.session import given, tensors
 from tripoint.engine.session.bound import Bound
-from tripoint.engine.session.contexts import Contexts
+from tripoint.engine.session.contexts import Contexts, OnContext
 from tripoint.engine.session.device import Cuda
 from tripoint.engine.session.execution import Execution
 from tripoint.engine.session.gate import Gate
@@ -28,6 +28,7 @@ class Session:
         engine: ``ICudaEngine``.
         graphs: How many CUDA graphs to keep; 0 captures none.
         poison: Whether to fill outputs with 0xFF before each run.
+        on_context: Takes each ``IExecutionContext`` before its first run.
         last_error: What TensorRT logged last.
 
     Raises:
@@ -43,6 +44,7 @@ class Session:
         *,
         graphs: int = 0,
         poison: bool = False,
+        on_context: OnContext = lambda _: None,
         last_error: Callable[[], str] = lambda: "it gave no reason",
     ) -> None:
         self.signature = tensors.read(trt, engine)
@@ -52,7 +54,13 @@ class Session:
         self._inputs = InputMemory(cuda, self.settle)
         self._outputs = OutputMemory(cuda, self.settle)
         contexts = Contexts(
-            trt, cuda, engine, self.signature, shared=graphs > 0, last_error=last_error
+            trt,
+            cuda,
+            engine,
+            self.signature,
+            shared=graphs > 0,
+            on_context=on_context,
+            last_error=last_error,
         )
         self._execution = Execution(
             cuda,

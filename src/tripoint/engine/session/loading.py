@@ -11,6 +11,7 @@ from typing import Any
 
 from tripoint.engine import manifest
 from tripoint.engine.manifest import Machine
+from tripoint.engine.session.contexts import OnContext
 from tripoint.engine.session.core import Session
 from tripoint.engine.session.device import Cuda
 from tripoint.engine.tasks import native
@@ -113,6 +114,7 @@ def load(
     *,
     graphs: int = 0,
     poison: bool = False,
+    on_context: OnContext = lambda _: None,
 ) -> Loaded:
     """Deserialize a plan and make a session. Code inside the plan is never run.
 
@@ -123,6 +125,7 @@ def load(
         emit: Takes what TensorRT logs.
         graphs: How many CUDA graphs to keep.
         poison: Whether to fill outputs with 0xFF before each run.
+        on_context: Takes each ``IExecutionContext`` before its first run.
 
     Raises:
         ExternalStepError: If there is no GPU, or TensorRT does not take the plan.
@@ -136,6 +139,7 @@ def load(
         engine,
         graphs=graphs,
         poison=poison,
+        on_context=on_context,
         last_error=lambda: str(logger.last_error),
     )
     return Loaded(session, engine, runtime, logger)

@@ -44,7 +44,7 @@ class TorchLeg:
         """Name of the GPU, or ``"cpu"``."""
         import torch
 
-        device = self._device()
+        device = self.torch_device
         return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
     @property
@@ -52,7 +52,7 @@ class TorchLeg:
         """Whether PyTorch may round float32 products to TF32 on this device."""
         import torch
 
-        if self._device().type != "cuda":
+        if self.torch_device.type != "cuda":
             return False
         return bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
 
@@ -70,7 +70,7 @@ class TorchLeg:
         """
         import torch
 
-        device = self._device()
+        device = self.torch_device
         tensors = {
             self._parameters.get(name, name): to_tensor(array).to(device)
             for name, array in inputs.items()
@@ -86,7 +86,9 @@ class TorchLeg:
         """Compute the outputs for several inputs, one after the other."""
         return map(self.run, points)
 
-    def _device(self) -> torch.device:
+    @property
+    def torch_device(self) -> torch.device:
+        """The device that the weights are on."""
         import torch
 
         first = next(self._module.parameters(), None)

@@ -1,0 +1,135 @@
+"""Task "debug_tensors": build an engine that shows what lies between its kernels, and run it.
+
+``mark_unfused_tensors_as_debug_tensors`` marks the tensors that exist anyway between fused kernels,
+so that the engine keeps its layers; a listener gets each of them while the engine runs (TensorRT
+10.12 and later, TensorRT-RTX). They carry the names that the engine inspector uses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tripoint.engine import bindings, exchange
+from tripoint.engine.session import loading
+from tripoint.engine.tasks import cuda, listening, native
+from tripoint.engine.worker import Emit
+from tripoint.errors import ExternalStepError
+
+
+def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Build and execute.
+
+    Args:
+        request: ``tensorrt`` (module name), ``model`` (absolute path), ``profile`` (per input
+            name, min, opt, max), ``tf32``, ``listen`` (whether to take the tensors between
+            kernels), ``outputs`` (tensors to mark as outputs of the network as well, which keeps
+            them apart from their neighbours) and ``folder``, where ``in.npz`` lies.
+        emit: Takes the log lines.
+
+    Returns:
+        ``version``, ``complete``, ``errors``; of a complete network ``engine_layers`` (each as
+        the engine inspector describes it), ``debug`` (name and file of each tensor), ``missed``
+        (name and reason) and ``unmarked``: the ``outputs`` that the network does not have. The
+        outputs are in ``out.npz``.
+
+    Raises:
+        ExternalStepError: If TensorRT cannot build, load or run the engine.
+        InputError: If an input is missing or does not fit.
+    """
+    trt = bindings.load(request["tensorrt"])
+    folder = Path(request["folder"])
+    emit({"event": "loaded", "version": trt.__version__, "at": "reading the model"})
+    logger = native.make_logger(trt, emit)
+    parsed = native.parse(trt, logger, request["model"])
+    if not parsed.complete:
+        return {"complete": False, "version": trt.__version__, "errors": parsed.errors}
+    unmarked = mark_outputs(parsed.network, request["outputs"])
+    emit({"event": "building", "at": "building the engine"})
+    plan = build(trt, logger, parsed, request)
+    emit({"event": "loading", "at": "loading the engine"})
+    cudart = cuda.runtime()
+    shown = listening.Shown(folder)
+    listeners: list[Any] = []
+
+    def on_context(context: Any) -> None:
+        if request["listen"]:
+            listeners.append(listening.listen(trt, cudart, context, shown))
+
+    loaded = loading.load(trt, cudart, bytes(plan), emit, poison=True, on_context=on_context)
+    emit({"event": "executing", "at": "executing the engine"})
+    outputs = loaded.session.run(exchange.load(folder / "in.npz"))
+    exchange.save(folder / "out.npz", outputs)
+    layers = engine_layers(trt, loaded.engine)
+    loaded.close()
+    return {
+        "complete": True,
+        "version": trt.__version__,
+        "errors": [],
+        "engine_layers": layers,
+        "debug": list(shown.files.items()),
+        "missed": list(shown.missed.items()),
+        "unmarked": unmarked,
+    }
+
+
+def mark_outputs(network: Any, names: list[str]) -> list[str]:
+    """Mark tensors as outputs of the network.
+
+    Returns:
+        The names that it does not have.
+    """
+    wanted = set(names)
+    present = {network.get_output(index).name for index in range(network.num_outputs)}
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        for position in range(layer.num_outputs):
+            tensor = layer.get_output(position)
+            if tensor is not None and tensor.name in wanted - present:
+                network.mark_output(tensor)
+                present.add(tensor.name)
+    return sorted(wanted - present)
+
+
+def build(trt: Any, logger: Any, parsed: native.Parsed, request: Mapping[str, Any]) -> Any:
+    """The serialized engine, with the inspector's names in it.
+
+    Raises:
+        ExternalStepError: If the builder fails, or this TensorRT has no such debug tensors.
+    """
+    network, config = parsed.network, parsed.builder.create_builder_config()
+    change = config.set_flag if request["tf32"] else config.clear_flag
+    change(trt.BuilderFlag.TF32)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if request["profile"]:
+        profile = parsed.builder.create_optimization_profile()
+        for entry in request["profile"]:
+            profile.set_shape(entry["name"], *(tuple(entry[end]) for end in ("min", "opt", "max")))
+        if config.add_optimization_profile(profile) < 0:
+            raise ExternalStepError("TensorRT refuses the optimization profile")
+    if request["listen"]:
+        mark = getattr(network, "mark_unfused_tensors_as_debug_tensors", None)
+        if mark is None or not mark():
+            raise ExternalStepError(
+                f"{trt.__name__} {trt.__version__} cannot show the tensors between its kernels"
+            )
+    plan = parsed.builder.build_serialized_network(network, config)
+    if plan is None:
+        raise ExternalStepError(
+            f"{trt.__name__} {trt.__version__} could not build an engine: {logger.last_error}"
+        )
+    return plan
+
+
+def engine_layers(trt: Any, engine: Any) -> list[dict[str, Any]]:
+    """The layers of an engine as its inspector describes them; empty if it cannot."""
+    try:
+        inspector = engine.create_engine_inspector()
+        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+        layers = json.loads(text).get("Layers", [])
+    except (RuntimeError, ValueError, AttributeError, TypeError):
+        return []
+    # Without detail a layer is its name only.
+    return [layer if isinstance(layer, dict) else {"Name": str(layer)} for layer in layers]

@@ -1,0 +1,88 @@
+"""How far a tensor may lie from another: behind the whole graph, or behind one part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tripoint.parity.locate.graph import Graph, Part
+from tripoint.parity.tolerance import Chain, Given, Tolerance, derive, override
+
+
+class Allowed:
+    """Tolerances for two legs at one point.
+
+    Where both have a graph of their own, the chain that rounds more counts.
+
+    Args:
+        suspect: The graph that is compared.
+        reference: That of the other leg; None if it has none, or the same.
+        bindings: Size of each input symbol.
+        tf32: Whether either leg may round float32 products to TF32.
+        atol: Absolute tolerance of the outputs in place of the derived one.
+        rtol: Relative tolerance of the outputs in place of the derived one.
+    """
+
+    def __init__(
+        self,
+        suspect: Graph,
+        reference: Graph | None,
+        bindings: Mapping[str, int],
+        *,
+        tf32: bool,
+        atol: Given = None,
+        rtol: Given = None,
+    ) -> None:
+        self._graphs = [suspect]
+        if reference is not None and reference is not suspect:
+            self._graphs.append(reference)
+        self._bindings = bindings
+        self._tf32 = tf32
+        self._atol, self._rtol = atol, rtol
+        self._behind: list[dict[str, Chain]] | None = None
+
+    def behind(self, name: str, reference: np.ndarray[Any, Any]) -> Tolerance:
+        """What to allow after all nodes from the inputs to a tensor.
+
+        Args:
+            name: The tensor.
+            reference: Its values.
+        """
+        if self._behind is None:
+            self._behind = [graph.chains(self._bindings, tf32=self._tf32) for graph in self._graphs]
+        tolerance = derive(_worst(self._behind, name), reference, tf32=self._tf32)
+        if name not in self._graphs[0].outputs:
+            return tolerance
+        return override(tolerance, atol=_for(self._atol, name), rtol=_for(self._rtol, name))
+
+    def across(
+        self, part: Part, reference: Mapping[str, np.ndarray[Any, Any]]
+    ) -> dict[str, Tolerance]:
+        """What to allow for the outputs of a part that was fed with values of the reference.
+
+        Args:
+            part: A part of the suspect's graph.
+            reference: Values by output name.
+        """
+        names = [value.name or "" for value in part.outputs]
+        known = [self._chains(self._graphs[0], part)]
+        for graph in self._graphs[1:]:
+            same = graph.counterpart(part)
+            known += [self._chains(graph, same)] if same is not None else []
+        return {
+            name: derive(_worst(known, name), reference[name], tf32=self._tf32) for name in names
+        }
+
+    def _chains(self, graph: Graph, part: Part) -> dict[str, Chain]:
+        return graph.chains(self._bindings, tf32=self._tf32, part=part)
+
+
+def _worst(chains: Sequence[Mapping[str, Chain]], name: str) -> Chain:
+    found = (known.get(name, Chain()) for known in chains)
+    return max(found, key=lambda chain: chain.variance, default=Chain())
+
+
+def _for(given: Given, name: str) -> float | None:
+    return given.get(name) if isinstance(given, Mapping) else given

@@ -1,0 +1,208 @@
+"""From what was searched to what is reported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from tripoint.facts.mechanisms import node_name
+from tripoint.facts.table import Source
+from tripoint.numeric.inputs import Arrays
+from tripoint.parity.locate.deviation import Deviation
+from tripoint.parity.locate.graph import Graph, Part
+from tripoint.parity.locate.results import Culprit, Growth, Location, OutputError, PassedOn
+from tripoint.parity.locate.search import Found, Replayed, partition
+from tripoint.parity.results import LegReport
+from tripoint.sources.lines import source_of
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """Where the names of nodes come from.
+
+    Args:
+        suspect: The graph whose nodes are suspected.
+        reference: That of the other leg, None if it has none. It is the one that the user knows,
+            so a node is called by the name that it has there.
+    """
+
+    suspect: Graph
+    reference: Graph | None
+
+    def node_of(self, tensor: str) -> ir.Node | None:
+        """The node that makes a tensor, as the user knows it."""
+        own = self.reference.node_of(tensor) if self.reference is not None else None
+        return own or self.suspect.node_of(tensor)
+
+    def source_of(self, tensor: str) -> Source | None:
+        """The PyTorch line of a tensor, from whichever graph recorded one."""
+        for graph in (self.reference, self.suspect):
+            node = graph.node_of(tensor) if graph is not None else None
+            found = source_of(node) if node is not None else None
+            if found is not None:
+                return found
+        return None
+
+
+@dataclass
+class Findings:
+    """What is known of one pair at one point; filled step by step.
+
+    Args:
+        pair: The two legs, the reference first.
+        inputs: Inputs of the point.
+        seed: Their seed.
+        outputs: Deviation by output name.
+    """
+
+    pair: str
+    inputs: Arrays
+    seed: int | None
+    outputs: Mapping[str, Deviation]
+    missing: Sequence[str] = ()
+    extra: Sequence[str] = ()
+    resolution: str = ""
+    reasons: list[str] = field(default_factory=list)
+    culprit: Culprit | None = None
+    accumulation: Growth | None = None
+    passed_on: list[PassedOn] = field(default_factory=list)
+    others: list[Culprit] = field(default_factory=list)
+    repro: str | None = None
+
+    def take(
+        self,
+        graphs: Graphs,
+        scanned: Mapping[str, Deviation],
+        found: Found,
+        first: Replayed | None,
+        layer: str | None,
+        vanishes: bool | None,
+    ) -> None:
+        """Take in the result of a search.
+
+        Args:
+            graphs: Where names come from.
+            scanned: Deviation by tensor while both legs compute their outputs.
+            found: What the search found.
+            first: The first part that makes an error, narrowed down.
+            layer: Layer of the engine that holds it.
+            vanishes: Whether the outputs agree once it is kept apart.
+        """
+        if first is not None:
+            self.culprit = _culprit(first, graphs, scanned, layer, vanishes)
+        self.others = [_culprit(each, graphs, scanned) for each in found.makers[1:]]
+        self.passed_on = [_passed_on(each, graphs, scanned) for each in found.passing]
+        if found.unknown:
+            example = found.unknown[0]
+            self.reasons.append(
+                f"{len(found.unknown)} parts could not be run alone, such as the one that ends at "
+                f"{node_name(example.part.nodes[-1])}: {example.reason}"
+            )
+        if found.left and first is None:
+            self.reasons.append(f"{found.left} parts were not run alone, since that takes long")
+        if first is None:
+            self.accumulation = _growth(graphs, scanned)
+            if not found.unknown and not found.left:
+                self.reasons.append(
+                    "no node alone is beyond its tolerance: the error comes from accumulation"
+                )
+
+    def location(self, legs: tuple[LegReport, ...], notes: Sequence[str]) -> Location:
+        """All of it, as it is reported."""
+        reasons = [
+            f"{self.pair}: output {name} is {deviation.status}"
+            for name, deviation in self.outputs.items()
+            if not deviation.agrees
+        ]
+        reasons += [f"{self.pair}: output {name} is missing" for name in self.missing]
+        reasons += [f"{self.pair}: output {name} is extra" for name in self.extra]
+        return Location(
+            verdict="different",
+            reasons=(*reasons, *self.reasons),
+            pair=self.pair,
+            resolution=self.resolution,
+            shapes={name: tuple(array.shape) for name, array in self.inputs.items()},
+            seed=self.seed,
+            outputs=tuple(
+                OutputError(name, each.status, each.max_abs, each.tolerance, each.detail)
+                for name, each in self.outputs.items()
+            ),
+            culprit=self.culprit,
+            accumulation=self.accumulation,
+            passed_on=tuple(self.passed_on),
+            others=tuple(self.others),
+            repro=self.repro,
+            legs=legs,
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
+
+def _culprit(
+    replayed: Replayed,
+    graphs: Graphs,
+    scanned: Mapping[str, Deviation],
+    layer: str | None = None,
+    vanishes: bool | None = None,
+) -> Culprit:
+    tensor, alone = replayed.worst
+    node = graphs.node_of(tensor) or replayed.part.nodes[-1]
+    outputs = [value.name or "" for value in replayed.part.outputs]
+    return Culprit(
+        node=node_name(node),
+        op=node.op_type,
+        tensor=tensor,
+        source=graphs.source_of(tensor),
+        error_before=_before(replayed.part, scanned),
+        error_after=max((scanned[n].max_abs for n in outputs if n in scanned), default=None),
+        error_alone=alone.max_abs,
+        status=alone.status,
+        tolerance=alone.tolerance,
+        detail=alone.detail,
+        nodes=tuple(node_name(n) for n in replayed.part.nodes if graphs.suspect.depends(n)),
+        fused_layer=layer,
+        vanishes_unfused=vanishes,
+    )
+
+
+def _before(part: Part, scanned: Mapping[str, Deviation]) -> float | None:
+    """Largest error of the inputs of a part; None if they could not be compared."""
+    made = [value.name or "" for value in part.inputs if value.producer() is not None]
+    if any(name not in scanned for name in made):
+        return None
+    # Inputs of the graph are the same for both.
+    return max((scanned[name].max_abs for name in made), default=0.0)
+
+
+def _passed_on(replayed: Replayed, graphs: Graphs, scanned: Mapping[str, Deviation]) -> PassedOn:
+    tensor, alone = replayed.worst
+    node = graphs.node_of(tensor) or replayed.part.nodes[-1]
+    return PassedOn(node_name(node), node.op_type, tensor, scanned[tensor].max_abs, alone.max_abs)
+
+
+def _growth(graphs: Graphs, scanned: Mapping[str, Deviation]) -> Growth | None:
+    """Where the error, relative to a typical element, grows the most."""
+    best: tuple[float, Part, str, float] | None = None
+    for part in partition(graphs.suspect, list(scanned)):
+        before = max(
+            (scanned[v.name or ""].relative for v in part.inputs if v.name in scanned), default=0.0
+        )
+        for value in part.outputs:
+            after = scanned[value.name or ""].relative
+            grown = after - before
+            if math.isfinite(grown) and grown > 0 and (best is None or grown > best[0]):
+                best = grown, part, value.name or "", before
+    if best is None:
+        return None
+    _, part, tensor, before = best
+    node = graphs.node_of(tensor) or part.nodes[-1]
+    return Growth(
+        node_name(node),
+        node.op_type,
+        tensor,
+        graphs.source_of(tensor),
+        before,
+        scanned[tensor].relative,
+    )

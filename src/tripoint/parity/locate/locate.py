@@ -1,0 +1,297 @@
+"""Finding the first node that parts two legs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tripoint.errors import ExternalStepError, InputError, MissingDependencyError, TripointError
+from tripoint.numeric.inputs import Arrays, InputSpecs, bindings_of
+from tripoint.parity.locate import findings, repro
+from tripoint.parity.locate.allowed import Allowed
+from tripoint.parity.locate.bisect import narrow
+from tripoint.parity.locate.deviation import Deviation, measure
+from tripoint.parity.locate.graph import Graph
+from tripoint.parity.locate.legs import Fusion, Reference, Suspect
+from tripoint.parity.locate.results import Location
+from tripoint.parity.locate.scan import scan
+from tripoint.parity.locate.search import Found, Replayed, search
+from tripoint.parity.results import LegReport
+from tripoint.parity.tolerance import Given
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two legs to compare.
+
+    Args:
+        reference: The one that is taken to be right.
+        suspect: The one whose nodes are suspected.
+        graph: The graph of the reference; None if it has none.
+        reproduce: The options of ``tripoint locate`` that compare such a pair.
+    """
+
+    reference: Reference
+    suspect: Suspect
+    graph: Graph | None
+    reproduce: repro.Options
+
+    @property
+    def title(self) -> str:
+        """As reports call it."""
+        return f"{self.reference.name} / {self.suspect.name}"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Inputs to compare at.
+
+    Args:
+        inputs: Array by input name.
+        seed: Seed that they were made with, None where they were given.
+    """
+
+    inputs: Arrays
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the search may use.
+
+    Args:
+        tensors: Intermediate tensors to have in memory at a time.
+        atol: Absolute tolerance of outputs in place of the derived one.
+        rtol: Relative tolerance, likewise.
+    """
+
+    tensors: int = 64
+    atol: Given = None
+    rtol: Given = None
+
+
+def locate(
+    pairs: Sequence[Pair],
+    specs: InputSpecs,
+    points: Sequence[Point],
+    *,
+    absent: Sequence[LegReport] = (),
+    limits: Limits | None = None,
+    folder: repro.Target | None = None,
+    notes: Sequence[str] = (),
+    say: Say = lambda _: None,
+) -> Location:
+    """Compare pair by pair and point by point, and search where the first one differs.
+
+    Args:
+        pairs: What to compare. The first pair that differs is searched, and the rest left alone.
+        specs: Element type and shape by input name.
+        points: Where to compare.
+        absent: Legs that were asked for and cannot run.
+        limits: What the search may use.
+        folder: Where a minimal model goes.
+        notes: What was assumed already.
+        say: Told what goes on.
+    """
+    limits = limits or Limits()
+    legs: dict[str, LegReport] = {report.name: report for report in absent}
+    assumed = list(notes)
+    for index, pair in enumerate(pairs):
+        comparison = _Comparison(pair, specs, limits, say)
+        try:
+            for number, point in enumerate(points):
+                say(f"compare {pair.title} at point {number + 1} of {len(points)}")
+                outputs = comparison.outputs(point)
+                if outputs.differ:
+                    found = comparison.investigate(point, outputs, folder)
+                    legs |= comparison.reports()
+                    left = {leg.name for each in pairs[index + 1 :] for leg in _legs(each)}
+                    for name in left - legs.keys():
+                        why = f"{pair.title} differ already"
+                        legs[name] = LegReport(name, "not run", reason=why)
+                    return found.location(tuple(legs.values()), [*assumed, *comparison.notes()])
+        except _LegError as error:
+            legs |= comparison.reports(error)
+            continue
+        legs |= comparison.reports()
+        assumed += comparison.notes()
+    open_legs = [leg for leg in legs.values() if leg.status != "ran"]
+    reasons = [f"{leg.name} {leg.status}: {leg.reason}" for leg in open_legs]
+    return Location(
+        verdict="unproven" if open_legs else "equal",
+        reasons=tuple(reasons),
+        pair=None,
+        resolution="",
+        shapes={},
+        seed=None,
+        outputs=(),
+        culprit=None,
+        accumulation=None,
+        passed_on=(),
+        others=(),
+        repro=None,
+        legs=tuple(legs.values()),
+        notes=tuple(dict.fromkeys(assumed)),
+    )
+
+
+class _LegError(Exception):
+    """A leg that did not run."""
+
+    def __init__(self, leg: str, error: TripointError) -> None:
+        super().__init__(error.fact)
+        self.leg = leg
+        self.error = error
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    expected: Arrays
+    found: Arrays
+    deviations: Mapping[str, Deviation]
+
+    @property
+    def missing(self) -> list[str]:
+        return [name for name in self.expected if name not in self.found]
+
+    @property
+    def extra(self) -> list[str]:
+        return [name for name in self.found if name not in self.expected]
+
+    @property
+    def differ(self) -> bool:
+        wrong = any(not deviation.agrees for deviation in self.deviations.values())
+        return wrong or bool(self.missing) or bool(self.extra)
+
+
+class _Comparison:
+    """One pair on its way through the points."""
+
+    def __init__(self, pair: Pair, specs: InputSpecs, limits: Limits, say: Say) -> None:
+        self.pair = pair
+        self._specs = specs
+        self._limits = limits
+        self._say = say
+
+    def outputs(self, point: Point) -> _Outputs:
+        """The outputs of both legs at one point."""
+        reference, suspect = self.pair.reference, self.pair.suspect
+        names = list(suspect.graph.outputs)
+        own = self.pair.graph.outputs if self.pair.graph is not None else names
+        expected = _run(reference, [*own, *(name for name in names if name not in own)], point)
+        found = _run(suspect, names, point)
+        # The reference gives what is an output of the other and an inner tensor of its own, too.
+        expected = {name: array for name, array in expected.items() if name in own}
+        allowed = self._allowed(point)
+        deviations = {
+            name: measure(array, found[name], allowed.behind(name, array))
+            for name, array in expected.items()
+            if name in found
+        }
+        return _Outputs(expected, found, deviations)
+
+    def investigate(
+        self, point: Point, outputs: _Outputs, folder: repro.Target | None
+    ) -> findings.Findings:
+        """Search for the node behind a difference."""
+        pair, feed, allowed = self.pair, point.inputs, self._allowed(point)
+        found = findings.Findings(pair.title, point.inputs, point.seed, outputs.deviations)
+        found.missing, found.extra = outputs.missing, outputs.extra
+        known = pair.suspect.graph.comparable
+        if pair.graph is not None:
+            common = set(pair.graph.comparable)
+            known = [name for name in known if name in common]
+        self._say(f"compare {len(known)} tensors of {pair.title}")
+        scanned = scan(pair.reference, pair.suspect, known, feed, allowed.behind)
+        found.resolution = _resolution(pair, len(scanned), len(known))
+        if all(scanned[name].agrees for name in outputs.deviations if name in scanned):
+            if not all(deviation.agrees for deviation in outputs.deviations.values()):
+                found.reasons.append(
+                    "an engine built for the search agrees with the reference: the difference "
+                    "belongs to the plan that was given, or comes and goes"
+                )
+            return found
+        result = search(
+            pair.reference, pair.suspect, scanned, feed, allowed,
+            limit=self._limits.tensors, say=self._say,
+        )  # fmt: skip
+        first = self._narrowed(result, feed, allowed)
+        fusion = pair.suspect.fusion(first.part, feed) if first is not None else Fusion()
+        vanishes = self._vanishes(fusion, outputs, allowed)
+        graphs = findings.Graphs(pair.suspect.graph, pair.graph)
+        found.take(graphs, scanned, result, first, fusion.layer, vanishes)
+        if first is not None and folder is not None:
+            self._say("write the repro")
+            values = dict(pair.reference.values(first.part.tensors, feed))
+            case = repro.Case(pair.suspect.graph, pair.graph, first.part, values, pair.title)
+            found.repro = str(repro.write(folder, case, pair.reproduce, found.culprit))
+        return found
+
+    def reports(self, error: _LegError | None = None) -> dict[str, LegReport]:
+        """How the legs went."""
+        found = {
+            leg.name: LegReport(leg.name, "ran", leg.version, leg.device, None, leg.tf32)
+            for leg in _legs(self.pair)
+        }
+        if error is not None:
+            missing = isinstance(error.error, MissingDependencyError)
+            # The other leg may not have been asked for anything yet.
+            return {
+                error.leg: LegReport(
+                    error.leg, "not run" if missing else "failed", reason=error.error.fact
+                )
+            }
+        return found
+
+    def notes(self) -> list[str]:
+        """What the legs assumed."""
+        return [note for leg in _legs(self.pair) for note in leg.notes]
+
+    def _allowed(self, point: Point) -> Allowed:
+        legs = _legs(self.pair)
+        return Allowed(
+            self.pair.suspect.graph,
+            self.pair.graph,
+            bindings_of(self._specs, point.inputs),
+            tf32=any(leg.tf32 for leg in legs),
+            atol=self._limits.atol,
+            rtol=self._limits.rtol,
+        )
+
+    def _narrowed(self, result: Found, feed: Arrays, allowed: Allowed) -> Replayed | None:
+        if not result.makers:
+            return None
+        return narrow(
+            self.pair.reference, self.pair.suspect, result.makers[0], feed, allowed,
+            limit=self._limits.tensors, say=self._say,
+        )  # fmt: skip
+
+    def _vanishes(self, fusion: Fusion, outputs: _Outputs, allowed: Allowed) -> bool | None:
+        if fusion.unfused is None:
+            return None
+        return all(
+            measure(array, fusion.unfused[name], allowed.behind(name, array)).agrees
+            for name, array in outputs.expected.items()
+            if name in fusion.unfused
+        )
+
+
+def _legs(pair: Pair) -> tuple[Reference, Reference]:
+    return pair.reference, pair.suspect
+
+
+def _run(leg: Reference, names: Sequence[str], point: Point) -> dict[str, np.ndarray[Any, Any]]:
+    try:
+        return dict(leg.values(names, point.inputs))
+    except (ExternalStepError, MissingDependencyError, InputError) as error:
+        raise _LegError(leg.name, error) from error
+
+
+def _resolution(pair: Pair, scanned: int, known: int) -> str:
+    own = [getattr(leg, "resolution", "") for leg in _legs(pair)]
+    return "; ".join(filter(None, own)) or f"{scanned} of {known} tensors, by name"

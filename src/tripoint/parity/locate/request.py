@@ -1,0 +1,199 @@
+"""From what a user names to the pairs of legs that are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tripoint.engine.debugging import Settings
+from tripoint.errors import UsageError
+from tripoint.model import Model
+from tripoint.numeric.inputs import Arrays, bindings_of, generate
+from tripoint.parity.locate.graph import Graph
+from tripoint.parity.locate.legs import Reference, Suspect
+from tripoint.parity.locate.locate import Limits, Pair, Point, Say, locate
+from tripoint.parity.locate.onnxruntime import OnnxRuntime
+from tripoint.parity.locate.recorded import Recorded
+from tripoint.parity.locate.repro import Options, Target
+from tripoint.parity.locate.results import Location
+from tripoint.parity.locate.tensorrt import Plan, TensorRT
+from tripoint.parity.locate.torch import PyTorch
+from tripoint.parity.results import FIXED, ONNX_RUNTIME, TENSORRT, LegReport
+from tripoint.sources.python import TorchModel
+
+
+@dataclass(frozen=True)
+class TensorRTRequest:
+    """What is needed to build and run engines, or why that cannot be.
+
+    Args:
+        absent: Why there is none; None if there is.
+        settings: How to build.
+        version: Version of TensorRT, for the report.
+        device: The GPU, for the report.
+        plan: The engine that was given, None to build one.
+        built_from: Hash of the model that the plan was built from, None if not known.
+        options: How the command line asks for such engines.
+    """
+
+    absent: str | None = None
+    settings: Settings = field(default_factory=Settings)
+    version: str = "unknown"
+    device: str = "gpu"
+    plan: Plan | None = None
+    built_from: str | None = None
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compare.
+
+    Args:
+        model: The ONNX model.
+        torch: The module that it was exported from.
+        expected: Outputs that were recorded elsewhere, by output name.
+        fixed: The rewritten model; engines are built from it.
+        against: Another model with the same tensor names.
+        tensorrt: Engines of the model, or of the rewritten one.
+        output_names: Names for what the module returns, in order.
+    """
+
+    model: Model
+    torch: TorchModel | None = None
+    expected: Arrays | None = None
+    fixed: Model | None = None
+    against: Model | None = None
+    tensorrt: TensorRTRequest | None = None
+    output_names: Sequence[str] | None = None
+
+
+def run(
+    request: Request,
+    *,
+    bindings: Sequence[Mapping[str, int]] = ({},),
+    inputs: Sequence[Arrays] | None = None,
+    seed: int = 0,
+    limits: Limits | None = None,
+    folder: Path | None = None,
+    force: bool = False,
+    say: Say = lambda _: None,
+) -> Location:
+    """Find where the legs of a request part.
+
+    Args:
+        request: What to compare.
+        bindings: Size of each symbol, one entry for a point.
+        inputs: Inputs to use in place of generated ones, one entry for a point.
+        seed: Seed of the first point.
+        limits: What the search may use.
+        folder: Where a minimal model goes, None to write none.
+        force: Whether files in it may be replaced.
+        say: Told what goes on.
+
+    Raises:
+        UsageError: If there is nothing to compare, names cannot be matched, symbols have no
+            size, or given inputs do not fit.
+        OutputError: If a file of the repro exists without ``force``, or cannot be written.
+    """
+    target = Target(folder, force) if folder is not None else None
+    if target is not None:
+        target.refuse_overwrite()
+    limits = limits or Limits()
+    graph = Graph(request.model)
+    pairs, absent, notes = _pairs(request, graph, limits.tensors)
+    return locate(
+        pairs,
+        graph.specs,
+        points(graph, bindings, inputs, seed),
+        absent=absent,
+        limits=limits,
+        folder=target,
+        notes=notes,
+        say=say,
+    )
+
+
+def points(
+    graph: Graph,
+    bindings: Sequence[Mapping[str, int]],
+    given: Sequence[Arrays] | None,
+    seed: int,
+) -> list[Point]:
+    """Inputs to compare at.
+
+    Args:
+        graph: The graph.
+        bindings: Size of each symbol, one entry for a point.
+        given: Inputs to use in place of generated ones, one entry for a point.
+        seed: Seed of the first point.
+
+    Raises:
+        UsageError: If symbols have no size, or given inputs do not fit.
+    """
+    if given is not None:
+        for arrays in given:
+            bindings_of(graph.specs, arrays)
+        return [Point(arrays) for arrays in given]
+    return [
+        Point(generate(graph.specs, size, seed + index, model=graph.model), seed + index)
+        for index, size in enumerate(bindings)
+    ]
+
+
+def _pairs(
+    request: Request, graph: Graph, limit: int
+) -> tuple[list[Pair], list[LegReport], list[str]]:
+    pairs: list[Pair] = []
+    absent: list[LegReport] = []
+    notes: list[str] = []
+    reference: Reference = OnnxRuntime(graph, name=ONNX_RUNTIME, limit=limit)
+    known: Graph | None = graph
+    suspect: Suspect = OnnxRuntime(graph, name=ONNX_RUNTIME, limit=limit)
+    if request.torch is not None:
+        module = PyTorch(request.torch, graph, limit=limit, output_names=request.output_names)
+        pairs.append(Pair(module, suspect, None, Options("recorded")))
+    built_from = graph
+    if request.fixed is not None:
+        built_from = Graph(request.fixed)
+        leg = OnnxRuntime(built_from, name=FIXED, limit=limit)
+        pairs.append(Pair(reference, leg, graph, Options("model")))
+    if request.against is not None:
+        path = request.against.path
+        name = f"{ONNX_RUNTIME} ({path.name if path else 'other model'})"
+        leg = OnnxRuntime(Graph(request.against), name=name, limit=limit)
+        pairs.append(Pair(reference, leg, graph, Options("model")))
+    if request.expected is not None:
+        reference, known = Recorded(request.expected), None
+        if request.tensorrt is None:
+            pairs.append(Pair(reference, suspect, None, Options("recorded")))
+    asked = request.tensorrt
+    if asked is not None and asked.absent is not None:
+        absent.append(LegReport(TENSORRT, "not run", reason=asked.absent))
+    elif asked is not None:
+        trt = TensorRT(
+            built_from,
+            asked.settings,
+            version=asked.version,
+            device=asked.device,
+            plan=asked.plan,
+        )
+        kind = Options("engine", asked.options)
+        pairs.append(Pair(reference, trt, known, kind))
+        notes += _doubts(asked, built_from.model)
+    if not pairs and not absent:
+        raise UsageError(
+            "there is nothing to compare the model with",
+            hint="give --torch FILE:NAME, --engine PLAN, --build, --fixed or --against MODEL",
+        )
+    return pairs, absent, notes
+
+
+def _doubts(asked: TensorRTRequest, model: Model) -> list[str]:
+    if asked.built_from is None or model.sha256 in (None, asked.built_from):
+        return []
+    return [
+        "the plan was built from another file than the model that is searched; give that with "
+        "--fixed"
+    ]

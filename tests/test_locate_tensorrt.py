@@ -1,0 +1,190 @@
+"""What can be said of TensorRT's tensors and layers without a GPU."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tripoint
+from graphs import build
+from locating import net
+from marks import RTX, needs_rtx
+from tripoint import model as models
+from tripoint.engine import debugging, exchange, gpu, process
+from tripoint.engine.debugging import EngineLayer, Settings, read_layers
+from tripoint.engine.tasks import debug_tensors, listening
+from tripoint.errors import ExternalStepError
+from tripoint.numeric.inputs import generate
+from tripoint.parity.locate.graph import Graph
+from tripoint.parity.locate.tensorrt import TensorRT, map_tensors
+from tripoint.spec import Spec
+
+TWO = Spec.parse([], ["N=2"])
+without_gpu = pytest.mark.skipif(gpu.absence() is None, reason="there may be a GPU")
+
+
+def test_layers_are_read_from_what_the_inspector_says() -> None:
+    described = [
+        {
+            "Name": "fused",
+            "Metadata": "[ONNX Layer: /a/Conv]\x1f[ONNX Layer: b[0]]\x1e[ONNX Layer: c]",
+            "Outputs": [{"Name": "t", "Dimensions": [1, 2]}],
+        },
+        {"Name": "bare"},
+        {"Name": "plain", "Outputs": ["u"], "Metadata": None},
+    ]
+    assert list(read_layers(described)) == [
+        EngineLayer("fused", ("/a/Conv", "b[0]", "c"), ("t",)),
+        EngineLayer("bare", (), ()),
+        EngineLayer("plain", (), ("u",)),
+    ]
+
+
+def test_tensors_between_kernels_are_matched_by_name_and_by_layer() -> None:
+    graph = Graph(net())
+    layers = [
+        EngineLayer("one", ("stem", "c1", "a1", "r1"), ("internal_1",)),
+        EngineLayer("two", ("q", "k"), ("internal_2",)),
+        EngineLayer("three", ("v",), ("v",)),
+        EngineLayer("four", ("n",), ("internal_3", "internal_4")),
+        EngineLayer("five", ("a2",), ("twice",)),
+        EngineLayer("six", ("r2",), ("twice",)),
+    ]
+    shown = ["internal_1", "internal_2", "internal_3", "v", "twice", "unheard of"]
+    # Two nodes of the second layer are read outside, so its output could be either.
+    assert map_tensors(shown, layers, graph) == {"v": "v", "r1": "internal_1"}
+
+
+def test_an_address_may_be_a_number_or_a_capsule() -> None:
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype, new.argtypes = (
+        ctypes.py_object,
+        [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p],
+    )
+    assert listening.pointer_of(4660) == 4660
+    assert listening.pointer_of(new(4660, None, None)) == 4660
+    assert listening.pointer_of(new(4660, b"a name", None)) == 4660
+
+
+class _Tensor:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class _Network:
+    """As much of a network as marking outputs needs."""
+
+    def __init__(self, layers: list[list[str]], outputs: list[str]) -> None:
+        self._layers = [[_Tensor(name) for name in names] for names in layers]
+        self.outputs = [_Tensor(name) for name in outputs]
+        self.num_layers = len(layers)
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.outputs)
+
+    def get_output(self, index: int) -> _Tensor:
+        return self.outputs[index]
+
+    def get_layer(self, index: int) -> Any:
+        tensors = self._layers[index]
+
+        class Layer:
+            num_outputs = len(tensors)
+
+            def get_output(self, position: int) -> _Tensor:
+                return tensors[position]
+
+        return Layer()
+
+    def mark_output(self, tensor: _Tensor) -> None:
+        self.outputs.append(tensor)
+
+
+def test_tensors_are_marked_once_and_unknown_ones_are_told() -> None:
+    network = _Network([["a"], ["b", "c"], ["y"]], ["y"])
+    assert debug_tensors.mark_outputs(network, ["c", "y", "nowhere"]) == ["nowhere"]
+    assert [tensor.name for tensor in network.outputs] == ["y", "c"]
+
+
+def test_sizes_that_a_graph_computes_are_constants_of_a_part() -> None:
+    body = (
+        "s = Shape(x); n = Gather(s, zero); n1 = Unsqueeze(n, axes); d = Concat<axis=0>(n1, rest); "
+        "r = Reshape(x, d); y = Relu(r)"
+    )
+    constants = "| int64 zero = {0}, int64[1] axes = {0}, int64[1] rest = {-1}"
+    graph = Graph(build(f"float[N,2,3] x {constants}", body, 18, "float[N,k] y"))
+    part = graph.between([graph.values["r"]], {graph.values["d"]})
+    feed = {"x": np.zeros((2, 2, 3), np.float32), "d": np.array([2, -1])}
+    assert [value.name for value in graph.cut(part, feed).ir.graph.inputs] == ["x", "d"]
+    cut = graph.cut(part, feed, freeze=True)
+    assert [value.name for value in cut.ir.graph.inputs] == ["x"]
+    assert list(cut.ir.graph.initializers) == ["d"]
+    assert cut.ir.graph.inputs[0].shape == [2, 2, 3]
+
+
+def test_given_integers_stay_inputs_of_a_part() -> None:
+    body = "e = Gather(w_t, ids); y = Relu(e)"
+    graph = Graph(build("int64[N,3] ids, float[9,4] w_t", body, 18, "float[N,3,4] y"))
+    part = graph.between([graph.values["e"]], set())
+    cut = graph.cut(part, {"ids": np.zeros((2, 3), np.int64)}, freeze=True)
+    assert [value.name for value in cut.ir.graph.inputs] == ["ids"]
+
+
+@without_gpu
+def test_without_a_gpu_it_is_unproven_and_nothing_is_built() -> None:
+    found = tripoint.locate(net(), build_engine=True, spec=TWO)
+    assert found.verdict == "unproven"
+    assert [(leg.name, leg.status) for leg in found.legs] == [("TensorRT", "not run")]
+
+
+@without_gpu
+@needs_rtx
+def test_a_leg_without_a_gpu_says_so() -> None:
+    graph = Graph(net())
+    feed = generate(graph.specs, {"N": 2}, 0)
+    with pytest.raises(ExternalStepError, match="needs a GPU"):
+        list(TensorRT(graph, Settings(RTX)).values(graph.comparable, feed))
+
+
+@without_gpu
+@needs_rtx
+@pytest.mark.parametrize("listen", [False, True])
+def test_an_engine_with_marks_is_built_even_where_none_can_run(
+    listen: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    models.save(net(), path)
+    graph = Graph(models.load(path))
+    feed = generate(graph.specs, {"N": 2}, 0)
+    exchange.save(tmp_path / "in.npz", feed)
+    at: list[str] = []
+    sizes = [2, 3, 8, 8]
+    with pytest.raises(ExternalStepError, match="cannot load this plan"):
+        process.call(
+            {
+                "task": "debug_tensors",
+                "tensorrt": RTX,
+                "model": str(path),
+                "profile": [{"name": "x", "min": sizes, "opt": sizes, "max": sizes}],
+                "tf32": False,
+                "environment": {},
+                "listen": listen,
+                "outputs": ["r1", "nowhere"],
+                "folder": str(tmp_path),
+            },
+            on_event=lambda event: at.append(event.get("at", "")),
+        )
+    assert "loading the engine" in at
+
+
+@needs_rtx
+def test_a_model_that_is_refused_says_which_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "absence", lambda: None)
+    model = build("float[4] x", "y = Erf(x); z = Bernoulli(y)", 18, "float[4] z")
+    with pytest.raises(ExternalStepError, match="Bernoulli"):
+        debugging.DebugRun(model, {"x": np.zeros(4, np.float32)}, Settings(RTX))
