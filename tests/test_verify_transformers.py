@@ -61,11 +61,7 @@ def test_a_scaled_weight_of_a_transformer_is_found(tmp_path: Path) -> None:
     spec = Spec.parse(case.inputs, case.dims)
     exported = api.export(module, tmp_path / "m.onnx", spec=spec, exporter="torchscript")
     graph = exported.model.ir.clone(deep_copy=True)
-    weight = next(
-        value
-        for name, value in graph.graph.initializers.items()
-        if name.endswith("attention.output.dense.bias")
-    )
+    weight = graph.graph.initializers["encoder.layer.0.intermediate.dense.bias"]
     assert weight.const_value is not None
     changed = np.array(weight.const_value.numpy())
     changed[3] += 1e-3

@@ -12,7 +12,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 _BEST = 5
-_ROWS_AT_ONCE = 1 << 18
+_ELEMENTS_AT_ONCE = 1 << 16
 _NAMES = re.compile(r"logit|prob|score|class|cls|pred|label", re.IGNORECASE)
 
 
@@ -65,6 +65,6 @@ def top_agreement(reference: Array, other: Array) -> TopAgreement:
 def _rows(*arrays: Array) -> Iterator[list[Array]]:
     classes = arrays[0].shape[-1]
     flat = [array.reshape(-1, classes) for array in arrays]
-    step = max(1, _ROWS_AT_ONCE // classes)
+    step = max(1, _ELEMENTS_AT_ONCE // classes)
     for start in range(0, len(flat[0]), step):
         yield [array[start : start + step].astype(np.float64) for array in flat]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-_CHUNK = 1 << 17
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,21 @@ def measure(reference: Array, other: Array, atol: float, rtol: float) -> Measure
     done = same = 0
     worst: int | None = None
     for a, b in chunks(reference, other):
-        difference = np.abs(a - b)
-        size = np.abs(a)
-        same += int(np.count_nonzero(difference == 0))
-        max_abs = max(max_abs, float(difference.max()))
-        relative = _ratio(difference, size, where_zero=0.0)
-        max_rel = max(max_rel, float(relative.max()))
-        beyond = _ratio(difference, atol + rtol * size, where_zero=math.inf)
-        at = int(beyond.argmax())
-        if beyond[at] > excess:
-            excess, worst = float(beyond[at]), done + at
         dot += float(a @ b)
         square_a += float(a @ a)
         square_b += float(b @ b)
+        difference = np.subtract(a, b)
+        np.abs(difference, out=difference)
+        largest = float(difference.max())
+        same += a.size - int(np.count_nonzero(difference))
+        if largest > 0:
+            max_abs = max(max_abs, largest)
+            size = np.abs(a)
+            max_rel = max(max_rel, float(_ratio(difference, size, where_zero=0.0).max()))
+            beyond = _ratio(difference, atol + rtol * size, where_zero=math.inf)
+            at = int(beyond.argmax())
+            if beyond[at] > excess:
+                excess, worst = float(beyond[at]), done + at
         done += a.size
     norm = math.sqrt(square_a) * math.sqrt(square_b)
     return Measures(
@@ -86,7 +88,8 @@ def same_elements(reference: Array, other: Array) -> float:
 def not_finite(array: Array) -> tuple[Literal["nan", "inf"], int] | None:
     """Whether an array holds NaN, else whether it holds infinities, and how many."""
     nan = inf = 0
-    for (chunk,) in chunks(array):
+    dtype = array.real.dtype if array.dtype.kind == "c" else array.dtype
+    for (chunk,) in chunks(array, dtype=dtype):
         if not np.isfinite(chunk).all():
             nan += int(np.isnan(chunk).sum())
             inf += int(np.isinf(chunk).sum())

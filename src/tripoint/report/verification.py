@@ -87,9 +87,14 @@ def _comparison(entry: OutputComparison, status: str, agree: str) -> Sequence[ob
     if entry.tolerance is not None:
         allowed = f"{entry.tolerance.atol:.2g} + {entry.tolerance.rtol:.2g} rel"
         because = entry.tolerance.reason
-    excess = "" if entry.excess is None else f"{entry.excess:.1%}"
-    numbers = (_number(entry.max_abs), _number(entry.max_rel), excess)
+    numbers = (_number(entry.max_abs), _number(entry.max_rel), _share(entry.excess))
     return (entry.pair, entry.name, status, *numbers, agree, allowed, because)
+
+
+def _share(excess: float | None) -> str:
+    if excess is None:
+        return ""
+    return f"{excess:.1%}" if excess <= 1.0 else f"{excess:.3g} times"
 
 
 def _agree(entries: Sequence[OutputComparison]) -> str:
