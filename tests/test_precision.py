@@ -185,6 +185,21 @@ def test_graphs_inside_of_nodes_stay_and_get_float32():
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_graphs_of_a_node_without_float_stay_too(precision):
+    model = named(
+        """g (float[4] x, bool c) => (int64[4] k, float[4] y) {
+             a = Add (x, x)
+             k = If (c) <
+               then_branch = yes () => (int64[4] t) { s = Mul (a, a)  t = Cast <to = 7> (s) },
+               else_branch = no () => (int64[4] e) { e = Cast <to = 7> (x) } >
+             y = Relu (a) }"""
+    )
+    found = checked(lower(model, precision))
+    inner = [node for node in found.model.graph.all_nodes() if node.op_type == "Mul"]
+    assert inner[0].inputs[0].dtype == FLOAT
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_filling_follows(precision):
     model = build("float[N,4] x", "s = Shape(x); c = ConstantOfShape(s); y = Add(x, c)")
     (filling,) = (node for node in model.ir.graph if node.op_type == "ConstantOfShape")

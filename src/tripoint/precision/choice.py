@@ -114,7 +114,7 @@ def kept(model: ir.Model, low: ir.DataType, patterns: Sequence[str]) -> dict[ir.
     Raises:
         UsageError: If a pattern fits no node.
     """
-    nodes = [node for node in model.graph if touches_float(node)]
+    nodes = [node for node in model.graph if touches_float(node) or _holds_graphs(node)]
     asked = _asked(model, patterns)
     exact = _exact(nodes)
     variances = _variances(nodes)
@@ -165,7 +165,7 @@ def _inherent(node: ir.Node, model: ir.Model, low: ir.DataType) -> str | None:
     operands = [value for value in (*node.inputs, *node.outputs) if value is not None]
     if node.domain:
         return f"it is an operator of {node.domain}, whose types nothing says"
-    if any(attribute.type in _GRAPHS for attribute in node.attributes.values()):
+    if _holds_graphs(node):
         return "it holds graphs, which are left in float32"
     if any(value.name and value.type is None for value in operands):
         return "the type of one of its tensors is not known"
@@ -178,7 +178,9 @@ def _inherent(node: ir.Node, model: ir.Model, low: ir.DataType) -> str | None:
     return _schema(node, model, low)
 
 
-_GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+def _holds_graphs(node: ir.Node) -> bool:
+    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return any(attribute.type in kinds for attribute in node.attributes.values())
 
 
 def _schema(node: ir.Node, model: ir.Model, low: ir.DataType) -> str | None:

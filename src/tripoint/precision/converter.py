@@ -16,7 +16,7 @@ NAME = "onnxruntime.transformers.float16"
 
 def convert(
     source: ir.Model, kept: Collection[ir.Node], low: ir.DataType, *, keep_io: bool
-) -> ir.Model:
+) -> tuple[ir.Model, int]:
     """Convert a model.
 
     Args:
@@ -27,7 +27,8 @@ def convert(
         keep_io: Whether inputs and outputs keep their types.
 
     Returns:
-        A new model whose weights are converted as they are read.
+        A new model whose weights are converted as they are read, and the number of casts that
+        were added to it.
 
     Raises:
         ExternalStepError: If ONNX Runtime's converter fails.
@@ -56,10 +57,11 @@ def convert(
     if low == ir.DataType.BFLOAT16:
         _retarget(source, own, result, low)
     result.graph.sort()
+    casts = sum(node.op_type == "Cast" and node.name not in own for node in result.graph)
     for node in result.graph:
         if node.name in own:
             node.name = own[node.name].name
-    return result
+    return result, casts
 
 
 def _converter() -> Callable[..., Any]:

@@ -101,7 +101,7 @@ def lower(
             hint="leave --precision out, or keep fewer nodes in float32",
         )
     _separate(source, kept)
-    result = converter.convert(source, set(kept), low, keep_io=io == "keep")
+    result, casts = converter.convert(source, set(kept), low, keep_io=io == "keep")
     constants = [
         value
         for name, value in source.graph.initializers.items()
@@ -115,7 +115,7 @@ def lower(
         keep=tuple(keep),
         lowered=len([node for node in source.graph if node not in kept and _has_result(node)]),
         kept=tuple(Kept(node_name(node), node.op_type, why) for node, why in kept.items()),
-        casts=_count_casts(result) - _count_casts(source),
+        casts=casts,
         clamped=tuple(filter(None, (weights.clamped(value, low) for value in constants))),
     )
 
@@ -130,10 +130,6 @@ def _has_result(node: ir.Node) -> bool:
 
 def _commonest(kept: dict[ir.Node, str]) -> str:
     return "; ".join(f"{why} ({n} nodes)" for why, n in Counter(kept.values()).most_common(3))
-
-
-def _count_casts(model: ir.Model) -> int:
-    return sum(node.op_type == "Cast" for node in model.graph.all_nodes())
 
 
 # Before the converter

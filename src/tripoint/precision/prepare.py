@@ -20,7 +20,7 @@ from tripoint.precision.lower import LOW, Io, Lowered, Precision, lower
 from tripoint.precision.rehearse import Overflow, Rehearsal, overflow, rehearse
 
 _MOST_ROUNDS = 8
-_MOST_NAMED = 8
+_MOST_NAMED = 100
 _FEWEST_POINTS = 3
 _LOWER = frozenset(LOW.values())
 
@@ -75,7 +75,7 @@ def prepare(
     if points is None:
         return Prepared(requested, lowered)
     say(f"precision: comparing {requested} with float32 at {len(points)} points")
-    rehearsal = rehearse(lowered, points)
+    rehearsal = rehearse(lowered, points, original=model)
     if not rehearsal.finite:
         raise _refusal(model, requested, keep, io, points, lowered)
     return Prepared(requested, lowered, rehearsal)
@@ -189,7 +189,7 @@ def _needed(
             lowered = lower(model, requested, keep=[*keep, *names], io=io)
         except ExternalStepError:
             return None  # nothing would be left in the lower type
-        rehearsal = rehearse(lowered, points)
+        rehearsal = rehearse(lowered, points, original=model)
         if rehearsal.finite:
             return list(names), rehearsal
         found = overflow(lowered, points)

@@ -107,25 +107,34 @@ class Overflow:
     beyond: tuple[str, ...]
 
 
-def rehearse(lowered: Lowered, points: Sequence[Mapping[str, int]], *, seed: int = 0) -> Rehearsal:
+def rehearse(
+    lowered: Lowered,
+    points: Sequence[Mapping[str, int]],
+    *,
+    original: Model | None = None,
+    seed: int = 0,
+) -> Rehearsal:
     """Compare a lowered model with its source.
 
     Args:
         lowered: From :func:`tripoint.precision.lower.lower`.
         points: Size by symbol, one entry for a point.
+        original: The model that was lowered; its file is read where it has one, so that its
+            weights need not be written again.
         seed: Seed of the first point's inputs.
 
     Raises:
         ExternalStepError: If ONNX Runtime cannot run the source, or refuses the converted model
             for another reason than that it has no kernel for it.
     """
-    with (
-        _stored(lowered.source) as reference,
-        _stored(rounding(lowered.model, lowered.low)) as rounded,
-    ):
-        fed = [_inputs(lowered, sizes, seed + index) for index, sizes in enumerate(points)]
-        wanted = _run(reference, fed)
-        found = _run(rounded, [_as_low(lowered, arrays) for arrays in fed])
+    fed = [_inputs(lowered, sizes, seed + index) for index, sizes in enumerate(points)]
+    if original is not None and original.path is not None:
+        wanted = _run(Session(original), fed)
+    else:
+        with _stored(lowered.source) as session:
+            wanted = _run(session, fed)
+    with _stored(rounding(lowered.model, lowered.low)) as session:
+        found = _run(session, [_as_low(lowered, arrays) for arrays in fed])
     names = [value.name or "" for value in lowered.source.graph.outputs]
     reports = tuple(
         PointErrors(
