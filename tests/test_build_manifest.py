@@ -23,6 +23,7 @@ from tripoint.engine.gpu import Device
 from tripoint.engine.profile import from_spec
 from tripoint.errors import InputError
 from tripoint.model import Model, sha256
+from tripoint.parity.results import LegReport, Verification
 from tripoint.spec import Spec
 
 OURS = Binding(RTX, "1.6.1.120", "rtx")
@@ -168,6 +169,26 @@ def test_verification_is_added(built, tmp_path):
     assert after == {**before, "verification": found} == manifest.read(path)
     jsonschema.validate(after, strict(manifest.schema()))
     assert built["verification"] is None
+
+
+@needs_rtx
+@pytest.mark.parametrize("status", ["ran", "not run"])
+def test_run_keeps_how_the_comparison_ended(tmp_path, monkeypatch, status):
+    def verify(*_args, **_options):
+        legs = (LegReport("ONNX Runtime", "ran"), LegReport("TensorRT", status, reason="said so"))
+        return Verification("unproven", (), legs, (), None, (), ())
+
+    monkeypatch.setattr("tripoint.api.verify", verify)
+    result = tripoint.run(str(saved(tmp_path)), tmp_path / "out", tensorrt=RTX, numeric=False)
+    kept = manifest.read(tmp_path / "out" / "model.manifest.json")
+    jsonschema.validate(kept, strict(manifest.schema()))
+    assert kept == result.build.manifest
+    expected = {
+        "verdict": "unproven",
+        "legs": {"ONNX Runtime": "ran", "TensorRT": "ran"},
+        "points": 0,
+    }
+    assert kept["verification"] == (expected if status == "ran" else None)
 
 
 def test_manifest_of_a_newer_tripoint(built, tmp_path):

@@ -18,6 +18,7 @@ import tripoint
 from marks import needs_tensorrt
 from tripoint.cli import app, console
 from tripoint.engine import bindings, gpu, process
+from tripoint.engine.progress import Phase
 from tripoint.facts.views.importers import SUPPORTED
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -357,15 +358,15 @@ def test_interrupting_a_build(
     cli: Callable[..., Result], static: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
-    def interrupted(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-        def say(message: str) -> None:
-            if message.startswith("build: "):
+    def interrupted(*, quiet: bool) -> Iterator[Callable[[Phase], None]]:
+        def take(phase: Phase) -> None:
+            if phase.parent:
                 raise KeyboardInterrupt
 
         assert not quiet
-        yield say
+        yield take
 
-    monkeypatch.setattr(console, "progress", interrupted)
+    monkeypatch.setattr(console, "build_progress", interrupted)
     with nothing_written(tmp_path):
         refused(cli("build", static), 130, "interrupted")
 
@@ -386,15 +387,11 @@ def test_a_killed_builder(
         return child
 
     @contextlib.contextmanager
-    def killing(*, quiet: bool) -> Iterator[Callable[[str], None]]:  # noqa: ARG001
-        yield (
-            lambda message: (
-                os.kill(children[-1].pid, signal.SIGKILL) if "build: " in message else None
-            )
-        )
+    def killing(*, quiet: bool) -> Iterator[Callable[[Phase], None]]:  # noqa: ARG001
+        yield lambda _: os.kill(children[-1].pid, signal.SIGKILL)
 
     monkeypatch.setattr(process.subprocess, "Popen", popen)
-    monkeypatch.setattr(console, "progress", killing)
+    monkeypatch.setattr(console, "build_progress", killing)
     with nothing_written(tmp_path):
         refused(cli("build", static), 4, "SIGKILL")
 

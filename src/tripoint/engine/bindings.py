@@ -14,7 +14,7 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Literal
 
-from tripoint.engine.process import child_path
+from tripoint.engine.paths import child_path
 from tripoint.errors import ExternalStepError, MissingDependencyError, UsageError
 from tripoint.packages import version
 

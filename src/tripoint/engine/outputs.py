@@ -5,8 +5,8 @@ Both are made as hidden temporary files beside their places. What is guaranteed:
 - An error or an interrupt leaves both places as they were.
 - A manifest that exists describes the plan beside it: the old manifest is taken away before the new
   plan comes, and the new one comes last. A process that is killed between these renames leaves a
-  plan without a manifest. The hash in the manifest shows any other mixture, such as a copy that was
-  made meanwhile.
+  plan without a manifest, and hidden files that the next build removes. The hash in the manifest
+  shows any other mixture, such as a copy that was made meanwhile.
 - One build at a time writes a plan: a lock file beside it, gone afterwards, turns others away.
 """
 
@@ -46,7 +46,8 @@ def pair(plan: Path, manifest: Path, *, force: bool = False) -> Iterator[tuple[P
                 )
             # Another build may have ended between the look and the lock.
             _refuse_overwrite(plan, manifest, force)
-            _remove_remains(plan)
+            for path in (plan, manifest):
+                _remove_remains(path)
             with files.temporary(plan) as new_plan, files.temporary(manifest) as new_manifest:
                 yield new_plan, new_manifest
                 _refuse_overwrite(plan, manifest, force)
@@ -60,10 +61,10 @@ def _refuse_overwrite(plan: Path, manifest: Path, force: bool) -> None:
         files.refuse_overwrite(path, force=force)
 
 
-def _remove_remains(plan: Path) -> None:
-    """Remove temporary plans of builds that were killed; whoever holds the lock is alone."""
-    start, end = f".{plan.name}.", ".tmp"
-    for path in plan.parent.iterdir():
+def _remove_remains(place: Path) -> None:
+    """Remove temporary files of builds that were killed; whoever holds the lock is alone."""
+    start, end = f".{place.name}.", ".tmp"
+    for path in place.parent.iterdir():
         if path.name.startswith(start) and path.name.endswith(end):
             with contextlib.suppress(OSError):
                 path.unlink()

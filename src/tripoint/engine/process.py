@@ -20,11 +20,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, Any, Literal
 
 from tripoint import errors
 from tripoint.engine import meanings
+from tripoint.engine.paths import child_path
 
 Kind = Literal["crash", "memory", "timeout", "failed"]
 Event = dict[str, Any]
@@ -100,20 +100,6 @@ def prepare(tensorrt: str) -> None:
     """
     if not _waiting:
         _waiting.append(_Child(load=tensorrt))
-
-
-def child_path() -> list[str]:
-    """The import path of the child: the parent's, without what depends on the user's folder."""
-    try:
-        here = Path.cwd()
-    except OSError:
-        here = None
-    absolute = [entry for entry in sys.path if Path(entry).is_absolute()]
-    return [
-        entry
-        for entry in absolute
-        if Path(entry) != here or (Path(entry) / "tripoint" / "__init__.py").is_file()
-    ]
 
 
 class _Child:
