@@ -174,6 +174,17 @@ def test_manifest_fulfils_its_schema(path):
         assert result.precision.prepared.requested == precision
 
 
+def test_model_that_onnxruntime_cannot_run_needs_an_option():
+    model = build("float[4] x", "a = Relu(x); b = Sigmoid(a); y = Neg(b)")
+    model.ir.graph[1].domain = "plugins"
+    model.ir.opset_imports["plugins"] = 1
+    with pytest.raises(ExternalStepError, match="ONNX Runtime cannot load") as raised:
+        prepare(model, "fp16", points=[{}])
+    assert raised.value.hint == "--no-numeric-proof leaves the comparison out"
+    kept = prepare(model, "fp16", points=None).lowered.kept
+    assert [(entry.node, entry.op) for entry in kept][:1] == [("b", "Sigmoid")]
+
+
 @needs_rtx
 def test_run_in_a_lower_precision(path, tmp_path):
     arguments = ("run", path, "--dim", "N=1..2..4", "-o", tmp_path / "out", "--tensorrt", RTX)
@@ -243,6 +254,13 @@ def test_fp32_with_a_lower_layer_is_refused(where):
     with pytest.raises(ExternalStepError, match=f"layer 'a' of the {where} has fp16"):
         evidence.check(value)
     evidence.check(found(low, low, Prepared()))
+
+
+def test_fp32_with_tf32_is_refused():
+    tactic = "sm80_xmma_gemm_tf32f32_tf32f32_f32_tn_n"
+    engine = [Layer("a", "gemm", ("a",), (tensor("float32"),), tactic=tactic)]
+    with pytest.raises(ExternalStepError, match="layer 'a' of the engine has tf32"):
+        evidence.check(found([layer("a", "float32")], engine, Prepared("fp32")))
 
 
 def test_product_that_the_engine_computes_otherwise_is_listed():

@@ -12,6 +12,7 @@ from tripoint.precision.choice import name_of
 from tripoint.precision.lower import LOW
 from tripoint.precision.prepare import Prepared
 
+_LESS = frozenset({"tf32", "fp16", "bf16", "fp8", "fp4"})
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "Attention"})
 
 
@@ -82,7 +83,7 @@ def check(found: Evidence) -> None:
     if requested == "fp32":
         for what, layers in (("network", found.network), ("engine", found.engine or ())):
             for layer in layers:
-                if set((layer.precision or "").split("+")) & {"fp16", "bf16", "fp8", "fp4"}:
+                if _LESS & set((layer.precision or "").split("+")):
                     raise ExternalStepError(
                         f"--precision fp32: layer {layer.name!r} of the {what} "
                         f"has {layer.precision}"

@@ -75,7 +75,10 @@ def prepare(
     if points is None:
         return Prepared(requested, lowered)
     say(f"precision: comparing {requested} with float32 at {len(points)} points")
-    rehearsal = rehearse(lowered, points, original=model)
+    try:
+        rehearsal = rehearse(lowered, points, original=model)
+    except ExternalStepError as error:
+        raise error.within(hint="--no-numeric-proof leaves the comparison out") from error
     if not rehearsal.finite:
         raise _refusal(model, requested, keep, io, points, lowered)
     return Prepared(requested, lowered, rehearsal)
