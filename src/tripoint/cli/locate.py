@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tripoint.cli import console, options
 from tripoint.cli.options import Format
 from tripoint.errors import UsageError
-from tripoint.model import Model
+
+if TYPE_CHECKING:
+    from tripoint.model import Model
 
 
 class LowPrecision(str, Enum):
