@@ -131,6 +131,7 @@ def test_a_changed_export_is_found_at_its_node(
     assert found.verdict == "different"
     assert found.culprit is not None
     assert node in found.culprit.nodes
+    assert found.others == ()
     if exporter == "dynamo" or len(found.culprit.nodes) == 1:
         assert found.culprit.node == node
     assert found.culprit.source is not None
@@ -139,7 +140,10 @@ def test_a_changed_export_is_found_at_its_node(
     assert how in found.resolution
 
 
-def test_slices_are_found_by_fx_node(module: TorchModel, exports: dict[str, Model]) -> None:
+@pytest.mark.parametrize("sizes", ["N=1..2..4", "N=2"], ids=["ranges known", "ranges unknown"])
+def test_slices_are_found_by_fx_node(
+    sizes: str, module: TorchModel, exports: dict[str, Model]
+) -> None:
     model = exports["dynamo"].ir.clone()
     node = next(node for node in model.graph if node.op_type == "Slice")
     starts, ends = node.inputs[1], node.inputs[2]
@@ -161,9 +165,10 @@ def test_slices_are_found_by_fx_node(module: TorchModel, exports: dict[str, Mode
         model.graph.register_initializer(value)
     node.replace_input_with(1, start)
     node.replace_input_with(2, end)
-    found = locate(module, Model(model))
+    found = tripoint.locate(Model(model), torch=module, spec=Spec.parse([], [sizes]))
     assert found.culprit is not None
     assert found.culprit.node == node.name
+    assert found.others == ()
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)

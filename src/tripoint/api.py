@@ -227,13 +227,15 @@ def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
 def _proof_points(model: Model, spec: Spec | None) -> Points | None:
     if spec is None or not (spec.inputs or spec.dims):
         return None
+    return Points(tuple(sweep(model, spec)), ranges=_ranges(model, spec))
+
+
+def _ranges(model: Model, spec: Spec | None) -> dict[str, tuple[int, int]]:
+    """Smallest and largest size by symbol."""
     from tripoint.engine.profile import bindings
 
-    ranges = bindings(input_shapes(model), spec)
-    return Points(
-        tuple(sweep(model, spec)),
-        ranges={symbol: (size.min, size.max) for symbol, size in ranges.items()},
-    )
+    found = bindings(input_shapes(model), spec or Spec())
+    return {symbol: (size.min, size.max) for symbol, size in found.items()}
 
 
 def export(
@@ -566,6 +568,7 @@ def locate(
             against=as_model(against) if against is not None else None,
             tensorrt=asked,
             output_names=output_names,
+            ranges=_ranges(model, spec) if inputs is None else {},
         ),
         bindings=[{}] if inputs is not None else sweep(model, spec),
         inputs=inputs,

@@ -135,7 +135,10 @@ def _dynamo(
 
 
 def capture(
-    model: TorchModel, tensors: Mapping[str, Tensor], dims: Mapping[str, Sequence[int | str]]
+    model: TorchModel,
+    tensors: Mapping[str, Tensor],
+    dims: Mapping[str, Sequence[int | str]],
+    ranges: Mapping[str, tuple[int, int]],
 ) -> torch.export.ExportedProgram:
     """The graph that the dynamo exporter translates, whose nodes it names in the metadata.
 
@@ -143,15 +146,24 @@ def capture(
         model: The module.
         tensors: A tensor by input name.
         dims: Per input and axis a fixed size, or a symbol for one that is dynamic.
+        ranges: Smallest and largest size by symbol; the graph may differ with them, since an
+            operation that does nothing within them is left out. One that is absent is unknown.
 
     Raises:
         ExternalStepError: If the exporter refuses.
     """
     import torch
 
+    named = {
+        symbol: torch.export.Dim(symbol, min=low, max=high)
+        for symbol, (low, high) in ranges.items()
+        if low < high
+    }
     shapes = {
         name: {
-            axis: torch.export.Dim.AUTO for axis, dim in enumerate(sizes) if isinstance(dim, str)
+            axis: named.get(dim, torch.export.Dim.AUTO)
+            for axis, dim in enumerate(sizes)
+            if isinstance(dim, str)
         }
         for name, sizes in dims.items()
     }

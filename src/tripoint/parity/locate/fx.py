@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
-
-import onnx_ir as ir
 
 from tripoint.errors import ExternalStepError
 from tripoint.parity.locate.graph import Graph
@@ -17,51 +15,67 @@ if TYPE_CHECKING:
 
 FX_NODE = "pkg.torch.onnx.fx_node"
 ORIGINAL_NAME = "pkg.torch.onnx.original_node_name"
-_NODE = re.compile(r"%(\w+) : .*?= \w+\[target=([^\]]+)\]")
+_NODE = re.compile(r"%(\w+) : .*?= (\w+\[target=.*)", re.DOTALL)
 
 
 def recorded(graph: Graph) -> dict[str, str]:
-    """Target by name of the FX nodes that an export recorded; empty if it kept none."""
+    """What an export recorded of its FX nodes, by name: operator and arguments, as text.
+
+    Empty if it kept none.
+    """
     found = (_parsed(node.metadata_props.get(FX_NODE, "")) for node in graph.nodes)
     return dict(entry for entry in found if entry is not None)
 
 
-def share(known: Mapping[str, str], program: torch.export.ExportedProgram) -> float:
-    """Which share of recorded FX nodes a program has, by name and target."""
-    present = dict(
-        entry
-        for node in program.graph.nodes
-        if (entry := _parsed(str(node.format_node() or ""))) is not None
-    )
-    return sum(present.get(name) == target for name, target in known.items()) / len(known)
+def matching(known: Mapping[str, str], program: torch.export.ExportedProgram) -> frozenset[str]:
+    """The recorded FX nodes that a program has.
+
+    Names of FX nodes are numbered, so a name alone proves nothing: operator, arguments and what the
+    arguments are made of must be the same as well.
+
+    Args:
+        known: From :func:`recorded`.
+        program: The program.
+    """
+    same: dict[str, bool] = {}
+    for node in program.graph.nodes:
+        if node.op != "call_function":
+            continue
+        entry = _parsed(str(node.format_node() or ""))
+        # What the export left out of the graph cannot be compared itself.
+        equal = node.name not in known or (entry is not None and entry[1] == known[node.name])
+        before = all(same.get(other.name, True) for other in node.all_input_nodes)
+        same[node.name] = equal and before
+    return frozenset(name for name in known if same.get(name, False))
 
 
-def places(graph: Graph, program: torch.export.ExportedProgram) -> dict[str, str]:
+def places(
+    graph: Graph, program: torch.export.ExportedProgram, matched: Collection[str]
+) -> dict[str, str]:
     """FX node by name of the tensor that holds its value.
 
     The exporter names a tensor after the FX node whose value it is, and tensors on the way there
     otherwise; one that became a graph output has the original name in its metadata.
+
+    Args:
+        graph: The export.
+        program: The program.
+        matched: From :func:`matching`.
     """
-    names = {node.name for node in program.graph.nodes if node.op == "call_function"}
+    nodes = {node.name: node for node in program.graph.nodes if node.op == "call_function"}
     found: dict[str, str] = {}
     for tensor in graph.comparable:
         value = graph.values[tensor]
-        name = value.metadata_props.get(ORIGINAL_NAME, tensor)
-        if name in names and _made_for(value, name, program):
-            found[tensor] = name
+        node = nodes.get(value.metadata_props.get(ORIGINAL_NAME, tensor))
+        producer = value.producer()
+        if node is None or producer is None:
+            continue
+        origin = _parsed(producer.metadata_props.get(FX_NODE, ""))
+        # The value of a node itself, or that which it takes out of a tuple.
+        makers = {node.name, *(before.name for before in node.all_input_nodes)}
+        if origin is not None and origin[0] in makers & set(matched):
+            found[tensor] = node.name
     return found
-
-
-def _made_for(value: ir.Value, name: str, program: torch.export.ExportedProgram) -> bool:
-    """Whether a tensor was made for an FX node, or for the tuple that it takes it from."""
-    producer = value.producer()
-    if producer is None:
-        return False
-    origin = _parsed(producer.metadata_props.get(FX_NODE, ""))
-    if origin is None:
-        return False
-    node = next(node for node in program.graph.nodes if node.name == name)
-    return origin[0] in {name, *(before.name for before in node.all_input_nodes)}
 
 
 def run(

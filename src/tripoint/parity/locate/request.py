@@ -58,6 +58,7 @@ class Request:
         against: Another model with the same tensor names.
         tensorrt: Engines of the model, or of the rewritten one.
         output_names: Names for what the module returns, in order.
+        ranges: Smallest and largest size by symbol, if known.
     """
 
     model: Model
@@ -67,6 +68,7 @@ class Request:
     against: Model | None = None
     tensorrt: TensorRTRequest | None = None
     output_names: Sequence[str] | None = None
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def run(
@@ -152,7 +154,13 @@ def _pairs(
     known: Graph | None = graph
     suspect: Suspect = OnnxRuntime(graph, name=ONNX_RUNTIME, limit=limit)
     if request.torch is not None:
-        module = PyTorch(request.torch, graph, limit=limit, output_names=request.output_names)
+        module = PyTorch(
+            request.torch,
+            graph,
+            limit=limit,
+            ranges=request.ranges,
+            output_names=request.output_names,
+        )
         pairs.append(Pair(module, suspect, None, Options("recorded")))
     built_from = graph
     if request.fixed is not None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tripoint.errors import TripointError
+from tripoint.errors import ExternalStepError, TripointError
 from tripoint.numeric.inputs import Arrays, bindings_of, generate
 from tripoint.parity.legs.torch import TorchLeg, to_array, to_tensor
 from tripoint.parity.locate import fx, scopes
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 _ENOUGH = 0.5
 """Share of the recorded FX nodes that must be found again, or the module has changed since."""
 
+_LARGE = 1 << 16
+"""A size that nobody exports for, but that is a bound."""
+
 
 class PyTorch:
     """Gives the tensors inside a module that can be told from what the export recorded.
@@ -37,6 +39,7 @@ class PyTorch:
         model: The module.
         graph: Its export.
         limit: Tensors to have in memory at a time.
+        ranges: Smallest and largest size of symbols that it was exported with, if known.
         output_names: What the user calls the outputs of the module, in order.
 
     Raises:
@@ -51,11 +54,13 @@ class PyTorch:
         graph: Graph,
         *,
         limit: int,
+        ranges: Mapping[str, tuple[int, int]] | None = None,
         output_names: Sequence[str] | None = None,
     ) -> None:
         self._model = model
         self._graph = graph
         self._limit = limit
+        self._ranges = ranges or {}
         self._output_names = output_names
         self._parameters, note = pair_inputs(model, list(graph.specs))
         self._leg = TorchLeg(model, inputs=self._parameters)
@@ -135,11 +140,11 @@ class PyTorch:
         why = "the export recorded no FX nodes"
         if recorded:
             try:
-                program = self._capture(feed)
-                share = fx.share(recorded, program)
+                program, matched = self._capture(feed, recorded)
+                share = len(matched) / len(recorded)
                 if share >= _ENOUGH:
                     self._program = program
-                    found = fx.places(self._graph, program)
+                    found = fx.places(self._graph, program, matched)
                     self.resolution = f"{len(found)} of {count} tensors, by FX node"
                     return found
                 why = f"only {share:.0%} of the recorded FX nodes are in the module of today"
@@ -150,17 +155,39 @@ class PyTorch:
         self.resolution = f"{len(found)} of {count} tensors, by module scope, since {why}"
         return found
 
-    def _capture(self, feed: Arrays) -> torch.export.ExportedProgram:
+    def _capture(
+        self, feed: Arrays, recorded: Mapping[str, str]
+    ) -> tuple[torch.export.ExportedProgram, frozenset[str]]:
+        """The module's graph that is most like the recorded one, and the nodes they share.
+
+        The file does not tell the ranges that it was exported with, and the graph depends on them.
+        """
         specs = self._graph.specs
         dims = {self._parameters.get(name, name): shape for name, (_, shape) in specs.items()}
         sizes = bindings_of(specs, feed)
         # A size of 1 would be taken for a constant.
         larger = {symbol: max(2, size) for symbol, size in sizes.items()}
+        arrays = feed
         if larger != sizes:
             arrays = generate(specs, larger, 0, model=self._graph.model)
-            with contextlib.suppress(TripointError):
-                return capture(self._model, self._tensors(arrays), dims)
-        return capture(self._model, self._tensors(feed), dims)
+        bounded = dict.fromkeys(larger, (1, _LARGE))
+        guesses = [{**bounded, **self._ranges}, bounded, {}]
+        best: tuple[torch.export.ExportedProgram, frozenset[str]] | None = None
+        refusal: TripointError | None = None
+        for ranges in [each for at, each in enumerate(guesses) if each not in guesses[:at]]:
+            try:
+                program = capture(self._model, self._tensors(arrays), dims, ranges)
+            except TripointError as error:
+                refusal = error
+                continue
+            matched = fx.matching(recorded, program)
+            if best is None or len(matched) > len(best[1]):
+                best = program, matched
+            if len(matched) == len(recorded):
+                break
+        if best is None:
+            raise refusal or ExternalStepError("the module gives no graph")
+        return best
 
     def _tensors(self, feed: Arrays) -> dict[str, torch.Tensor]:
         device = self._leg.torch_device
