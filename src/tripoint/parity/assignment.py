@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,14 @@ from tripoint.parity.compare import within
 from tripoint.parity.tolerance import Tolerance
 
 _SAMPLE = 1 << 16
+"""Elements that are looked at for each choice of a place."""
 
 
 def find_permutation(
-    reference: Arrays, other: Arrays, tolerances: Mapping[str, Tolerance]
+    reference: Arrays,
+    other: Arrays,
+    tolerances: Mapping[str, Tolerance],
+    wrong: Collection[str] | None = None,
 ) -> dict[str, str] | None:
     """Which outputs of ``other`` hold the values of which outputs of ``reference``.
 
@@ -27,6 +31,8 @@ def find_permutation(
         reference: Array by output name.
         other: Array by output name, the same names.
         tolerances: What to allow, by name of the reference.
+        wrong: The outputs that do not agree where they are, for which alone others are tried;
+            None for all.
 
     Returns:
         For each output that is out of place, the name whose values it holds; None if the names
@@ -36,10 +42,19 @@ def find_permutation(
         return None
     from scipy.optimize import linear_sum_assignment
 
-    names = list(reference)
+    names = list(reference) if wrong is None else [name for name in reference if name in wrong]
+    first = {name: _sample(reference[name], len(names)) for name in names}
+    second = {name: _sample(other[name], len(names)) for name in names}
+    if not all(np.isfinite(sample).all() for sample in (*first.values(), *second.values())):
+        return None
     costs = np.array(
         [
-            [_distance(reference[held], other[name], held == name) for held in names]
+            [
+                _distance(first[held], second[name], held == name)
+                if _alike(reference[held], other[name])
+                else math.inf
+                for held in names
+            ]
             for name in names
         ]
     )
@@ -57,16 +72,19 @@ def find_permutation(
     return moved if agree else None
 
 
-def _distance(
-    reference: np.ndarray[Any, Any], other: np.ndarray[Any, Any], in_place: bool
-) -> float:
-    if reference.shape != other.shape or reference.dtype != other.dtype:
-        return math.inf
-    if not reference.size:
+def _alike(reference: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    return bool(reference.shape == other.shape and reference.dtype == other.dtype)
+
+
+def _sample(array: np.ndarray[Any, Any], outputs: int) -> np.ndarray[Any, Any]:
+    """Some elements, the fewer the more outputs there are."""
+    stride = max(1, array.size * outputs // _SAMPLE)
+    return np.asarray(array.reshape(-1)[::stride].astype(np.float64))
+
+
+def _distance(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], in_place: bool) -> float:
+    if not a.size:
         return 0.0
-    stride = max(1, reference.size // _SAMPLE)
-    a = reference.reshape(-1)[::stride].astype(np.float64)
-    b = other.reshape(-1)[::stride].astype(np.float64)
     scale = float(np.abs(a).mean() + np.abs(b).mean()) or 1.0
     distance = float(np.abs(a - b).mean()) / scale
     # Of two outputs with equal values, neither should seem to have moved.

@@ -156,9 +156,10 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
             allowed = runs.allowed(held[against], point.sizes, against, name)
             entries = compare_outputs(held[against], outputs, allowed, pair=pair)
             compared += entries
-            if all(entry.equal for entry in entries):
+            wrong = {entry.name for entry in entries if not entry.equal}
+            if not wrong:
                 continue
-            moves = find_permutation(held[against], outputs, allowed)
+            moves = find_permutation(held[against], outputs, allowed, wrong)
             found.moves.setdefault(pair, []).append(moves)
             if failing is not None:
                 failing.keep(point.inputs, {against: held[against], name: outputs}, pair)

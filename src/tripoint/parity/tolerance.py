@@ -310,6 +310,10 @@ def _rms(array: np.ndarray[Any, Any]) -> float:
     """Root mean square of the finite elements; 1 if they are all zero."""
     total, count = 0.0, 0
     for (chunk,) in chunks(array):
+        square = float(chunk @ chunk)
+        if math.isfinite(square):
+            total, count = total + square, count + chunk.size
+            continue
         finite = chunk[np.isfinite(chunk)]
         total += float(finite @ finite)
         count += finite.size
