@@ -48,7 +48,7 @@ def measure(
     model = api.load(path)
     known = truth.infer(model.ir)
     spec = Spec.parse([], [each for each in dims if each.partition("=")[0] in known.symbols])
-    plan = folder / f"{precision}.plan"
+    plan = folder / f"{path.stem}.{precision}.plan"
     row: dict[str, Any] = {"model": path.stem, "precision": precision}
     try:
         built = api.build(model, plan, spec=spec, precision=precision)  # type: ignore[arg-type]
