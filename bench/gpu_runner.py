@@ -1,6 +1,6 @@
 """The runner on a GPU: right results over the profile, and what it costs beside the bare loop.
 
-    python bench/gpu_runner.py MODEL ... [--dim N=1..2..4] [--json FILE]
+    python bench/gpu_runner.py MODEL ... [--dim N=1..2..4] [--json FILE] [--results-only]
 
 For each model an engine is built, and :class:`tripoint.Engine` is compared with ONNX Runtime at the
 min, opt, max and random points of the profile, with the derived tolerances, three times each so
@@ -233,13 +233,14 @@ def overhead(plan: Path, feed: Arrays, *, graph: bool) -> dict[str, Any]:
     }
 
 
-def measure(path: Path, dims: Sequence[str], folder: Path) -> dict[str, Any]:
+def measure(path: Path, dims: Sequence[str], folder: Path, *, timed: bool) -> dict[str, Any]:
     """Everything about one model.
 
     Args:
         path: The model, with its weights.
         dims: Ranges as ``--dim`` takes them.
         folder: Where the engine goes.
+        timed: Whether to measure the overhead as well.
     """
     model = api.load(path)
     given = dict(text.split("=", 1) for text in dims)
@@ -254,7 +255,8 @@ def measure(path: Path, dims: Sequence[str], folder: Path) -> dict[str, Any]:
     feed = generate(inputs_of(model), largest, 0, model=model)
     row["point"] = dict(largest)
     for graph in (True, False):
-        row["graph" if graph else "plain"] = overhead(plan, feed, graph=graph)
+        found = overhead(plan, feed, graph=graph) if timed else {"reason": "not asked for"}
+        row["graph" if graph else "plain"] = found
     return row
 
 
@@ -419,7 +421,7 @@ def show(row: Mapping[str, Any]) -> str:
     for mode in ("graph", "plain"):
         timed = row[mode]
         if "reason" in timed:
-            cells += [f"not captured: {timed['reason']}", "-", "-"]
+            cells += [f"not timed: {timed['reason']}", "-", "-"]
         else:
             cells += [
                 f"{timed['microseconds']['bare']:.1f}",
@@ -441,6 +443,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
     parser.add_argument("--dim", action="append", default=[], metavar="N=1..2..4")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there, too")
+    parser.add_argument(
+        "--results-only", action="store_true", help="measure no overhead, try no other models"
+    )
     options = parser.parse_args(arguments)
     rows: list[dict[str, Any]] = []
     fine = True
@@ -448,7 +453,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in options.models:
         try:
             with tempfile.TemporaryDirectory(prefix="gpu-runner-") as folder:
-                row = measure(path, options.dim, Path(folder))
+                row = measure(path, options.dim, Path(folder), timed=not options.results_only)
         except TripointError as error:
             fine = False
             rows.append({"model": path.stem, "error": str(error)})
@@ -463,7 +468,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\nBudget: with a CUDA graph, bound at most {BUDGET:g} of the bare loop.\n")
     print("| size decided by values | accepted | equal | reason |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="gpu-runner-") as folder:
-        dependent = try_data_dependent(Path(folder))
+        dependent = [] if options.results_only else try_data_dependent(Path(folder))
     for row in dependent:
         fine = fine and row["equal"] is not False
         equal = {True: "yes", False: "no", None: "-"}[row["equal"]]
