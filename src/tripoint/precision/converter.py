@@ -43,6 +43,7 @@ def convert(
             op_block_list=[],
             node_block_list=[key for key, node in own.items() if node in kept],
         )
+        _drop_doubled_casts(changed.graph)
         result: ir.Model = ir.from_proto(changed)
     except Exception as error:
         raise ExternalStepError(
@@ -62,6 +63,18 @@ def convert(
         if node.name in own:
             node.name = own[node.name].name
     return result, casts
+
+
+def _drop_doubled_casts(graph: Any) -> None:
+    """Remove the second of two casts that make one tensor.
+
+    Up to 1.30 ONNX Runtime writes one for each operand of a kept node, the same tensor or not.
+    """
+    made: set[str] = set()
+    for node in list(graph.node):
+        if node.op_type == "Cast" and node.output[0] in made:
+            graph.node.remove(node)
+        made.update(node.output)
 
 
 def _converter() -> Callable[..., Any]:
