@@ -25,7 +25,7 @@ demo: setup
 		--target 7.1 -o $(OUT) --force
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check
