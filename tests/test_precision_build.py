@@ -72,10 +72,14 @@ def test_build_in_a_lower_precision(path, precision):
 
 
 @needs_rtx
-def test_build_keeps_nodes_in_float32(path):
+@pytest.mark.parametrize("listed", [False, True])
+def test_build_keeps_nodes_in_float32(path, tmp_path, listed):
+    names = tmp_path / "names.txt"
+    names.write_text("r*\n\n", encoding="utf-8")
     done = run(
         *("build", path, "--dim", "N=2", "--precision", "fp16", "--tensorrt", RTX),
-        *("--keep-fp32", "r*", "--io-precision", "match", "--no-numeric-proof"),
+        *("--keep-fp32", f"@{names}" if listed else "r*"),
+        *("--io-precision", "match", "--no-numeric-proof"),
     )
     assert done.exit_code == 0, done.stderr
     assert "error against float32: not measured" in done.stdout
@@ -130,6 +134,7 @@ def test_precision_that_cannot_be_had_is_an_error(tmp_path, model, precision, me
         (["--precision", "tf32", "--no-tf32"], "--precision tf32 does not go with --no-tf32"),
         (["--keep-fp32", "a"], "--keep-fp32 does not go with"),
         (["--precision", "fp32", "--keep-fp32", "a"], "--keep-fp32 does not go with"),
+        (["--precision", "fp16", "--keep-fp32", "@nowhere.txt"], "nowhere.txt: cannot be read"),
     ],
 )
 def test_options_that_do_not_go_together(path, arguments, message):

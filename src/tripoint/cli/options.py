@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tripoint.errors import UsageError
+from tripoint import files
+from tripoint.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from tripoint.spec import Spec
@@ -167,7 +168,7 @@ KeepFp32 = Annotated[
     typer.Option(
         metavar="NODE",
         help="with fp16 and bf16: a node, or a pattern such as '*/head/*', that stays in float32; "
-        "once for each",
+        "once for each; @FILE takes one from each line of a file",
         show_default=False,
     ),
 ]
@@ -201,9 +202,25 @@ def precision(
         raise excluded("--keep-fp32", "a precision that leaves the graph as it is")
     return {
         "precision": name.value if name else None,
-        "keep_fp32": keep_fp32 or (),
+        "keep_fp32": [name for text in keep_fp32 or () for name in _listed(text)],
         "tf32": tf32,
     }
+
+
+def _listed(text: str) -> list[str]:
+    """A name, or those in the file that is named behind ``@``.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    if not text.startswith("@"):
+        return [text]
+    path = Path(text[1:])
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, UnicodeDecodeError) as error:
+        fact = files.reason(error) if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise InputError(f"cannot be read: {fact}").within(subject=str(path)) from error
 
 
 def excluded(option: str, others: str) -> UsageError:

@@ -136,7 +136,7 @@ def ranking(value: Ranking) -> list[str]:
         for name, tolerance in value.goal.items()
     ]
     if value.file:
-        lines.append(f"nodes to keep: {clean(value.file)}, for `tripoint build --keep-fp32`")
+        lines.append(f"nodes to keep: {clean(value.file)}, for `tripoint build --keep-fp32 @FILE`")
     elif value.keep:
         lines += _listed("nodes to keep", ((name,) for name in value.keep), most=len(value.keep))
     return lines

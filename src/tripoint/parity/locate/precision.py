@@ -172,7 +172,7 @@ def rank(
 
 
 def write(ranking: Ranking, folder: Path, *, force: bool = False) -> Ranking:
-    """Write the list that ``build --keep-fp32`` takes, one node on a line.
+    """Write the list that ``build --keep-fp32 @FILE`` takes, one node on a line.
 
     Args:
         ranking: What was measured.
