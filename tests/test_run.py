@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 import tripoint
+import tripoint.pipeline
 from marks import needs_tensorrt
 from tripoint.engine import gpu
+from tripoint.errors import OutputError
 from tripoint.pipeline import ARTEFACTS
 from tripoint.spec import Spec
 
@@ -52,3 +54,31 @@ def test_run_completes(
     expected = "unproven" if gpu.absence() else "equal"
     assert result.verification.verdict == expected, result.verification.reasons
     assert len(result.verification.points) >= 3
+
+
+def test_a_case_that_fails_is_kept_beside_the_report(examples: Path, tmp_path: Path) -> None:
+    def run(atol: float | None, *, force: bool) -> tripoint.pipeline.RunResult:
+        return tripoint.run(
+            f"{examples / 'resnet'}.py:model",
+            tmp_path / "out",
+            spec=Spec.parse(["x:2x3x32x32"]),
+            exporter="torchscript",
+            atol=atol,
+            rtol=atol,
+            force=force,
+        )
+
+    folder = tmp_path / "out" / "failing"
+    strict = run(0.0, force=False).verification
+    assert strict.verdict == "different"
+    assert strict.failing is not None
+    assert strict.failing.folder == str(folder)
+    assert "--atol 0.0 --rtol 0.0" in (strict.failing.command or "")
+    assert {"case.json", "inputs.npz", "PyTorch.npz"} <= {path.name for path in folder.iterdir()}
+    (tmp_path / "out" / "model.onnx").rename(tmp_path / "elsewhere.onnx")
+    for path in (tmp_path / "out").glob("model.*"):
+        path.unlink()
+    with pytest.raises(OutputError, match=r"case\.json exists"):
+        run(None, force=False)
+    assert run(None, force=True).verification.failing is None
+    assert not list(folder.iterdir())
