@@ -170,12 +170,13 @@ def test_pickles_are_never_executed(
 
 LOADER = """
 import numpy as np
-import beside
+import loader_value
 
 def points():
     for batch in (1, 2):
-        import also_beside
-        yield {"x": np.full((batch, 3), beside.VALUE, np.float32), "ids": also_beside.ids(batch)}
+        import loader_ids
+        x = np.full((batch, 3), loader_value.VALUE, np.float32)
+        yield {"x": x, "ids": loader_ids.ids(batch)}
 
 def one():
     return {"x": np.zeros((1, 3), np.float32), "ids": np.zeros(1, np.int64)}
@@ -207,8 +208,8 @@ VALUE = 3
 
 @pytest.fixture
 def loader(tmp_path: Path) -> Path:
-    (tmp_path / "beside.py").write_text("VALUE = 7\n")
-    (tmp_path / "also_beside.py").write_text(
+    (tmp_path / "loader_value.py").write_text("VALUE = 7\n")
+    (tmp_path / "loader_ids.py").write_text(
         "import numpy as np\ndef ids(n):\n    return np.arange(n)\n"
     )
     (tmp_path / "load.py").write_text(LOADER)
