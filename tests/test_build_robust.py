@@ -31,6 +31,12 @@ def folder(tmp_path):
     return tmp_path
 
 
+def heed_signals() -> None:
+    """Whoever started the tests in the background may have let them ignore these."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def building(
     folder: Path, *arguments: object, behaviour: str = "sleep", until: str = "build: Timing"
@@ -39,7 +45,13 @@ def building(
     words = [*COMMAND, "model.onnx", "--timing-cache", "off", *map(str, arguments)]
     variables = environment(STAND_IN=behaviour)
     with subprocess.Popen(
-        words, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words,
+        cwd=folder,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_signals,
     ) as process:
         try:
             for line in process.stderr:

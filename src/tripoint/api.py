@@ -16,7 +16,7 @@ from tripoint.facts.table import Chain, Shape, TensorTable
 from tripoint.model import Model
 from tripoint.rewrites.base import FixResult
 from tripoint.rewrites.numbers import MINIMUM_POINTS, Points
-from tripoint.spec import Spec
+from tripoint.spec import Range, Spec
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -210,18 +210,30 @@ def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
         UsageError: If a dynamic dim has no range, a shape tensor no values, or min, opt or max is
             a size that the graph cannot take.
     """
+    from tripoint.engine.profile import points
+
+    ranges, takes = _examined(model, spec)
+    found = points(ranges, allowed=takes)
+    return found * math.ceil(MINIMUM_POINTS / len(found))
+
+
+def _examined(
+    model: Model, spec: Spec | None
+) -> tuple[Mapping[str, Range], Callable[[Mapping[str, int]], bool]]:
+    """The range of every symbol, values of shape tensors too, and whether the graph takes sizes.
+
+    Raises:
+        UsageError: As :func:`sweep`.
+    """
     from tripoint.engine.constraints import profiles
-    from tripoint.engine.profile import points, several
+    from tripoint.engine.profile import several
 
     needed = profiles.needs(model)
     checked = several(needed.inputs, [spec or Spec()], values=needed.values)
     examined = profiles.examine(needed, checked)
     profiles.refuse(examined)
-    found = points(
-        examined[0].ranges if examined else {},
-        allowed=lambda sizes: profiles.takes(needed, sizes),
-    )
-    return found * math.ceil(MINIMUM_POINTS / len(found))
+    ranges = examined[0].ranges if examined else {}
+    return ranges, lambda sizes: profiles.takes(needed, sizes)
 
 
 def _proof_points(model: Model, spec: Spec | None) -> Points | None:
@@ -492,10 +504,10 @@ def read_inputs(
 
 
 def _sizes(model: Model, spec: Spec | None, count: int | None) -> Sequence[Mapping[str, int]]:
-    from tripoint.engine.profile import bindings
     from tripoint.parity import sweep as sizes
 
-    return sizes.points(bindings(input_shapes(model), spec or Spec()), count or sizes.POINTS)
+    ranges, takes = _examined(model, spec)
+    return sizes.points(ranges, count or sizes.POINTS, allowed=takes)
 
 
 def locate(

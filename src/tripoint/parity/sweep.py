@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tripoint.spec import Range
 
@@ -23,7 +23,11 @@ _TRIES = 64
 
 
 def points(
-    ranges: Mapping[str, Range], count: int = POINTS, seed: int = 0
+    ranges: Mapping[str, Range],
+    count: int = POINTS,
+    seed: int = 0,
+    *,
+    allowed: Callable[[Mapping[str, int]], bool] = lambda _: True,
 ) -> tuple[dict[str, int], ...]:
     """Sizes to try: all at min, all at opt, all at max, awkward ones and random ones.
 
@@ -31,19 +35,24 @@ def points(
         ranges: Range by symbol.
         count: How many points to give; all there are, if the ranges hold no more.
         seed: Decides the random points; the same seed gives the same.
+        allowed: Whether the model takes some sizes; asked of all but min, opt and max.
 
     Returns:
         Distinct points, each a size by symbol; one empty point if there is no symbol.
     """
     bounds = list(ranges.values())
+
+    def fits(sizes: tuple[int, ...]) -> bool:
+        return allowed(dict(zip(ranges, sizes, strict=True)))
+
     if math.prod(size.max - size.min + 1 for size in bounds) <= count:
         every = itertools.product(*(range(size.min, size.max + 1) for size in bounds))
-        chosen = dict.fromkeys([*_ends(bounds), *every])
+        chosen = dict.fromkeys([*_ends(bounds), *filter(fits, every)])
     else:
         chosen = dict.fromkeys(_ends(bounds))
         random_ones = 1 if count > len(chosen) else 0
-        _extend(chosen, _awkward(bounds), count - random_ones)
-        _extend(chosen, _random(bounds, count, seed), count)
+        _extend(chosen, filter(fits, _awkward(bounds)), count - random_ones)
+        _extend(chosen, filter(fits, _random(bounds, count, seed)), count)
     return tuple(dict(zip(ranges, sizes, strict=True)) for sizes in list(chosen)[:count])
 
 
