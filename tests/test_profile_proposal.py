@@ -220,6 +220,8 @@ def test_values_are_fed_where_numbers_are_compared() -> None:
     result = tripoint.verify(model, spec=spec)
     assert len(result.points) >= 3
     assert [leg.status for leg in result.legs if leg.name == "ONNX Runtime"] == ["ran"]
+    assert tripoint.fix(model, spec=spec, target="8.6").proven
+    assert tripoint.locate(model, fixed=model, spec=spec).verdict == "equal"
 
 
 def test_random_points_are_sizes_that_the_graph_takes() -> None:

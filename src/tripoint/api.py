@@ -210,9 +210,14 @@ def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
         UsageError: If a dynamic dim has no range, a shape tensor no values, or min, opt or max is
             a size that the graph cannot take.
     """
+    return _swept(*_examined(model, spec))
+
+
+def _swept(
+    ranges: Mapping[str, Range], takes: Callable[[Mapping[str, int]], bool]
+) -> list[dict[str, int]]:
     from tripoint.engine.profile import points
 
-    ranges, takes = _examined(model, spec)
     found = points(ranges, allowed=takes)
     return found * math.ceil(MINIMUM_POINTS / len(found))
 
@@ -239,15 +244,13 @@ def _examined(
 def _proof_points(model: Model, spec: Spec | None) -> Points | None:
     if spec is None or not (spec.inputs or spec.dims):
         return None
-    return Points(tuple(sweep(model, spec)), ranges=_ranges(model, spec))
+    ranges, takes = _examined(model, spec)
+    return Points(tuple(_swept(ranges, takes)), ranges=_ends(ranges))
 
 
-def _ranges(model: Model, spec: Spec | None) -> dict[str, tuple[int, int]]:
+def _ends(ranges: Mapping[str, Range]) -> dict[str, tuple[int, int]]:
     """Smallest and largest size by symbol."""
-    from tripoint.engine.profile import bindings
-
-    found = bindings(input_shapes(model), spec or Spec())
-    return {symbol: (size.min, size.max) for symbol, size in found.items()}
+    return {symbol: (size.min, size.max) for symbol, size in ranges.items()}
 
 
 def export(
@@ -580,7 +583,7 @@ def locate(
             against=as_model(against) if against is not None else None,
             tensorrt=asked,
             output_names=output_names,
-            ranges=_ranges(model, spec) if inputs is None else {},
+            ranges=_ends(_examined(model, spec)[0]) if inputs is None else {},
         ),
         bindings=[{}] if inputs is not None else sweep(model, spec),
         inputs=inputs,
