@@ -286,7 +286,7 @@ class Comparison:
                 return
             for point, feed, arrays in expected:
                 named = dict(zip(outputs, arrays, strict=True))
-                allowed = budget.allowed(named, point, tf32=False)
+                allowed = budget.allowed(named, point)
                 for name, array in zip(outputs, fixed.run(feed), strict=True):
                     total += 1
                     identical += fixing.same(named[name], array)

@@ -47,7 +47,7 @@ from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays, bindings_of, generate, inputs_of
 from tripoint.numeric.ort import Session
 from tripoint.parity.compare import compare_outputs
-from tripoint.parity.tolerance import Budget
+from tripoint.parity.tolerance import Budget, Products
 from tripoint.spec import Spec
 from tripoint.timing.turns import interleave
 
@@ -152,7 +152,7 @@ def agreement(model: Model, plan: Path, points: Sequence[Mapping[str, int]]) -> 
         for seed, point in enumerate(points):
             feed = generate(specs, point, seed, model=model)
             wanted = dict(zip(reference.outputs, reference.run(feed), strict=True))
-            limits = budget.allowed(wanted, bindings_of(specs, feed), tf32=True)
+            limits = budget.allowed(wanted, bindings_of(specs, feed), products=Products.TF32)
             for _ in range(AGAIN):
                 entries = compare_outputs(wanted, engine.run(feed), limits, pair="runner")
                 for entry in entries:

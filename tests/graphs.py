@@ -23,6 +23,12 @@ GRAPH_B = SEED / "graph_b.onnxtxt"
 Feed = Mapping[str, "np.ndarray[Any, Any]"]
 
 
+def onnx_text(text: str) -> Model:
+    """A model from the ONNX text of its graph, in opset 18."""
+    header = '<ir_version: 10, opset_import: ["" : 18]>\n'
+    return Model(ir.from_proto(onnx.parser.parse_model(header + text)))
+
+
 def build(inputs: str, body: str, opset: int = 13, outputs: str = "y") -> Model:
     """A model from ONNX text.
 

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import pytest
 import torch
@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from graphs import onnx_text
 from tripoint.engine import gpu, runner
 from tripoint.errors import ExternalStepError, UsageError
 from tripoint.facts import truth
@@ -28,7 +29,15 @@ from tripoint.parity.assignment import find_permutation
 from tripoint.parity.compare import compare_outputs
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
 from tripoint.parity.legs.torch import TorchLeg
-from tripoint.parity.tolerance import Chain, Tolerance, chains, derive, override
+from tripoint.parity.tolerance import (
+    Chain,
+    Products,
+    Tolerance,
+    chains,
+    derive,
+    override,
+    products_of,
+)
 from tripoint.parity.verify import Engine, Verification, verify
 from tripoint.sources.python import TorchModel, load_module
 from tripoint.sources.reference import PythonReference
@@ -39,11 +48,6 @@ EXAMPLE = PythonReference(Path(__file__).parent.parent / "examples" / "three_out
 SIZES = [{"N": 1}, {"N": 2}, {"N": 4}]
 LOOSE = Tolerance(1e-3, 1e-3, "for this test")
 Array = np.ndarray[Any, Any]
-
-
-def onnx_text(text: str) -> Model:
-    header = '<ir_version: 10, opset_import: ["" : 18]>\n'
-    return Model(ir.from_proto(onnx.parser.parse_model(header + text)))
 
 
 @pytest.fixture(scope="module")
@@ -366,10 +370,10 @@ def test_a_numeric_error_is_not_explained_away() -> None:
 # Tolerance
 
 
-def chain_of(text: str, *, tf32: bool = False, **sizes: int) -> Chain:
+def chain_of(text: str, products: Products = Products.ROUNDED, **sizes: int) -> Chain:
     graph = onnx_text(text).ir
     truth.annotate(graph)
-    (chain,) = chains(graph, sizes, tf32=tf32).values()
+    (chain,) = chains(graph, sizes, products=products).values()
     return chain
 
 
@@ -380,30 +384,65 @@ def test_the_tolerance_follows_the_reductions() -> None:
     eps = float(np.finfo(np.float32).eps)
     conv = chain_of(CONV % "y = Conv <pads = [1, 1, 1, 1]> (x, w)", N=2)
     assert (conv.terms, conv.reductions, conv.others) == (27, 1, 0)
-    assert conv.variance == pytest.approx(27 * eps**2)
+    assert conv.variance == pytest.approx((8 + 27 / 24) * eps**2)
     more = chain_of(
         CONV % "a = Conv <pads = [1, 1, 1, 1]> (x, w)  b = Sigmoid(a)  y = Relu(b)", N=2
     )
     assert (more.terms, more.others) == (27, 1)
     rows = chain_of("g (float[N,K] x) => (float[N,1] y) { y = ReduceSum(x) }", N=2, K=50)
     assert rows.terms == 100
+    recurrent = chain_of(LOOP_OF_SUMS, L=6, N=2)
+    assert recurrent.terms == 6 * 7
+    assert recurrent.variance == pytest.approx(6 * (8 + 7 / 24) * eps**2)
     moved = chain_of("g (float[2,3] x) => (float[3,2] y) { y = Transpose(x) }")
     assert moved == Chain()
     reference = np.full((2, 5), 3.0, np.float32)
-    tolerance = derive(conv, reference, tf32=False)
-    assert tolerance.rtol == pytest.approx(8 * math.sqrt(27) * eps)
+    tolerance = derive(conv, reference)
+    assert tolerance.rtol == pytest.approx(8 * math.sqrt(8 + 27 / 24) * eps)
     assert tolerance.atol == pytest.approx(3 * tolerance.rtol)
     assert "27 terms in 1 reductions" in tolerance.reason
     assert "TF32 off" in tolerance.reason
 
 
-def test_reduced_precision_widens_the_tolerance() -> None:
+LOOP_OF_SUMS = """g (float[L,N,3] x, float[1,4,3] w, float[1,4,4] r) => (float[L,1,N,4] y)
+{ y = RNN <hidden_size = 4> (x, w, r) }"""
+
+
+def test_products_on_a_gpu_and_reduced_precision_widen_the_tolerance() -> None:
     text = CONV % "y = Conv <pads = [1, 1, 1, 1]> (x, w)"
-    full, reduced = chain_of(text, N=1), chain_of(text, tf32=True, N=1)
-    assert reduced.variance == pytest.approx(full.variance + 2.0**-20)
+    full, gpu, tf32 = (chain_of(text, products, N=1) for products in Products)
+    assert gpu.variance == pytest.approx(full.variance + (27 / 16 * 2.0**-23) ** 2)
+    assert tf32.variance == pytest.approx(gpu.variance + 2.0**-21)
+    rounded, reduced = chain_of(LOOP_OF_SUMS, L=6), chain_of(LOOP_OF_SUMS, Products.TF32, L=6)
+    assert reduced.variance - rounded.variance == pytest.approx(6 * 2.0**-21, rel=1e-4)
+    sums = "g (float[N,9] x) => (float[N,1] y) { y = ReduceSum(x) }"
+    assert chain_of(sums, Products.TF32, N=2) == chain_of(sums, N=2)
     half = chain_of("g (float[4] x) => (float16[4] y) { y = Cast <to = 10> (x) }")
     assert half.variance == pytest.approx(float(np.finfo(np.float16).eps) ** 2)
-    assert derive(Chain(), np.zeros(3, np.int64), tf32=False).atol == 0.0
+    assert derive(Chain(), np.zeros(3, np.int64)).atol == 0.0
+
+
+ATTENTION = """g (float[2,H,S,8] q, float[2,H,T,8] k, float[2,H,T,8] v) => (float[2,H,S,8] y)
+{ y = Attention(q, k, v) }"""
+
+
+def test_attention_adds_up_the_head_and_the_keys() -> None:
+    assert chain_of(ATTENTION, H=3, S=5, T=7).terms == 8 + 7
+    flat = ATTENTION.replace("2,H,", "2,").replace(",8]", ",24]")
+    flat = flat.replace("Attention(", "Attention <q_num_heads = 3, kv_num_heads = 3> (")
+    assert chain_of(flat, S=5, T=7).terms == 8 + 7
+
+
+@pytest.mark.parametrize(
+    ("legs", "products"),
+    [
+        ([("cpu", False)], Products.ROUNDED),
+        ([("cpu", False), ("a GPU", False)], Products.TENSOR_CORES),
+        ([("a GPU", True), ("cpu", False)], Products.TF32),
+    ],
+)
+def test_the_less_precise_leg_counts(legs: list[tuple[str, bool]], products: Products) -> None:
+    assert products_of(SimpleNamespace(device=d, tf32=t) for d, t in legs) == products
 
 
 def test_given_numbers_replace_derived_ones() -> None:

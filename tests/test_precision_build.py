@@ -289,7 +289,7 @@ def test_measured_error_widens_the_tolerance():
     }
     assert recorded.rounding(content) == {"y": 0.5}
     assert recorded.rounding({}) == {}
-    narrow = derive(Chain(), np.ones(3, np.float32), tf32=False)
+    narrow = derive(Chain(), np.ones(3, np.float32))
     assert widen(narrow, 0.0) is narrow
     assert widen(narrow, 0.5).atol == pytest.approx(narrow.atol + 2.0)
     assert "measured to cost" in widen(narrow, 0.5).reason

@@ -27,6 +27,11 @@ def longest_reduction(model: ir.Model, bindings: Bindings) -> int:
     return max((terms(node, bindings) for node in model.graph.all_nodes()), default=0)
 
 
+def reduces(node: ir.Node) -> bool:
+    """Whether a node adds up terms."""
+    return node.op_type in _COUNTERS
+
+
 def terms(node: ir.Node, bindings: Bindings) -> int:
     """Terms that each output element of a node adds up; 0 for operators that add none up.
 
@@ -72,6 +77,14 @@ def _kernel(node: ir.Node, _: Bindings) -> int:
     return math.prod(node.attributes.get_ints("kernel_shape", [1]))
 
 
+def _attention(node: ir.Node, bindings: Bindings) -> int:
+    """The size of a head, for the scores, and the number of keys, past ones too, for the values."""
+    query, keys = (_sizes(value, bindings) for value in node.inputs[:2])
+    past = _sizes(node.inputs[4], bindings) if len(node.inputs) > 4 else []
+    heads = node.attributes.get_int("q_num_heads", 1) if len(query) == 3 else 1
+    return math.prod(query[-1:]) // heads + math.prod(keys[-2:-1]) + sum(past[-2:-1])
+
+
 def _last(node: ir.Node, bindings: Bindings) -> int:
     axis = node.attributes.get_int("axis", -1)
     return math.prod(_sizes(node.inputs[0], bindings)[axis:])
@@ -83,6 +96,7 @@ _COUNTERS: dict[str, Callable[[ir.Node, Bindings], int]] = {
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Einsum": _last,
+    "Attention": _attention,
     "AveragePool": _kernel,
     "GlobalAveragePool": _spatial,
     "InstanceNormalization": _spatial,

@@ -9,7 +9,8 @@ from tripoint.numeric.inputs import Arrays
 from tripoint.parity.legs import Leg
 from tripoint.parity.pairing import pair_outputs
 from tripoint.parity.results import PYTORCH, LegReport
-from tripoint.parity.tolerance import Budget, Tolerance
+from tripoint.parity.sensitivity import Sensitivity
+from tripoint.parity.tolerance import Budget, Tolerance, products_of
 
 _HOPELESS = 2
 """Failures at the start after which a leg is not asked again."""
@@ -82,6 +83,7 @@ class Runs:
     Args:
         runs: One for each leg, all over the same inputs.
         budget: Where tolerances come from.
+        sensitivity: Where what is allowed beyond them comes from.
         outputs: Output names of the ONNX model.
         output_names: What the user calls the outputs of the PyTorch module.
         rounding: By leg and output the largest error that its precision was measured to make.
@@ -91,6 +93,7 @@ class Runs:
         self,
         runs: Sequence[Run],
         budget: Budget,
+        sensitivity: Sensitivity,
         outputs: Sequence[str],
         output_names: Sequence[str] | None,
         rounding: Mapping[str, Mapping[str, float]] | None = None,
@@ -98,6 +101,7 @@ class Runs:
         self.notes: list[str] = []
         self._runs = runs
         self._budget = budget
+        self._sensitivity = sensitivity
         self._outputs = outputs
         self._given = output_names
         self._rounding = rounding or {}
@@ -117,12 +121,27 @@ class Runs:
         return self._rename(found)
 
     def allowed(
-        self, reference: Arrays, bindings: Mapping[str, int], *legs: str
+        self,
+        reference: Arrays,
+        bindings: Mapping[str, int],
+        *legs: str,
+        inputs: Arrays | None = None,
     ) -> dict[str, Tolerance]:
-        """Tolerances for a comparison between some legs."""
-        tf32 = any(run.leg.tf32 for run in self._runs if run.leg.name in legs)
+        """Tolerances for a comparison between some legs.
+
+        Args:
+            reference: Array by output name.
+            bindings: Size of each input symbol.
+            *legs: Names of the legs.
+            inputs: What the reference was computed from, to allow also what errors of the sums
+                are measured to cost there; None to keep to what is derived.
+        """
+        products = products_of(run.leg for run in self._runs if run.leg.name in legs)
         rounding = next((self._rounding[leg] for leg in legs if leg in self._rounding), None)
-        return self._budget.allowed(reference, bindings, tf32=tf32, rounding=rounding)
+        moved = None if inputs is None else self._sensitivity.at(inputs, bindings, products)
+        return self._budget.allowed(
+            reference, bindings, products=products, rounding=rounding, moved=moved
+        )
 
     def _rename(self, arrays: Arrays) -> Arrays:
         if self._renamed is None:

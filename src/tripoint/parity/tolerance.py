@@ -3,30 +3,36 @@ r"""How far two correct results may lie apart, derived from the graph.
 Every operator rounds. With independent roundings of relative size eps, variances add up, so
 along a path of operators the relative error of the result is about
 
-    e = sqrt( sum over the path of  c · eps(dtype)²  +  p · eps(TF32)² )
+    e = sqrt( sum over the path of  c · eps(dtype)²  +  p )
 
 where, per operator,
 
-* ``c`` is the number of terms it adds up (Conv: channels/group · kernel, MatMul and Gemm: K,
+* ``c`` is ``8 + n/24`` if it adds up n terms (Conv: channels/group · kernel, MatMul and Gemm: K,
   Reduce, pooling and normalization: the reduced sizes), 1 if it only computes element by
-  element, and 0 if it only moves data;
+  element, and 0 if it only moves data. A rounding has the deviation eps/√12; where n terms of
+  either sign are added up one after the other, each partial sum of k terms, √(k/n) as large as
+  the result, is rounded, which makes n/2 · eps²/12. The 8 is for what vendors do besides: their
+  own forms of the product (Winograd), and fast exponentials;
 * eps(dtype) is the machine epsilon of what it produces, so a graph of mixed precision is charged
   each operator in its own precision;
-* ``p`` is 1 for a float32 Conv, MatMul or Gemm where TF32 is on: the operands are rounded to
-  eps(TF32) = 2⁻¹⁰, but summed in float32, so it does not grow with the terms.
+* ``p`` is what a float32 product (Conv, MatMul, Gemm, Attention, recurrent operators) errs by
+  besides on a GPU (:class:`Products`): ``(n/16 · eps)²`` on tensor cores, and ``eps(TF32)²/2``
+  more where TF32 is on.
 
 The path with the largest sum counts. The allowance is ``rtol = 8 · max(e, eps)``: both sides
 round (√2), and the largest of a million deviations lies five to six standard deviations out.
 Errors are relative to the size of a typical element, since terms cancel in small ones; hence
-``atol = rtol · rms(reference)`` and ``|difference| ≤ atol + rtol · |reference|``.
+``atol = rtol · rms(reference)`` and ``|difference| ≤ atol + rtol · |reference|``. That an error is
+passed on as it is holds for most graphs; for others :mod:`tripoint.parity.sensitivity` measures.
 """
 
 from __future__ import annotations
 
+import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -34,13 +40,22 @@ import onnx_ir as ir
 from tripoint.facts import truth
 from tripoint.facts.symbols import evaluate
 from tripoint.numeric.inputs import Arrays
-from tripoint.numeric.reductions import terms
+from tripoint.numeric.reductions import reduces, terms
 from tripoint.parity.measure import chunks, is_exact
 
 _FACTOR = 8.0
 _MEASURED_FACTOR = 4.0
+_MOVED_FACTOR = 2.0
+_PER_SUM = 8.0
+_TERMS_PER_EPS = 24.0
+_FLOAT32_EPS = 2.0**-23
+_TERMS_PER_CUT = 16.0
 _TF32_EPS = 2.0**-10
-_PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum"})
+_TF32_SHARE = 0.5
+_RECURRENT = frozenset({"RNN", "GRU", "LSTM"})
+_PRODUCTS = (
+    frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "Attention"}) | _RECURRENT
+)
 _MOVES = frozenset(
     {
         *("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Tile"),
@@ -51,11 +66,54 @@ _MOVES = frozenset(
     }
 )
 
-
-_RECURRENT = frozenset({"RNN", "GRU", "LSTM"})
+_SAID = ("TF32 off", "TF32 off on a GPU", "TF32 on")
 
 Given = float | Mapping[str, float] | None
 """A number for all outputs, or one by output name."""
+
+
+class Products(enum.IntEnum):
+    """How float32 products are computed, from the least to the most that they err.
+
+    Measured on an H100 with TensorRT-RTX 1.6.1, single operators against float64 (root mean
+    square, relative to that of the result): on tensor cores n/20 to n/7 eps for n terms without
+    TF32, in proportion to n, since their sums are cut off and not rounded; 0.3 eps(TF32) with it,
+    0.8 where the operands are cut off as well, whatever n is.
+    """
+
+    ROUNDED = 0
+    """Sums round to the nearest, as on a CPU."""
+    TENSOR_CORES = 1
+    """Operands in parts of TF32, sums cut off."""
+    TF32 = 2
+    """Operands rounded to TF32, sums cut off."""
+
+
+class Computes(Protocol):
+    """What of a leg matters here."""
+
+    @property
+    def device(self) -> str:
+        """``"cpu"`` or the name of a GPU."""
+
+    @property
+    def tf32(self) -> bool:
+        """Whether float32 products may be rounded to TF32."""
+
+
+def products_of(legs: Iterable[Computes]) -> Products:
+    """The least precise products among some legs."""
+    return max(
+        (
+            Products.TF32
+            if leg.tf32
+            else Products.ROUNDED
+            if leg.device == "cpu"
+            else Products.TENSOR_CORES
+            for leg in legs
+        ),
+        default=Products.ROUNDED,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +136,7 @@ class Chain:
     """The operators behind a tensor that round the most.
 
     Args:
-        variance: Sum of ``c · eps²`` and ``p · eps(TF32)²``.
+        variance: Sum of ``c · eps²`` and ``p``, as the module explains.
         terms: Terms added up in all reductions of the path.
         reductions: Number of these reductions.
         others: Number of operators that compute element by element.
@@ -105,15 +163,16 @@ class Budget:
         self._graph = graph
         self._atol = atol
         self._rtol = rtol
-        self._chains: dict[tuple[frozenset[tuple[str, int]], bool], dict[str, Chain]] = {}
+        self._chains: dict[tuple[frozenset[tuple[str, int]], Products], dict[str, Chain]] = {}
 
     def allowed(
         self,
         reference: Arrays,
         bindings: Mapping[str, int],
         *,
-        tf32: bool,
+        products: Products = Products.ROUNDED,
         rounding: Mapping[str, float] | None = None,
+        moved: Mapping[str, float] | None = None,
     ) -> dict[str, Tolerance]:
         """What to allow for each output.
 
@@ -121,34 +180,36 @@ class Budget:
             reference: Array by output name; one that the graph does not have gets the epsilon
                 of its dtype.
             bindings: Size of each input symbol.
-            tf32: Whether either side may round float32 products to TF32.
+            products: How the less precise side computes float32 products.
             rounding: Largest error by output that a lower precision of one side was measured to
                 make; see :func:`widen`.
+            moved: How far each output was measured to move when the sums behind it err; see
+                :func:`lift` and :mod:`tripoint.parity.sensitivity`.
         """
-        key = (frozenset(bindings.items()), tf32)
+        key = (frozenset(bindings.items()), products)
         if key not in self._chains:
-            self._chains[key] = chains(self._graph, bindings, tf32=tf32)
+            self._chains[key] = chains(self._graph, bindings, products=products)
         behind = self._chains[key]
-        return {
-            name: override(
-                widen(
-                    derive(behind.get(name, Chain()), array, tf32=tf32),
-                    (rounding or {}).get(name, 0.0),
-                ),
-                atol=_for(self._atol, name),
-                rtol=_for(self._rtol, name),
+        found = {}
+        for name, array in reference.items():
+            tolerance = derive(behind.get(name, Chain()), array, products=products)
+            tolerance = lift(tolerance, (moved or {}).get(name, 0.0))
+            tolerance = widen(tolerance, (rounding or {}).get(name, 0.0))
+            found[name] = override(
+                tolerance, atol=_for(self._atol, name), rtol=_for(self._rtol, name)
             )
-            for name, array in reference.items()
-        }
+        return found
 
 
-def chains(graph: ir.Model, bindings: Mapping[str, int], *, tf32: bool) -> dict[str, Chain]:
+def chains(
+    graph: ir.Model, bindings: Mapping[str, int], *, products: Products = Products.ROUNDED
+) -> dict[str, Chain]:
     """The chain behind each graph output.
 
     Args:
         graph: Its values carry their true shapes.
         bindings: Size of each input symbol.
-        tf32: Whether float32 products may be rounded to TF32.
+        products: How float32 products are computed.
     """
     worst: dict[ir.Value, Chain] = {}
     for node in graph.graph:
@@ -158,17 +219,19 @@ def chains(graph: ir.Model, bindings: Mapping[str, int], *, tf32: bool) -> dict[
             default=Chain(),
         )
         for output in node.outputs:
-            worst[output] = _extend(behind, node, output, bindings, tf32)
+            worst[output] = _extend(behind, node, output, bindings, products)
     return {value.name or "": worst.get(value, Chain()) for value in graph.graph.outputs}
 
 
-def derive(chain: Chain, reference: np.ndarray[Any, Any], *, tf32: bool) -> Tolerance:
+def derive(
+    chain: Chain, reference: np.ndarray[Any, Any], *, products: Products = Products.ROUNDED
+) -> Tolerance:
     """The tolerance for one output.
 
     Args:
         chain: What lies behind it.
         reference: Its values; their dtype and typical size count.
-        tf32: Whether ``chain`` was made for TF32, for the reason text.
+        products: What ``chain`` was made for, for the reason text.
     """
     eps = _eps(reference.dtype)
     if eps is None:
@@ -178,7 +241,7 @@ def derive(chain: Chain, reference: np.ndarray[Any, Any], *, tf32: bool) -> Tole
     coarser = chain.coarsest is not None and chain.coarsest != reference.dtype
     precision = f" with {chain.coarsest} behind it" if coarser else ""
     reason = (
-        f"{reference.dtype.name}{precision}, TF32 {'on' if tf32 else 'off'}; "
+        f"{reference.dtype.name}{precision}, {_SAID[products]}; "
         f"{chain.terms} terms in {chain.reductions} reductions and {chain.others} other operators "
         f"behind it; typical size {scale:.2g}"
     )
@@ -205,6 +268,24 @@ def widen(tolerance: Tolerance, rounding: float) -> Tolerance:
     )
 
 
+def lift(tolerance: Tolerance, moved: float) -> Tolerance:
+    """Allow for a graph that enlarges errors more than the derivation assumes.
+
+    Args:
+        tolerance: The derived one.
+        moved: How far the output moved when each sum erred by what it is charged, which is more
+            than sums err by; 0 if that was not measured.
+    """
+    atol = _MOVED_FACTOR * moved
+    if atol <= tolerance.atol:
+        return tolerance
+    return Tolerance(
+        atol,
+        tolerance.rtol,
+        f"{tolerance.reason}; errors of that size were measured to move it by {moved:.2g}",
+    )
+
+
 def override(
     tolerance: Tolerance, *, atol: float | None = None, rtol: float | None = None
 ) -> Tolerance:
@@ -227,6 +308,37 @@ def override(
     )
 
 
+def adds_up(node: ir.Node) -> bool:
+    """Whether a node adds up terms, as products, reductions and normalizations do."""
+    return node.op_type in _RECURRENT or reduces(node)
+
+
+def charge(
+    node: ir.Node,
+    bindings: Mapping[str, int],
+    products: Products,
+    *,
+    output: ir.Value | None = None,
+) -> float:
+    """The variance that a node itself adds to the relative error of what it computes.
+
+    Args:
+        node: Its values carry their true shapes.
+        bindings: Size of each input symbol.
+        products: How float32 products are computed.
+        output: One of its outputs, whose dtype counts; None for the first.
+    """
+    output = output or node.outputs[0]
+    eps = _epsilon(output)
+    if eps is None:
+        return 0.0
+    sums = _sums(node, bindings)
+    variance = sum(_sum_variance(*each, bindings, eps) for each in sums) or eps**2
+    if output.dtype in (None, ir.DataType.FLOAT):
+        variance += sum(_product_variance(*each, bindings, products) for each in sums)
+    return variance
+
+
 def only_moves(node: ir.Node) -> bool:
     """Whether a node passes on numbers as they are, so that it rounds nothing itself."""
     return node.op_type in _MOVES
@@ -237,26 +349,51 @@ def _for(given: Given, name: str) -> float | None:
 
 
 def _extend(
-    behind: Chain, node: ir.Node, output: ir.Value, bindings: Mapping[str, int], tf32: bool
+    behind: Chain,
+    node: ir.Node,
+    output: ir.Value,
+    bindings: Mapping[str, int],
+    products: Products,
 ) -> Chain:
-    eps = _eps(output.dtype.numpy()) if output.dtype is not None else _eps(np.dtype(np.float32))
+    eps = _epsilon(output)
     if eps is None:
         return behind
-    inner = [inner for graph in _subgraphs(node) for inner in graph]
-    added = sum(_terms(each, bindings) for each in (node, *inner))
+    added = sum(count for _, count in _sums(node, bindings))
     narrows = node.op_type == "Cast" and _narrows(node)
-    if not added and not inner and node.op_type in _MOVES and not narrows:
+    if not added and only_moves(node) and not narrows:
         return behind
-    variance = max(added, 1) * eps**2
-    if tf32 and node.op_type in _PRODUCTS and output.dtype == ir.DataType.FLOAT:
-        variance += _TF32_EPS**2
     return Chain(
-        variance=behind.variance + variance,
+        variance=behind.variance + charge(node, bindings, products, output=output),
         terms=behind.terms + added,
         reductions=behind.reductions + bool(added),
         others=behind.others + (not added),
         coarsest=_coarser(behind.coarsest, output),
     )
+
+
+def _sums(node: ir.Node, bindings: Mapping[str, int]) -> list[tuple[ir.Node, int]]:
+    """The node and those in its bodies, each with the terms that it adds up, if it adds any up."""
+    inner = [inner for graph in _subgraphs(node) for inner in graph]
+    counted = ((each, _terms(each, bindings)) for each in (node, *inner))
+    return [(each, count) for each, count in counted if count]
+
+
+def _sum_variance(node: ir.Node, added: int, bindings: Mapping[str, int], eps: float) -> float:
+    """What a node that adds up terms errs by because sums are rounded."""
+    return (_PER_SUM * _steps(node, bindings) + added / _TERMS_PER_EPS) * eps**2
+
+
+def _product_variance(
+    node: ir.Node, added: int, bindings: Mapping[str, int], products: Products
+) -> float:
+    """What a float32 product errs by because of how a GPU computes it."""
+    if node.op_type not in _PRODUCTS or products == Products.ROUNDED:
+        return 0.0
+    steps = _steps(node, bindings)
+    variance = (added / steps / _TERMS_PER_CUT * _FLOAT32_EPS) ** 2
+    if products == Products.TF32:
+        variance += _TF32_SHARE * _TF32_EPS**2
+    return steps * variance
 
 
 def _coarser(known: np.dtype[Any] | None, output: ir.Value) -> np.dtype[Any] | None:
@@ -266,12 +403,20 @@ def _coarser(known: np.dtype[Any] | None, output: ir.Value) -> np.dtype[Any] | N
     return found if (_eps(found) or 0.0) > (_eps(known) or 0.0) else known
 
 
+def _steps(node: ir.Node, bindings: Mapping[str, int]) -> int:
+    """How often a node adds up its terms one after the other: a recurrent one at each step."""
+    if node.op_type not in _RECURRENT:
+        return 1
+    return (_sizes(node.inputs[0], bindings) or [1])[0]
+
+
 def _terms(node: ir.Node, bindings: Mapping[str, int]) -> int:
     if node.op_type not in _RECURRENT:
         return terms(node, bindings)
     # Each step multiplies the input by W and the state by R.
-    length, *_ = _sizes(node.inputs[0], bindings) or [1]
-    return length * sum(_sizes(weights, bindings)[-1] for weights in node.inputs[1:3])
+    return _steps(node, bindings) * sum(
+        _sizes(weights, bindings)[-1] for weights in node.inputs[1:3]
+    )
 
 
 def _sizes(value: ir.Value | None, bindings: Mapping[str, int]) -> list[int]:
@@ -295,6 +440,10 @@ def _narrows(node: ir.Node) -> bool:
         return True
     before, after = _eps(source.dtype.numpy()), _eps(target.dtype.numpy())
     return before is not None and after is not None and after > before
+
+
+def _epsilon(output: ir.Value) -> float | None:
+    return _eps(output.dtype.numpy()) if output.dtype is not None else _FLOAT32_EPS
 
 
 def _eps(dtype: np.dtype[Any]) -> float | None:

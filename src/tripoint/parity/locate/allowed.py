@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tripoint.parity.locate.graph import Graph, Part
-from tripoint.parity.tolerance import Chain, Given, Tolerance, derive, override
+from tripoint.parity.tolerance import Chain, Given, Products, Tolerance, derive, override
 
 
 class Allowed:
@@ -20,7 +20,7 @@ class Allowed:
         suspect: The graph that is compared.
         reference: That of the other leg; None if it has none, or the same.
         bindings: Size of each input symbol.
-        tf32: Whether either leg may round float32 products to TF32.
+        products: How the less precise leg computes float32 products.
         atol: Absolute tolerance of the outputs in place of the derived one.
         rtol: Relative tolerance of the outputs in place of the derived one.
     """
@@ -31,7 +31,7 @@ class Allowed:
         reference: Graph | None,
         bindings: Mapping[str, int],
         *,
-        tf32: bool,
+        products: Products,
         atol: Given = None,
         rtol: Given = None,
     ) -> None:
@@ -39,7 +39,7 @@ class Allowed:
         if reference is not None and reference is not suspect:
             self._graphs.append(reference)
         self._bindings = bindings
-        self._tf32 = tf32
+        self._products = products
         self._atol, self._rtol = atol, rtol
         self._behind: list[dict[str, Chain]] | None = None
 
@@ -51,8 +51,10 @@ class Allowed:
             reference: Its values.
         """
         if self._behind is None:
-            self._behind = [graph.chains(self._bindings, tf32=self._tf32) for graph in self._graphs]
-        tolerance = derive(_worst(self._behind, name), reference, tf32=self._tf32)
+            self._behind = [
+                graph.chains(self._bindings, products=self._products) for graph in self._graphs
+            ]
+        tolerance = derive(_worst(self._behind, name), reference, products=self._products)
         if name not in self._graphs[0].outputs:
             return tolerance
         return override(tolerance, atol=_for(self._atol, name), rtol=_for(self._rtol, name))
@@ -72,11 +74,12 @@ class Allowed:
             same = graph.counterpart(part)
             known += [self._chains(graph, same)] if same is not None else []
         return {
-            name: derive(_worst(known, name), reference[name], tf32=self._tf32) for name in names
+            name: derive(_worst(known, name), reference[name], products=self._products)
+            for name in names
         }
 
-    def _chains(self, graph: Graph, part: Part) -> dict[str, Chain]:
-        return graph.chains(self._bindings, tf32=self._tf32, part=part)
+    def _chains(self, graph: Graph, part: Part | None = None) -> dict[str, Chain]:
+        return graph.chains(self._bindings, products=self._products, part=part)
 
 
 def _worst(chains: Sequence[Mapping[str, Chain]], name: str) -> Chain:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays, InputSpecs, inputs_of
-from tripoint.parity.tolerance import Chain, chains
+from tripoint.parity.tolerance import Chain, Products, chains
 from tripoint.rewrites.subgraph import read_by
 
 SMALL = 1024
@@ -186,19 +186,19 @@ class Graph:
         return view.clone()
 
     def chains(
-        self, bindings: Mapping[str, int], *, tf32: bool, part: Part | None = None
+        self, bindings: Mapping[str, int], *, products: Products, part: Part | None = None
     ) -> dict[str, Chain]:
         """What lies behind tensors and rounds.
 
         Args:
             bindings: Size of each input symbol.
-            tf32: Whether float32 products may be rounded to TF32.
+            products: How float32 products are computed.
             part: A part, whose outputs are asked for; None for all tensors of the graph.
         """
         if part is None:
             part = self.between([self.values[name] for name in self.comparable], ())
         graph = self._copy(part)
-        return chains(ir.Model(graph, ir_version=self.ir.ir_version), bindings, tf32=tf32)
+        return chains(ir.Model(graph, ir_version=self.ir.ir_version), bindings, products=products)
 
 
 def _is_tensor(value: ir.Value) -> bool:

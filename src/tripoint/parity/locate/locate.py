@@ -20,7 +20,7 @@ from tripoint.parity.locate.results import Location
 from tripoint.parity.locate.scan import scan
 from tripoint.parity.locate.search import Found, Replayed, search
 from tripoint.parity.results import LegReport
-from tripoint.parity.tolerance import Given
+from tripoint.parity.tolerance import Given, products_of
 
 Say = Callable[[str], None]
 
@@ -258,7 +258,7 @@ class _Comparison:
             self.pair.suspect.graph,
             self.pair.graph,
             bindings_of(self._specs, point.inputs),
-            tf32=any(leg.tf32 for leg in legs),
+            products=products_of(legs),
             atol=self._limits.atol,
             rtol=self._limits.rtol,
         )

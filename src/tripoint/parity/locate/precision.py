@@ -268,10 +268,10 @@ class _Bench:
 
     def _goal(self, name: str, array: np.ndarray[Any, Any]) -> Tolerance:
         if array.dtype.kind in "iub":
-            return derive(Chain(), array, tf32=False)
+            return derive(Chain(), array)
         atol, rtol = (each.get(name) if isinstance(each, Mapping) else each for each in self._given)
         eps = 2.0**-10 if self._low == ir.DataType.FLOAT16 else 2.0**-7
-        exact = derive(Chain(variance=eps**2), array, tf32=False)
+        exact = derive(Chain(variance=eps**2), array)
         goal = Tolerance(
             exact.atol, exact.rtol, f"eight roundings of the output to {self._precision}"
         )

@@ -1,0 +1,133 @@
+"""What is allowed where a graph enlarges errors, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from graphs import onnx_text
+from tripoint.facts import truth
+from tripoint.model import Model
+from tripoint.numeric.inputs import generate, inputs_of
+from tripoint.parity.compare_legs import Point, compare_legs
+from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
+from tripoint.parity.results import Verification
+from tripoint.parity.sensitivity import Sensitivity
+from tripoint.parity.tolerance import Budget, Products
+
+Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+STEEP, FLAT = 60.0, 1.0
+
+
+def classifier(*, steepness: float, error: float = 0.0) -> Model:
+    """Softmax of large or small numbers, from weights with a relative error of either sign."""
+    model = onnx_text(
+        f"""g (float[N,64] x, float[64,8] w) => (float[N,8] y) <float[1] steep = {{{steepness}}}> {{
+        z = MatMul(x, w)  s = Mul(z, steep)  y = Softmax <axis = -1> (s) }}"""
+    )
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((64, 8)) * (1 + error * rng.choice([-1.0, 1.0], (64, 8)))
+    graph = model.ir.graph
+    value = graph.inputs.pop()
+    value.const_value = ir.tensor(weights.astype(np.float32), name="w")
+    graph.register_initializer(value)
+    return model
+
+
+@dataclass
+class Engine:
+    """Another graph in the place of an engine on a GPU."""
+
+    model: Model
+    tf32: bool = True
+    name = "TensorRT"
+    version = "1"
+    device = "a GPU"
+
+    def run(self, inputs: Arrays) -> Arrays:
+        return OnnxRuntimeLeg(self.model).run(inputs)
+
+    def run_many(self, points: Any) -> Iterator[Arrays]:
+        return map(self.run, points)
+
+
+def compared(steepness: float, error: float, **limits: Any) -> Verification:
+    model = classifier(steepness=steepness)
+    specs = inputs_of(model)
+    points = [Point({"N": 5}, generate(specs, {"N": 5}, 0, model=model), 0)]
+    legs = [OnnxRuntimeLeg(model), Engine(classifier(steepness=steepness, error=error))]
+    return compare_legs(model, specs, legs, points, **limits)
+
+
+def test_what_a_graph_enlarges_is_allowed() -> None:
+    result = compared(STEEP, 2.0**-12)
+    (entry,) = result.points[0].outputs
+    assert entry.equal
+    assert entry.tolerance is not None
+    assert "errors of that size were measured to move it by" in entry.tolerance.reason
+    assert {check.status for check in result.metamorphic} == {"equal"}
+    derived = entry.tolerance.rtol * 0.4
+    assert entry.max_abs is not None
+    assert entry.max_abs > derived
+
+
+def test_the_same_error_is_a_difference_where_no_graph_enlarges_it() -> None:
+    (entry,) = compared(FLAT, 2.0**-4).points[0].outputs
+    assert entry.status == "different"
+    (entry,) = compared(STEEP, 2.0**-4).points[0].outputs
+    assert entry.status == "different"
+
+
+def test_given_tolerances_stand() -> None:
+    (entry,) = compared(STEEP, 2.0**-12, atol=1e-6, rtol=0.0).points[0].outputs
+    assert entry.status == "different"
+    assert entry.tolerance is not None
+    assert entry.tolerance.atol == 1e-6
+
+
+def sensitivity_of(text: str, inputs: Arrays, **sizes: int) -> dict[str, float]:
+    graph = onnx_text(text).ir
+    truth.annotate(graph)
+    return Sensitivity(graph).at(inputs, sizes, Products.TF32)
+
+
+def test_only_sums_are_disturbed() -> None:
+    x = np.ones((2, 3), np.float32)
+    still = "g (float[N,3] x) => (float[N,3] y) { a = Exp(x)  y = Mul(a, x) }"
+    assert sensitivity_of(still, {"x": x}, N=2) == {"y": 0.0}
+    summed = "g (float[N,3] x) => (float[N,1] y) { a = ReduceSum(x)  y = Exp(a) }"
+    assert sensitivity_of(summed, {"x": x}, N=2)["y"] > 0
+
+
+def test_infinities_integers_and_random_numbers() -> None:
+    x = np.full((2, 3), -np.inf, np.float32)
+    text = """g (float[N,3] x) => (float[N,1] y, int64[N,1] k, float[N,1] z) {
+      y = ReduceLogSumExp(x)  k = ArgMax <axis = 1> (x)  z = Exp(y) }"""
+    # -inf is not measured, and passes through without becoming NaN behind it.
+    assert sensitivity_of(text, {"x": x}, N=2) == {"z": 0.0}
+    text = """g (float[N,3] x) => (float[N,1] y) {
+      r = RandomNormalLike(x)  s = Add(x, r)  y = ReduceSum(s) }"""
+    assert sensitivity_of(text, {"x": np.ones((2, 3), np.float32)}, N=2) == {}
+
+
+@pytest.mark.parametrize("kind", ["double", "float16"])
+def test_other_floating_point_types(kind: str) -> None:
+    text = f"g ({kind}[N,9] x, {kind}[9,4] w) => ({kind}[N,4] y) {{ y = MatMul(x, w) }}"
+    model = onnx_text(text)
+    feed = generate(inputs_of(model), {"N": 3}, 0, model=model)
+    moved = sensitivity_of(text, feed, N=3)["y"]
+    graph = model.ir
+    truth.annotate(graph)
+    allowed = Budget(graph).allowed(OnnxRuntimeLeg(model).run(feed), {"N": 3})["y"]
+    assert 0 < moved < allowed.atol
+
+
+def test_a_graph_that_does_not_run_measures_nothing() -> None:
+    text = "g (float[N,3] x, float[3,2] w) => (float[N,2] y) { y = MatMul(x, w) }"
+    x = np.ones((2, 4), np.float32)
+    assert sensitivity_of(text, {"x": x, "w": np.ones((3, 2), np.float32)}, N=2) == {}
