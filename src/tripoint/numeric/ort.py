@@ -32,6 +32,7 @@ class Session:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.use_deterministic_compute = True
         options.log_severity_level = 4
+        _keep_to_given_processors(options)
         try:
             self._session = onnxruntime.InferenceSession(
                 _source(model, options), options, providers=["CPUExecutionProvider"]
@@ -71,6 +72,14 @@ class Session:
             return list(self._session.run(None, dict(feed)))
         except Exception as error:
             raise ExternalStepError(f"ONNX Runtime: {first_line(error)}") from error
+
+
+def _keep_to_given_processors(options: Any) -> None:
+    """Take no more threads than this process may use; ONNX Runtime counts the whole machine."""
+    if hasattr(os, "sched_getaffinity"):
+        given = len(os.sched_getaffinity(0))
+        if given < (os.cpu_count() or 1):
+            options.intra_op_num_threads = given
 
 
 def _source(model: Model, options: Any) -> str | bytes:
