@@ -1,6 +1,7 @@
 """Faults in real engines, and whether ``locate`` names the node, on a GPU.
 
-    python bench/gpu_locate.py MODEL ... [--dim N=1..2..4] [--record FILE]
+    python bench/gpu_locate.py MODEL ... [--faults KIND,...] [--dim N=1..2..4] [--jobs N]
+                               [--record FILE]
 
 For each ONNX model and each kind of fault that it has a node for, an engine is built from a copy
 with that fault at one node and compared with the model as it is in ONNX Runtime:
@@ -25,12 +26,14 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+import workers
 from tripoint import api
 from tripoint.engine import bindings, gpu
 from tripoint.engine.debugging import Settings
@@ -164,9 +167,13 @@ def visible(model: Model, bad: Model, spec: Spec) -> bool:
     return api.locate(model, against=bad, spec=spec).verdict == "different"
 
 
-def measure(path: Path, kind: str, spec: Spec, settings: Settings, device: str) -> dict[str, Any]:
+def measure(
+    path: Path, kind: str, dims: Sequence[str], settings: Settings, device: str
+) -> dict[str, Any]:
     """One fault in one model."""
     model = api.load(path)
+    known = truth.infer(model.ir).symbols
+    spec = Spec.parse([], [each for each in dims if each.partition("=")[0] in known])
     row: dict[str, Any] = {"model": path.stem, "fault": kind, "nodes": model.nodes}
     chosen = next((each for each in faulty(model, kind) if visible(model, each[1], spec)), None)
     if chosen is None:
@@ -236,6 +243,14 @@ def main() -> int:
     )
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
     parser.add_argument("--dim", action="append", default=[], metavar="N=1..2..4")
+    parser.add_argument("--jobs", type=int, default=1, help="faults at a time")
+    parser.add_argument(
+        "--faults",
+        type=lambda text: [kind for kind in text.split(",") if kind in FAULTS],
+        default=list(FAULTS),
+        metavar="KIND,...",
+        help=f"of {', '.join(FAULTS)}",
+    )
     parser.add_argument("--record", type=Path, help="write the rows as JSON lines")
     arguments = parser.parse_args()
     devices = gpu.probe()
@@ -245,19 +260,23 @@ def main() -> int:
     binding = bindings.find(None)
     environment = for_build(binding.kind, tf32=False)
     settings = Settings(binding.name, False, environment, TIMEOUT_SECONDS)
+    device = devices.devices[0].name
     rows: list[dict[str, Any]] = []
-    for path in arguments.models:
-        known = truth.infer(api.load(path).ir)
-        dims = [each for each in arguments.dim if each.partition("=")[0] in known.symbols]
-        spec = Spec.parse([], dims)
-        for kind in FAULTS:
-            row = measure(path, kind, spec, settings, devices.devices[0].name)
-            print(f"{row['model']} {kind}: {row['status']}", file=sys.stderr, flush=True)
+    with workers.pool(arguments.jobs) as pool:
+        todo = [
+            pool.submit(measure, path, kind, arguments.dim, settings, device)
+            for path in arguments.models
+            for kind in arguments.faults
+        ]
+        for done in as_completed(todo):
+            row = done.result()
+            print(f"{row['model']} {row['fault']}: {row['status']}", file=sys.stderr, flush=True)
             rows.append(row)
             if arguments.record:
                 text = "".join(json.dumps(each, default=str) + "\n" for each in rows)
                 arguments.record.write_text(text, encoding="utf-8")
-    print(f"{binding}, {devices.devices[0].name}\n")
+    rows.sort(key=lambda row: (row["model"], list(FAULTS).index(row["fault"])))
+    print(f"{binding}, {device}\n")
     print("\n".join(table(rows)))
     counted = [row for row in rows if "node" in row]
     found = [row for row in counted if row["status"] == "found"]

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import workers
 from tripoint import api
 from tripoint import model as models
 from tripoint.errors import TripointError
@@ -56,6 +57,7 @@ def compare(reference: str, given: str, exporter: str) -> list[dict[str, Any]]:
     import torch
 
     torch.manual_seed(0)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     rows = []
     with tempfile.TemporaryDirectory(prefix="gpu-verify-") as name:
         folder = Path(name)
@@ -105,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[dict[str, Any]] = []
     print("| model | nodes | engine of | verdict | points | max abs | allowed (absolute) |")
     print("|---|---|---|---|---|---|---|")
-    with ProcessPoolExecutor(options.jobs) as pool:
+    with workers.pool(options.jobs) as pool:
         names = [options.exporter] * len(chosen)
         for found in pool.map(compare, chosen, chosen.values(), names):
             rows += found
