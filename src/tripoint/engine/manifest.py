@@ -22,6 +22,7 @@ from tripoint.errors import InputError
 from tripoint.files import reason, write_text
 from tripoint.packages import version
 from tripoint.precision import recorded
+from tripoint.spec import ENDS
 
 SCHEMA_VERSION = "2.0"
 """The major number changes where a key goes or means something else."""
@@ -270,7 +271,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _spell(entry: Mapping[str, Any]) -> str:
     """One input of a profile as ``--input`` takes it."""
-    ends = [entry[end] for end in ("min", "opt", "max")]
+    ends = [entry[end] for end in ENDS]
     if entry.get("values"):
         lists = ("[" + ",".join(map(str, end)) + "]" for end in ends)
         return f"{entry['name']}={'..'.join(lists)}"

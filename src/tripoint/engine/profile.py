@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from tripoint.errors import UsageError
 from tripoint.facts.symbols import evaluate, symbols_of
 from tripoint.facts.table import Dim, Shape
-from tripoint.spec import InputSpec, Range, Spec
+from tripoint.spec import ENDS, InputSpec, Range, Spec
 
 Sizes = tuple[int, ...]
 _TRIES = 64
-_ENDS = 3
+_CORNERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ def points(
     for index, sizes in enumerate(_candidates(ranges, count, seed)):
         if len(chosen) == count:
             break
-        if index < _ENDS or allowed is None or allowed(dict(zip(ranges, sizes, strict=True))):
+        if index < _CORNERS or allowed is None or allowed(dict(zip(ranges, sizes, strict=True))):
             chosen[sizes] = None
     return [dict(zip(ranges, sizes, strict=True)) for sizes in chosen]
 
@@ -353,7 +353,7 @@ def _check_expressions(
             if isinstance(true, int) or isinstance(said, str) or _symbols(true) == (true,):
                 continue
             size = Range(said, said, said) if isinstance(said, int) else said
-            for end in ("min", "opt", "max"):
+            for end in ENDS:
                 at = {symbol: getattr(bounds, end) for symbol, bounds in ranges.items()}
                 decided = evaluate(true, at)
                 if decided is not None and decided != getattr(size, end):

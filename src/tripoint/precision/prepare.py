@@ -18,6 +18,7 @@ from tripoint.facts.table import Shape
 from tripoint.model import Model, as_file
 from tripoint.precision.lower import LOW, Io, Lowered, Precision, lower
 from tripoint.precision.rehearse import Overflow, Rehearsal, overflow, rehearse
+from tripoint.spec import ENDS
 
 _MOST_ROUNDS = 8
 _MOST_NAMED = 100
@@ -96,7 +97,7 @@ def points(shapes: Mapping[str, Shape], profiles: Sequence[Profile]) -> list[dic
     """
     found: dict[tuple[tuple[str, int], ...], None] = {}
     for profile in profiles:
-        for end in ("min", "opt", "max"):
+        for end in ENDS:
             sizes = {
                 dim: size
                 for entry in profile.inputs

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tripoint.engine.constraints import ENDS, Finding, check
+from tripoint.engine.constraints import Finding, check
 from tripoint.engine.profile import InputProfile, Profile, Values, several
 from tripoint.errors import UsageError
 from tripoint.facts import equations, shape_inputs
@@ -17,7 +17,7 @@ from tripoint.facts.symbols import evaluate, is_plain
 from tripoint.facts.table import Shape
 from tripoint.model import Model
 from tripoint.numeric.inputs import inputs_of
-from tripoint.spec import Range, Spec
+from tripoint.spec import ENDS, Range, Spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from tripoint.engine.tasks import configure, cuda, devices, layers, native, timi
 from tripoint.engine.worker import Emit
 from tripoint.errors import ExternalStepError, MissingDependencyError, OutputError, UsageError
 from tripoint.files import reason
+from tripoint.spec import ENDS
 
 _SECONDS_BETWEEN_STEPS = 0.05
 
@@ -155,7 +156,7 @@ def _set_range(profile: Any, tensor: Any, axes: list[int], entry: Mapping[str, A
         )
     change = profile.set_shape_input if entry.get("values") else profile.set_shape
     try:
-        change(tensor.name, *(tuple(entry[end]) for end in ("min", "opt", "max")))
+        change(tensor.name, *(tuple(entry[end]) for end in ENDS))
     except (RuntimeError, ValueError) as error:
         raise ExternalStepError(
             f"TensorRT refuses the ranges of input {tensor.name!r}: {error}"
