@@ -14,8 +14,9 @@ from tripoint.errors import InputError, UsageError
 from tripoint.facts.compute import Facts, compute
 from tripoint.facts.table import Chain, Shape, TensorTable
 from tripoint.model import Model
+from tripoint.numeric.inputs import MINIMUM_POINTS
 from tripoint.rewrites.base import FixResult
-from tripoint.rewrites.numbers import MINIMUM_POINTS, Points
+from tripoint.rewrites.numbers import Points
 from tripoint.spec import Range, Spec
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
 def _swept(
     ranges: Mapping[str, Range], takes: Callable[[Mapping[str, int]], bool]
 ) -> list[dict[str, int]]:
-    from tripoint.engine.profile import points
+    from tripoint.engine.sampling import points
 
     found = points(ranges, allowed=takes)
     return found * math.ceil(MINIMUM_POINTS / len(found))

@@ -1,4 +1,4 @@
-"""Optimization profiles: which sizes each dynamic input dim may take, and points among them.
+"""Optimization profiles: which sizes each dynamic input dim may take.
 
 An input whose values are sizes, a shape tensor, has a profile of its values; see
 :mod:`tripoint.facts.shape_inputs`.
@@ -6,8 +6,7 @@ An input whose values are sizes, a shape tensor, has a profile of its values; se
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tripoint.errors import UsageError
@@ -16,8 +15,6 @@ from tripoint.facts.table import Dim, Shape
 from tripoint.spec import ENDS, InputSpec, Range, Spec
 
 Sizes = tuple[int, ...]
-_TRIES = 64
-_CORNERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,41 +209,6 @@ def bindings(
     ranges = {symbol: bound.ranges[symbol] for symbol in own if symbol in bound.ranges}
     _check_expressions(inputs, written, ranges)
     return ranges
-
-
-def points(
-    ranges: Mapping[str, Range],
-    count: int = 4,
-    seed: int = 0,
-    allowed: Callable[[Mapping[str, int]], bool] | None = None,
-) -> list[dict[str, int]]:
-    """Sizes to try: all at min, all at opt, all at max, then random ones inside the ranges.
-
-    Args:
-        ranges: Range by symbol.
-        count: How many points to give; fewer if the ranges do not hold that many.
-        seed: The same seed gives the same points.
-        allowed: Whether a random point may be given; None allows all.
-
-    Returns:
-        Distinct points, each a size by symbol; one empty point if there is no symbol.
-    """
-    chosen: dict[Sizes, None] = {}
-    for index, sizes in enumerate(_candidates(ranges, count, seed)):
-        if len(chosen) == count:
-            break
-        if index < _CORNERS or allowed is None or allowed(dict(zip(ranges, sizes, strict=True))):
-            chosen[sizes] = None
-    return [dict(zip(ranges, sizes, strict=True)) for sizes in chosen]
-
-
-def _candidates(ranges: Mapping[str, Range], count: int, seed: int) -> Iterator[Sizes]:
-    yield tuple(size.min for size in ranges.values())
-    yield tuple(size.opt for size in ranges.values())
-    yield tuple(size.max for size in ranges.values())
-    source = random.Random(seed)  # noqa: S311 - points to try, not secrets
-    for _ in range(_TRIES * count):
-        yield tuple(source.randint(size.min, size.max) for size in ranges.values())
 
 
 @dataclass

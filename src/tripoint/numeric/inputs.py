@@ -23,6 +23,9 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 InputSpecs = Mapping[str, tuple[str, Shape]]
 """ONNX element type in lower case, and shape, by input name."""
 
+MINIMUM_POINTS = 3
+"""Points at least at which numbers are compared; of fewer sizes, some are taken again."""
+
 _MOST_DRAWN = 1 << 24
 """Random numbers of an input. A larger one repeats them: drawing takes longer than running."""
 
