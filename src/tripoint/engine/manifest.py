@@ -105,13 +105,7 @@ def create(
 def as_json(profile: Profile) -> list[dict[str, Any]]:
     """A profile as JSON values."""
     return [
-        {
-            "name": i.name,
-            "min": list(i.min),
-            "opt": list(i.opt),
-            "max": list(i.max),
-            "values": i.values,
-        }
+        {"name": i.name, **{end: list(getattr(i, end)) for end in ENDS}, "values": i.values}
         for i in profile.inputs
     ]
 
@@ -177,6 +171,16 @@ def read(path: Path) -> dict[str, Any]:
             subject=str(path)
         )
     return dict(content)
+
+
+def beside(plan: Path) -> dict[str, Any]:
+    """Read the manifest of a plan; empty if it has none.
+
+    Raises:
+        InputError: As :func:`read`.
+    """
+    path = path_for(plan)
+    return read(path) if path.is_file() else {}
 
 
 def differences(manifest: Mapping[str, Any], machine: Machine) -> list[str]:

@@ -62,6 +62,15 @@ def inputs_of(model: Model, *, named: bool = False) -> dict[str, tuple[str, Shap
     return found
 
 
+def shapes_of(model: Model) -> dict[str, Shape]:
+    """True shape by name of every input that must be fed.
+
+    Raises:
+        InputError: As :func:`inputs_of`.
+    """
+    return {name: shape for name, (_, shape) in inputs_of(model).items()}
+
+
 def generate(
     inputs: InputSpecs,
     bindings: Mapping[str, int],
