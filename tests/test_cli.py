@@ -179,6 +179,18 @@ def test_importing_and_asking_for_the_version_is_light() -> None:
     assert ran.stdout.splitlines() == [f"tripoint {tripoint.__version__}", "[]"]
 
 
+def test_the_functions_load_what_they_need_when_they_are_called() -> None:
+    program = (
+        "import sys; from tripoint import api\n"
+        "heavy = {'torch', 'onnxruntime', 'onnxscript', 'scipy', 'tensorrt', 'tensorrt_rtx'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "[]\n"
+
+
 def test_every_public_name_can_be_imported() -> None:
     for name in tripoint.__all__:
         assert getattr(tripoint, name) is not None

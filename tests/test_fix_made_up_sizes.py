@@ -8,8 +8,9 @@ import pytest
 import tripoint
 from graphs import assert_same_function, build, execute, feed, fixed, operators, to_bytes
 from tripoint.model import Model
+from tripoint.numeric.inputs import MINIMUM_POINTS
 from tripoint.rewrites.base import Proof
-from tripoint.rewrites.numbers import MINIMUM_POINTS, Points
+from tripoint.rewrites.numbers import Points
 from tripoint.rewrites.proof import Side, prove
 
 POINTS = Points(({"N": 1}, {"N": 4}, {"N": 7})[:MINIMUM_POINTS])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tripoint
+from graphs import build
 from locating import FAULTS, net
 from tripoint import model as models
 from tripoint.engine import bindings
@@ -90,6 +91,17 @@ def test_tensors_marked_as_outputs_are_given(settings: Settings) -> None:
         found = run.outputs()
     expected = dict(OnnxRuntime(graph, name="", limit=64).values(["r1"], feed))
     np.testing.assert_allclose(found["r1"], expected["r1"], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("listen", [False, True])
+def test_a_shape_tensor_gets_its_values(listen: bool, settings: Settings) -> None:
+    model = build(
+        "float[N,3] x, int64[2] size", "r = Relu(x); y = Expand(r, size)", 18, "float[A,B] y"
+    )
+    x = np.arange(3, dtype=np.float32).reshape(1, 3)
+    feed = {"x": x, "size": np.array([4, 3])}
+    with DebugRun(model, feed, settings, listen=listen) as run:
+        np.testing.assert_array_equal(run.outputs()["y"], np.broadcast_to(x, (4, 3)))
 
 
 def test_a_repro_of_an_engine_shows_the_difference_again(

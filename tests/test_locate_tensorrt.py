@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +13,15 @@ import numpy as np
 import pytest
 
 import tripoint
+from building import STAND_IN
 from graphs import build
 from locating import net
 from marks import RTX, needs_rtx
 from tripoint import model as models
 from tripoint.engine import debugging, exchange, gpu, process
 from tripoint.engine.debugging import EngineLayer, Settings, read_layers
-from tripoint.engine.tasks import debug_tensors, listening
-from tripoint.errors import ExternalStepError
+from tripoint.engine.tasks import debug_tensors, listening, native
+from tripoint.errors import ExternalStepError, UsageError
 from tripoint.numeric.inputs import generate
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.tensorrt import TensorRT, map_tensors
@@ -68,6 +72,42 @@ def test_an_address_may_be_a_number_or_a_capsule() -> None:
     assert listening.pointer_of(4660) == 4660
     assert listening.pointer_of(new(4660, None, None)) == 4660
     assert listening.pointer_of(new(4660, b"a name", None)) == 4660
+
+
+def stand_in() -> Any:
+    spec = importlib.util.spec_from_file_location("stand_in", STAND_IN / "tensorrt_rtx.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def built_as_far_as_it_goes(
+    folder: Path,
+    *,
+    listen: bool,
+    profile: Sequence[Mapping[str, Any]] = (),
+    outputs: Sequence[str] = (),
+) -> list[str]:
+    """Build ``model.onnx`` of a folder, which cannot be loaded; returns what was begun."""
+    at: list[str] = []
+    with pytest.raises(ExternalStepError, match="cudaGetDevice failed"):
+        process.call(
+            {
+                "task": "debug_tensors",
+                "tensorrt": RTX,
+                "model": str(folder / "model.onnx"),
+                "profile": list(profile),
+                "tf32": False,
+                "environment": {},
+                "listen": listen,
+                "outputs": list(outputs),
+                "folder": str(folder),
+            },
+            on_event=lambda event: at.append(event.get("at", "")),
+        )
+    return at
 
 
 class _Tensor:
@@ -157,28 +197,58 @@ def test_a_leg_without_a_gpu_says_so() -> None:
 def test_an_engine_with_marks_is_built_even_where_none_can_run(
     listen: bool, tmp_path: Path
 ) -> None:
-    path = tmp_path / "model.onnx"
-    models.save(net(), path)
-    graph = Graph(models.load(path))
+    models.save(net(), tmp_path / "model.onnx")
+    graph = Graph(models.load(tmp_path / "model.onnx"))
     feed = generate(graph.specs, {"N": 2}, 0)
     exchange.save(tmp_path / "in.npz", feed)
-    at: list[str] = []
     sizes = [2, 3, 8, 8]
-    with pytest.raises(ExternalStepError, match="cudaGetDevice failed"):
-        process.call(
-            {
-                "task": "debug_tensors",
-                "tensorrt": RTX,
-                "model": str(path),
-                "profile": [{"name": "x", "min": sizes, "opt": sizes, "max": sizes}],
-                "tf32": False,
-                "environment": {},
-                "listen": listen,
-                "outputs": ["r1", "nowhere"],
-                "folder": str(tmp_path),
-            },
-            on_event=lambda event: at.append(event.get("at", "")),
-        )
+    at = built_as_far_as_it_goes(
+        tmp_path,
+        listen=listen,
+        profile=[{"name": "x", "min": sizes, "opt": sizes, "max": sizes}],
+        outputs=["r1", "nowhere"],
+    )
+    assert "loading the engine" in at
+
+
+EXPAND = ("float[N,3] x, int64[2] size", "y = Expand(x, size)", 18, "float[A,B] y")
+EXPANDED = {"x": np.zeros((2, 3), np.float32), "size": np.array([2, 3])}
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_shape_tensor_gets_values(given: bool, tmp_path: Path) -> None:
+    trt = stand_in()
+    models.save(build(*EXPAND), tmp_path / "model.onnx")
+    logger = native.make_logger(trt, lambda _: None)
+    parsed = native.parse(trt, logger, str(tmp_path / "model.onnx"))
+    profile = [
+        {"name": "x", "min": [1, 3], "opt": [2, 3], "max": [4, 3], "values": False},
+        {"name": "size", "min": [1, 3], "opt": [2, 3], "max": [4, 3], "values": True},
+    ]
+    request = {"profile": profile if given else [], "tf32": False, "listen": False}
+    plan = json.loads(debug_tensors.build(trt, logger, parsed, request, EXPANDED))
+    ends = [[1, 3], [2, 3], [4, 3]] if given else [[2, 3]] * 3
+    assert plan["profiles"] == [{"x": ["shape", *ends], "size": ["values", *ends]}]
+    assert "TF32" not in plan["flags"]
+
+
+def test_a_profile_without_the_values_of_a_shape_tensor_is_refused(tmp_path: Path) -> None:
+    trt = stand_in()
+    models.save(build(*EXPAND), tmp_path / "model.onnx")
+    logger = native.make_logger(trt, lambda _: None)
+    parsed = native.parse(trt, logger, str(tmp_path / "model.onnx"))
+    profile = [{"name": "x", "min": [1, 3], "opt": [2, 3], "max": [4, 3]}]
+    request = {"profile": profile, "tf32": True, "listen": False}
+    with pytest.raises(UsageError, match="'size' is a shape tensor"):
+        debug_tensors.build(trt, logger, parsed, request, EXPANDED)
+
+
+@without_gpu
+@needs_rtx
+def test_an_engine_with_a_shape_tensor_is_built_even_where_none_can_run(tmp_path: Path) -> None:
+    models.save(build(*EXPAND), tmp_path / "model.onnx")
+    exchange.save(tmp_path / "in.npz", EXPANDED)
+    at = built_as_far_as_it_goes(tmp_path, listen=True)
     assert "loading the engine" in at
 
 

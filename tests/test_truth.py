@@ -207,6 +207,16 @@ def test_what_is_computed_from_such_a_size_is_data_dependent_too() -> None:
     assert all(bound.symbol in found.data_dependent for bound in found.bounds)
 
 
+@pytest.mark.parametrize("op", ["Bernoulli", "RandomUniformLike"])
+def test_a_size_out_of_random_numbers_is_data_dependent(op: str) -> None:
+    found = infer(
+        "float[3] x, float[1] w_p",
+        f"r = {op}(w_p); n = Cast<to = 7>(r); y = Expand(w_p, n)",
+    )
+    (dim,) = found.shapes["y"] or ()
+    assert dim in found.data_dependent
+
+
 def test_a_count_may_be_zero() -> None:
     found = infer(
         "float[N] x | int64[1] i = {1}, int64[1] one = {1}",

@@ -13,12 +13,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tripoint.api import (
         build,
+        compare,
         export,
         fix,
         inspect,
         load,
         locate,
         profile,
+        recorded,
         run,
         shapes,
         verify,

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 from tripoint.errors import UsageError
-from tripoint.spec import DTYPES, FORMS, InputSpec, Range, Values, ordered, parse_input
+from tripoint.spec import DTYPES, ENDS, FORMS, InputSpec, Range, Values, ordered, parse_input
 
 _QUOTED = re.compile(r"'(?P<name>[^']+)'(?P<rest>[:=].*)", re.DOTALL)
 _TORCHTRTC = re.compile(
@@ -245,7 +245,7 @@ def _of_calls(text: str) -> Iterator[InputSpec]:
         arguments = [_literal(value, text) for value in call.args]
         if name == "add":
             own = arguments.pop(0) if arguments else given.pop("name", None)
-            given |= dict(zip(("min", "opt", "max"), arguments, strict=False))
+            given |= dict(zip(ENDS, arguments, strict=False))
             yield ranged(own, _triple(given, text), dtype)
         elif name == "InputInfo":
             shape = given.get("shape", arguments[0] if arguments else None)
@@ -274,7 +274,7 @@ def _tripy(name: Any, shape: Any, dtype: str | None, text: str) -> InputSpec:
 def _triple(given: Mapping[str, Any], text: str) -> Triple:
     """Three shapes by the names that tools have for them; ``shape`` gives all three."""
     found = []
-    for end in ("min", "opt", "max"):
+    for end in ENDS:
         shape = next(
             (given[key] for key in (f"{end}_shape", f"{end}_shapes", end, "shape") if key in given),
             None,

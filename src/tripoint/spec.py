@@ -36,6 +36,9 @@ _SYMBOL = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _LIST = r"\[[-0-9,\s]*\]"
 _VALUES = re.compile(rf"(?P<name>.+?)\s*=\s*(?P<lists>{_LIST}(?:\.\.{_LIST}){{0,2}})", re.DOTALL)
 
+ENDS = ("min", "opt", "max")
+"""What is said of a size that varies, in TensorRT's words."""
+
 Values = tuple[int, ...]
 
 

@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     from torch import nn
 
-    from tripoint.model import Model
+    from tripoint.api import ModelLike
     from tripoint.parity.results import Verification
     from tripoint.sources.python import TorchModel
 
@@ -25,7 +24,7 @@ Bounds = int | tuple[int, int] | tuple[int, int, int]
 
 def assert_equivalent(
     module: nn.Module | TorchModel | str | None,
-    onnx: str | os.PathLike[str] | Model | ir.Model,
+    onnx: ModelLike,
     engine: str | os.PathLike[str] | None = None,
     *,
     dims: Mapping[str, Bounds] | None = None,

@@ -49,10 +49,20 @@ HardwareCompatibilityLevel = enum.Enum("HardwareCompatibilityLevel", ["NONE", "A
 ElementWiseOperation = enum.Enum("ElementWiseOperation", ["SUM"])
 TensorType = enum.Enum("TensorType", ["FLOAT", "INT64"])
 LayerType = enum.Enum("LayerType", ["CONVOLUTION"])
+ProfilingVerbosity = enum.Enum("ProfilingVerbosity", ["DETAILED"])
 
 
 class IProgressMonitor:
     def __init__(self):
+        pass
+
+    def phase_start(self, phase, parent, steps):
+        pass
+
+    def step_complete(self, _phase, _step):
+        return True
+
+    def phase_finish(self, phase):
         pass
 
 
@@ -188,7 +198,7 @@ class Builder:
     def build_serialized_network(self, network, config):
         if not network.num_outputs:
             return None if "trial" in LACKS else b"one layer"
-        monitor = config.progress_monitor
+        monitor = config.progress_monitor or IProgressMonitor()
         monitor.phase_start("Building engine", None, 2)
         monitor.phase_start("Timing", "Building engine", 3)
         monitor.step_complete("Timing", 0)

@@ -46,7 +46,8 @@ class DebugRun:
         model: The model to build.
         feed: Array by input name.
         settings: How to build it.
-        profile: Per input name, min, opt and max, as a manifest has it; none for a static model.
+        profile: Per input name, min, opt, max and values, as a manifest has it; none for one that
+            allows the sizes of ``feed`` alone.
         listen: Whether to take the tensors between the kernels.
         outputs: Tensors to mark as outputs of the network, which keeps them apart.
 

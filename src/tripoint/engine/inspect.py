@@ -135,11 +135,11 @@ def inspect_plan(
     if size == 0:
         raise InputError("the file is empty").within(subject=str(path))
     digest = sha256(path)
-    beside = manifest.path_for(path)
-    content = manifest.read(beside) if beside.is_file() else None
+    content = manifest.beside(path) or None
     if content and content["engine"].get("sha256") != digest:
         raise InputError(
-            f"this is not the plan that {beside.name} describes: their hashes differ",
+            f"this is not the plan that {manifest.path_for(path).name} describes: "
+            "their hashes differ",
             hint="build it again, or remove the manifest if the plan is from elsewhere",
         ).within(subject=str(path))
     differences, rebuild = _differences(content, tensorrt) if content else ((), None)

@@ -22,6 +22,7 @@ from tripoint.errors import InputError
 from tripoint.files import reason, write_text
 from tripoint.packages import version
 from tripoint.precision import recorded
+from tripoint.spec import ENDS
 
 SCHEMA_VERSION = "2.0"
 """The major number changes where a key goes or means something else."""
@@ -104,13 +105,7 @@ def create(
 def as_json(profile: Profile) -> list[dict[str, Any]]:
     """A profile as JSON values."""
     return [
-        {
-            "name": i.name,
-            "min": list(i.min),
-            "opt": list(i.opt),
-            "max": list(i.max),
-            "values": i.values,
-        }
+        {"name": i.name, **{end: list(getattr(i, end)) for end in ENDS}, "values": i.values}
         for i in profile.inputs
     ]
 
@@ -176,6 +171,16 @@ def read(path: Path) -> dict[str, Any]:
             subject=str(path)
         )
     return dict(content)
+
+
+def beside(plan: Path) -> dict[str, Any]:
+    """Read the manifest of a plan; empty if it has none.
+
+    Raises:
+        InputError: As :func:`read`.
+    """
+    path = path_for(plan)
+    return read(path) if path.is_file() else {}
 
 
 def differences(manifest: Mapping[str, Any], machine: Machine) -> list[str]:
@@ -270,7 +275,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _spell(entry: Mapping[str, Any]) -> str:
     """One input of a profile as ``--input`` takes it."""
-    ends = [entry[end] for end in ("min", "opt", "max")]
+    ends = [entry[end] for end in ENDS]
     if entry.get("values"):
         lists = ("[" + ",".join(map(str, end)) + "]" for end in ends)
         return f"{entry['name']}={'..'.join(lists)}"

@@ -1,4 +1,4 @@
-"""Optimization profiles: which sizes each dynamic input dim may take, and points among them.
+"""Optimization profiles: which sizes each dynamic input dim may take.
 
 An input whose values are sizes, a shape tensor, has a profile of its values; see
 :mod:`tripoint.facts.shape_inputs`.
@@ -6,18 +6,15 @@ An input whose values are sizes, a shape tensor, has a profile of its values; se
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tripoint.errors import UsageError
 from tripoint.facts.symbols import evaluate, symbols_of
 from tripoint.facts.table import Dim, Shape
-from tripoint.spec import InputSpec, Range, Spec
+from tripoint.spec import ENDS, InputSpec, Range, Spec
 
 Sizes = tuple[int, ...]
-_TRIES = 64
-_ENDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,41 +211,6 @@ def bindings(
     return ranges
 
 
-def points(
-    ranges: Mapping[str, Range],
-    count: int = 4,
-    seed: int = 0,
-    allowed: Callable[[Mapping[str, int]], bool] | None = None,
-) -> list[dict[str, int]]:
-    """Sizes to try: all at min, all at opt, all at max, then random ones inside the ranges.
-
-    Args:
-        ranges: Range by symbol.
-        count: How many points to give; fewer if the ranges do not hold that many.
-        seed: The same seed gives the same points.
-        allowed: Whether a random point may be given; None allows all.
-
-    Returns:
-        Distinct points, each a size by symbol; one empty point if there is no symbol.
-    """
-    chosen: dict[Sizes, None] = {}
-    for index, sizes in enumerate(_candidates(ranges, count, seed)):
-        if len(chosen) == count:
-            break
-        if index < _ENDS or allowed is None or allowed(dict(zip(ranges, sizes, strict=True))):
-            chosen[sizes] = None
-    return [dict(zip(ranges, sizes, strict=True)) for sizes in chosen]
-
-
-def _candidates(ranges: Mapping[str, Range], count: int, seed: int) -> Iterator[Sizes]:
-    yield tuple(size.min for size in ranges.values())
-    yield tuple(size.opt for size in ranges.values())
-    yield tuple(size.max for size in ranges.values())
-    source = random.Random(seed)  # noqa: S311 - points to try, not secrets
-    for _ in range(_TRIES * count):
-        yield tuple(source.randint(size.min, size.max) for size in ranges.values())
-
-
 @dataclass
 class _Bound:
     ranges: dict[str, Range] = field(default_factory=dict)
@@ -353,7 +315,7 @@ def _check_expressions(
             if isinstance(true, int) or isinstance(said, str) or _symbols(true) == (true,):
                 continue
             size = Range(said, said, said) if isinstance(said, int) else said
-            for end in ("min", "opt", "max"):
+            for end in ENDS:
                 at = {symbol: getattr(bounds, end) for symbol, bounds in ranges.items()}
                 decided = evaluate(true, at)
                 if decided is not None and decided != getattr(size, end):

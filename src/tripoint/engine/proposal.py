@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tripoint.engine import profile
-from tripoint.engine.constraints import ENDS, nearest
+from tripoint.engine.constraints import nearest
 from tripoint.engine.constraints.profiles import Examined, Needs, examine, needs
 from tripoint.engine.profile import Profile
 from tripoint.engine.spellings import Spellings, spell
@@ -18,7 +18,7 @@ from tripoint.facts.table import Shape
 from tripoint.model import Model
 from tripoint.numeric.inputs import inputs_of
 from tripoint.sources import ranges as recording
-from tripoint.spec import Range, Spec
+from tripoint.spec import ENDS, Range, Spec
 
 _ROUNDS = 32
 """Violated equations that are mended one after the other at most."""

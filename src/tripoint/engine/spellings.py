@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 from tripoint.engine.profile import InputProfile, Profile, Sizes
 from tripoint.numeric.inputs import InputSpecs
+from tripoint.spec import ENDS
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
-_ENDS = ("min", "opt", "max")
 _TORCH = {"float": "float32", "double": "float64"}
 
 
@@ -93,7 +93,7 @@ def _onnxruntime(told: Sequence[Sequence[InputProfile]], prefix: str) -> dict[st
         f"{prefix}_profile_{end}_shapes": ",".join(
             f"{each.name}:{_x(getattr(each, end))}" for own in told for each in own
         )
-        for end in _ENDS
+        for end in ENDS
     }
 
 
@@ -106,7 +106,7 @@ def _trtexec(told: Sequence[Sequence[InputProfile]]) -> str:
     for index, own in enumerate(told):
         if len(told) > 1:
             options.append(f"--profile={index}")
-        for end in _ENDS:
+        for end in ENDS:
             shapes = ",".join(f"{_quoted(each.name)}:{_x(getattr(each, end))}" for each in own)
             options.append(shlex.quote(f"--{end}Shapes={shapes}"))
     return " ".join(options)
@@ -119,7 +119,7 @@ def _quoted(name: str) -> str:
 def _polygraphy(told: Sequence[Sequence[InputProfile]]) -> str:
     options = []
     for own in told:
-        for end in _ENDS:
+        for end in ENDS:
             options.append(f"--trt-{end}-shapes")
             options += [
                 shlex.quote(f"{each.name}:[{','.join(map(str, getattr(each, end)))}]")
@@ -131,7 +131,7 @@ def _polygraphy(told: Sequence[Sequence[InputProfile]]) -> str:
 def _torch(profile: Profile, told: Collection[str], inputs: InputSpecs) -> str:
     lines = []
     for each in profile.inputs:
-        shapes = [f"{end}_shape={getattr(each, end)!r}" for end in _ENDS]
+        shapes = [f"{end}_shape={getattr(each, end)!r}" for end in ENDS]
         if each.name not in told:
             shapes = [f"shape={each.opt!r}"]
         dtype = inputs[each.name][0]

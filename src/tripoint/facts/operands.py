@@ -1,4 +1,4 @@
-"""Which inputs of an operator are sizes, and which operators read sizes."""
+"""Which inputs of an operator are sizes, and which operators read sizes, draw numbers or count."""
 
 from __future__ import annotations
 
@@ -42,6 +42,17 @@ SIZE_OPERANDS: Mapping[str, range | tuple[int, ...]] = {
 
 READS_SIZES = frozenset({"Shape", "Size"})
 """Operators whose output depends on the sizes of the input, not on its values."""
+
+RANDOM = frozenset(
+    {
+        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+        *("Bernoulli", "Multinomial"),
+    }
+)
+"""Operators that draw random numbers whenever they run (ONNX operator specification)."""
+
+COUNTING = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "StringSplit"})
+"""Operators whose output size is a count over values (ONNX operator specification)."""
 
 
 def size_operands(node: ir.Node) -> list[ir.Value]:

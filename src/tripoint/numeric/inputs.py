@@ -23,6 +23,9 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 InputSpecs = Mapping[str, tuple[str, Shape]]
 """ONNX element type in lower case, and shape, by input name."""
 
+MINIMUM_POINTS = 3
+"""Points at least at which numbers are compared; of fewer sizes, some are taken again."""
+
 _MOST_DRAWN = 1 << 24
 """Random numbers of an input. A larger one repeats them: drawing takes longer than running."""
 
@@ -57,6 +60,15 @@ def inputs_of(model: Model, *, named: bool = False) -> dict[str, tuple[str, Shap
             raise InputError(f"input {name!r} declares no type or no shape")
         found[name] = (value.dtype.name.lower(), truth.dims_of(shape))
     return found
+
+
+def shapes_of(model: Model) -> dict[str, Shape]:
+    """True shape by name of every input that must be fed.
+
+    Raises:
+        InputError: As :func:`inputs_of`.
+    """
+    return {name: shape for name, (_, shape) in inputs_of(model).items()}
 
 
 def generate(

@@ -9,17 +9,16 @@ stays unseen, so reports list the sizes that were tried.
 
 from __future__ import annotations
 
-import itertools
 import math
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from itertools import chain, product
 
+from tripoint.engine.sampling import Allowed, Point, distinct, drawn, ends
 from tripoint.spec import Range
 
 POINTS = 8
 _LEFT_OVER = (3, 7, 17)
 _POWERS = tuple(2**exponent for exponent in range(2, 20))
-_TRIES = 64
 
 
 def points(
@@ -27,8 +26,8 @@ def points(
     count: int = POINTS,
     seed: int = 0,
     *,
-    allowed: Callable[[Mapping[str, int]], bool] = lambda _: True,
-) -> tuple[dict[str, int], ...]:
+    allowed: Allowed = lambda _: True,
+) -> tuple[Point, ...]:
     """Sizes to try: all at min, all at opt, all at max, awkward ones and random ones.
 
     Args:
@@ -40,40 +39,30 @@ def points(
     Returns:
         Distinct points, each a size by symbol; one empty point if there is no symbol.
     """
-    bounds = list(ranges.values())
-
-    def fits(sizes: tuple[int, ...]) -> bool:
-        return allowed(dict(zip(ranges, sizes, strict=True)))
-
-    if math.prod(size.max - size.min + 1 for size in bounds) <= count:
-        every = itertools.product(*(range(size.min, size.max + 1) for size in bounds))
-        chosen = dict.fromkeys([*_ends(bounds), *filter(fits, every)])
+    start = ends(ranges)
+    if math.prod(size.max - size.min + 1 for size in ranges.values()) <= count:
+        more = filter(allowed, _every(ranges))
     else:
-        chosen = dict.fromkeys(_ends(bounds))
-        random_ones = 1 if count > len(chosen) else 0
-        _extend(chosen, filter(fits, _awkward(bounds)), count - random_ones)
-        _extend(chosen, filter(fits, _random(bounds, count, seed)), count)
-    return tuple(dict(zip(ranges, sizes, strict=True)) for sizes in list(chosen)[:count])
+        random_ones = 1 if count > len(distinct(start, count)) else 0
+        awkward = filter(allowed, _awkward(ranges))
+        start = distinct(chain(start, awkward), count - random_ones)
+        more = filter(allowed, drawn(ranges, count, seed))
+    return tuple(distinct(chain(start, more), count))
 
 
-def _extend(
-    chosen: dict[tuple[int, ...], None], more: Iterator[tuple[int, ...]], count: int
-) -> None:
-    for sizes in more:
-        if len(chosen) >= count:
-            return
-        chosen[sizes] = None
+def _every(ranges: Mapping[str, Range]) -> Iterator[Point]:
+    for sizes in product(*(range(size.min, size.max + 1) for size in ranges.values())):
+        yield dict(zip(ranges, sizes, strict=True))
 
 
-def _ends(bounds: Sequence[Range]) -> list[tuple[int, ...]]:
-    return [tuple(getattr(size, end) for size in bounds) for end in ("min", "opt", "max")]
-
-
-def _awkward(bounds: Sequence[Range]) -> Iterator[tuple[int, ...]]:
+def _awkward(ranges: Mapping[str, Range]) -> Iterator[Point]:
     """Points of awkward sizes; no two symbols take theirs from the same place in the list."""
-    lists = [_awkward_sizes(size) or [size.opt] for size in bounds]
-    for index in range(max(map(len, lists), default=0)):
-        yield tuple(sizes[(index + shift) % len(sizes)] for shift, sizes in enumerate(lists))
+    lists = {symbol: _awkward_sizes(size) or [size.opt] for symbol, size in ranges.items()}
+    for index in range(max(map(len, lists.values()), default=0)):
+        yield {
+            symbol: sizes[(index + shift) % len(sizes)]
+            for shift, (symbol, sizes) in enumerate(lists.items())
+        }
 
 
 def _awkward_sizes(bounds: Range) -> list[int]:
@@ -81,9 +70,3 @@ def _awkward_sizes(bounds: Range) -> list[int]:
     candidates = [*_LEFT_OVER, bounds.max - 1, bounds.min + 1, *beside]
     inside = [size for size in candidates if bounds.min < size < bounds.max and size != bounds.opt]
     return list(dict.fromkeys(inside))
-
-
-def _random(bounds: Sequence[Range], count: int, seed: int) -> Iterator[tuple[int, ...]]:
-    source = random.Random(seed)  # noqa: S311 - points to try, not secrets
-    for _ in range(_TRIES * count):
-        yield tuple(source.randint(size.min, size.max) for size in bounds)

@@ -11,7 +11,14 @@ import onnx_ir as ir
 from tripoint.engine.tf32 import Environment
 from tripoint.errors import InputError, UsageError
 from tripoint.model import Model
-from tripoint.numeric.inputs import Arrays, InputSpecs, bindings_of, generate, inputs_of
+from tripoint.numeric.inputs import (
+    MINIMUM_POINTS,
+    Arrays,
+    InputSpecs,
+    bindings_of,
+    generate,
+    inputs_of,
+)
 from tripoint.parity.compare_legs import Point, compare_legs
 from tripoint.parity.failing import FailingCase
 from tripoint.parity.legs import Leg
@@ -29,8 +36,6 @@ from tripoint.parity.results import (
 )
 from tripoint.parity.tolerance import Given
 from tripoint.sources.python import TorchModel
-
-MINIMUM_POINTS = 3
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ from tripoint.facts.mechanisms import node_name
 from tripoint.facts.symbols import is_plain
 from tripoint.facts.table import Shape
 from tripoint.model import Model, as_file
+from tripoint.numeric.inputs import MINIMUM_POINTS
 from tripoint.precision.lower import LOW, Io, Lowered, Precision, lower
 from tripoint.precision.rehearse import Overflow, Rehearsal, overflow, rehearse
+from tripoint.spec import ENDS
 
 _MOST_ROUNDS = 8
 _MOST_NAMED = 100
-_FEWEST_POINTS = 3
 _LOWER = frozenset(LOW.values())
 
 
@@ -96,7 +97,7 @@ def points(shapes: Mapping[str, Shape], profiles: Sequence[Profile]) -> list[dic
     """
     found: dict[tuple[tuple[str, int], ...], None] = {}
     for profile in profiles:
-        for end in ("min", "opt", "max"):
+        for end in ENDS:
             sizes = {
                 dim: size
                 for entry in profile.inputs
@@ -106,7 +107,7 @@ def points(shapes: Mapping[str, Shape], profiles: Sequence[Profile]) -> list[dic
             }
             found[tuple(sizes.items())] = None
     distinct = [dict(point) for point in found] or [{}]
-    return distinct * (_FEWEST_POINTS if len(distinct) == 1 else 1)
+    return distinct * (MINIMUM_POINTS if len(distinct) == 1 else 1)
 
 
 @contextlib.contextmanager

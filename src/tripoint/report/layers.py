@@ -12,6 +12,7 @@ from tripoint.precision.evidence import Evidence
 from tripoint.precision.rehearse import Rehearsal
 from tripoint.report import text
 from tripoint.report.sanitize import clean
+from tripoint.spec import ENDS
 
 _MOST_KEPT = 8
 _MOST_NODES = 4
@@ -40,11 +41,8 @@ def contents(value: PlanContents) -> list[str]:
     lines = _memory(value)
     for place, profile in enumerate(value.profiles):
         lines.append(f"optimization profile {place}:")
-        rows: list[Sequence[object]] = [("input", "min", "opt", "max")]
-        rows += [
-            (entry["name"], *(_end(entry, end) for end in ("min", "opt", "max")))
-            for entry in profile
-        ]
+        rows: list[Sequence[object]] = [("input", *ENDS)]
+        rows += [(entry["name"], *(_end(entry, end) for end in ENDS)) for entry in profile]
         lines += text.columns(rows)
     ports = [(name, *_io(facts)) for name, facts in value.io.items()]
     lines += ["inputs and outputs:", *text.columns(ports)]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tripoint.engine.constraints import ENDS, Finding, Status
+from tripoint.engine.constraints import Finding, Status
 from tripoint.engine.constraints.profiles import Examined, sentence, shown
 from tripoint.engine.profile import InputProfile
 from tripoint.engine.proposal import ProfileResult, Proposal
@@ -14,6 +14,7 @@ from tripoint.engine.spellings import Spellings
 from tripoint.facts.symbols import symbols_of
 from tripoint.report.sanitize import clean, clean_lines
 from tripoint.report.text import columns
+from tripoint.spec import ENDS
 
 _WORDS: Mapping[Status, str] = {
     "holds": "holds",

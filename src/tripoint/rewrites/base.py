@@ -9,6 +9,7 @@ from typing import Any, Literal
 import onnx_ir as ir
 
 from tripoint.facts.compute import Facts
+from tripoint.facts.operands import RANDOM
 from tripoint.facts.table import Target
 from tripoint.model import Model
 
@@ -17,13 +18,12 @@ Safety = Literal["safe", "unsafe"]
 
 When = Literal["always", "lost", "last"]
 
-RANDOM = frozenset(
-    {
-        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
-        *("Multinomial", "Bernoulli", "Dropout"),
-    }
-)
-"""Operators that may give another result each time."""
+NOT_REPEATABLE = RANDOM | {"Dropout"}
+"""Operators that may give another result each time.
+
+Dropout does so only while training, so its values count as known where shapes are inferred; but a
+rewrite must not depend on ``training_mode``, which may be an input.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from collections.abc import Hashable
 import onnx_ir as ir
 
 from tripoint.facts.operators.context import graphs_of
-from tripoint.rewrites.base import RANDOM, Replacement, Rewrite, Site
+from tripoint.rewrites.base import NOT_REPEATABLE, Replacement, Rewrite, Site
 from tripoint.rewrites.constants import elements
 
 
 def _find(node: ir.Node, site: Site) -> Replacement | None:
-    if node.op_type in RANDOM or graphs_of(node) or not any(node.inputs):
+    if node.op_type in NOT_REPEATABLE or graphs_of(node) or not any(node.inputs):
         return None
     known: dict[Hashable, ir.Node] = site.notes.setdefault("expressions", {})
     expression = _expression(node)

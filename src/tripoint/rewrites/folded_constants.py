@@ -23,7 +23,7 @@ from tripoint.facts.operators.context import graphs_of
 from tripoint.model import Model
 from tripoint.numeric import ort
 from tripoint.rewrites import subgraph
-from tripoint.rewrites.base import RANDOM, Replacement, Rewrite, Site
+from tripoint.rewrites.base import NOT_REPEATABLE, Replacement, Rewrite, Site
 from tripoint.rewrites.constants import constant, initializer
 
 _MOST = 1 << 16
@@ -69,7 +69,7 @@ def _computed(model: ir.Model) -> Arrays:
 def _foldable(graph: ir.Graph) -> Iterator[ir.Node]:
     made: set[ir.Value] = set()
     for node in graph:
-        if node.op_type in ("Constant", *RANDOM) or node.domain or graphs_of(node):
+        if node.op_type in ("Constant", *NOT_REPEATABLE) or node.domain or graphs_of(node):
             continue
         inputs = [value for value in node.inputs if value is not None]
         if inputs and all(value in made or _is_small(value) for value in inputs):

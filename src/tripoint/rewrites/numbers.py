@@ -20,12 +20,10 @@ from tripoint.errors import ExternalStepError, TripointError
 from tripoint.facts.symbols import symbols_of
 from tripoint.model import Model
 from tripoint.numeric import ort
-from tripoint.numeric.inputs import Arrays, InputSpecs, generate, inputs_of
+from tripoint.numeric.inputs import MINIMUM_POINTS, Arrays, InputSpecs, generate, inputs_of
 from tripoint.numeric.reductions import longest_reduction
 from tripoint.rewrites.base import Numeric
 from tripoint.rewrites.transaction import FREE_INITIALIZERS
-
-MINIMUM_POINTS = 3
 
 _SMALL = 1024
 """Elements of an initializer that may say a size, and is no weight."""

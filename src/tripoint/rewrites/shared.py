@@ -14,15 +14,8 @@ from tripoint.facts import symbols
 from tripoint.facts.operators.context import graphs_in, graphs_of
 from tripoint.facts.table import Dim
 from tripoint.facts.truth import shape_of
+from tripoint.rewrites.base import NOT_REPEATABLE
 from tripoint.rewrites.constants import SHAPE_ELEMENTS, constant, elements
-
-_RANDOM = frozenset(
-    {
-        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
-        *("Multinomial", "Bernoulli", "Dropout"),
-    }
-)
-"""Operators that need not give the same result for the same input (ONNX operator specification)."""
 
 _Numbers = dict[Hashable, int]
 """A number for each tensor that is told apart, by how it is computed."""
@@ -142,7 +135,7 @@ def _computation(
         found: Numbers of the tensors that it reads.
         inside: Numbers of what the graphs in it give, by identity of the graph.
     """
-    if node.domain or node.op_type in _RANDOM:
+    if node.domain or node.op_type in NOT_REPEATABLE:
         return id(node)
     attributes: list[Hashable] = []
     for attribute in sorted(node.attributes.values(), key=lambda each: each.name):

@@ -107,10 +107,10 @@ def bench(
 
 
 def _sizes(model: Model, spec: Spec, at: At) -> dict[str, int]:
-    from tripoint.api import input_shapes
     from tripoint.engine.profile import bindings as ranges_of
+    from tripoint.numeric.inputs import shapes_of
 
-    ranges = ranges_of(input_shapes(model), spec)
+    ranges = ranges_of(shapes_of(model), spec)
     return {symbol: int(getattr(size, at)) for symbol, size in ranges.items()}
 
 

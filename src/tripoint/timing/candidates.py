@@ -51,8 +51,8 @@ def torch_legs(reference: str | None, inputs: Sequence[str], notes: list[str]) -
     names = (PYTORCH, COMPILED)
     if reference is None:
         return [Candidate(name, reason="no PyTorch module was given") for name in names]
-    from tripoint.api import as_torch
     from tripoint.parity.pairing import pair_inputs
+    from tripoint.sources.named import as_torch
     from tripoint.sources.reference import parse
 
     # What is no reference is a mistake of the caller; what it leads to is a matter of this leg.
@@ -106,9 +106,8 @@ def engine_legs(
     environment: Mapping[str, Any] | None = None
     legs = []
     for name, path in named:
-        beside = manifest.path_for(path)
         try:
-            content = manifest.read(beside) if beside.is_file() else {}
+            content = manifest.beside(path)
         except TripointError as error:
             legs.append(Candidate(name, reason=str(error), failed=True))
             continue

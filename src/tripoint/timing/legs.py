@@ -100,9 +100,9 @@ class TorchLeg:
         compiled: bool,
         copies: bool,
     ) -> None:
-        from tripoint.api import as_torch
         from tripoint.parity.legs.torch import TorchLeg as Parity
         from tripoint.parity.legs.torch import to_tensor
+        from tripoint.sources.named import as_torch
         from tripoint.sources.python import require_torch
 
         require_torch()

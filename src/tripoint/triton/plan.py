@@ -11,6 +11,7 @@ from tripoint.engine import manifest as manifests
 from tripoint.engine.profile import InputProfile
 from tripoint.errors import InputError
 from tripoint.model import sha256
+from tripoint.spec import ENDS
 from tripoint.triton.interface import Interface, Profile, Tensor
 
 _LARGEST = (1 << 63) - 1
@@ -119,7 +120,7 @@ def _profile(entries: Iterable[Mapping[str, Any]], inputs: Iterable[Tensor]) -> 
     for entry in entries:
         if entry.get("values"):
             continue
-        low, typical, high = (_sizes(entry[end]) for end in ("min", "opt", "max"))
+        low, typical, high = (_sizes(entry[end]) for end in ENDS)
         name = str(entry["name"])
         if {len(low), len(typical), len(high)} != {ranks[name]}:
             raise ValueError(name)

@@ -21,11 +21,10 @@ import numpy as np
 from tripoint.engine.constraints import nearest
 from tripoint.facts.equations import Equation
 from tripoint.facts.equations.evaluate import UndecidedError, holds, surely_holds
-from tripoint.spec import Range
+from tripoint.spec import ENDS, Range
 
 Status = Literal["holds", "partly", "violated", "undecided"]
 
-ENDS = ("min", "opt", "max")
 _MOST = 20_000
 """Sizes of a box up to which all are tried; of a larger one as many are drawn."""
 

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tripoint.engine.constraints import ENDS, Finding, check
+from tripoint.engine.constraints import Finding, check
 from tripoint.engine.profile import InputProfile, Profile, Values, several
 from tripoint.errors import UsageError
 from tripoint.facts import equations, shape_inputs
@@ -16,8 +16,8 @@ from tripoint.facts.equations.evaluate import UndecidedError, holds
 from tripoint.facts.symbols import evaluate, is_plain
 from tripoint.facts.table import Shape
 from tripoint.model import Model
-from tripoint.numeric.inputs import inputs_of
-from tripoint.spec import Range, Spec
+from tripoint.numeric.inputs import shapes_of
+from tripoint.spec import ENDS, Range, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def needs(model: Model) -> Needs:
     Raises:
         InputError: If an input declares no type or no rank.
     """
-    inputs = {name: shape for name, (_, shape) in inputs_of(model).items()}
+    inputs = shapes_of(model)
     values = shape_inputs.find(model.ir)
     free = values or any(isinstance(dim, str) for shape in inputs.values() for dim in shape)
     return Needs(inputs, values, equations.collect(model.ir) if free else ())
@@ -83,10 +83,18 @@ def checked(model: Model, specs: Sequence[Spec]) -> tuple[Profile, ...]:
         UsageError: If a profile cannot be carried out, or a size in it is one that the graph
             cannot take; the message names the node.
     """
-    needed = needs(model)
-    profiles = several(needed.inputs, specs, values=needed.values)
-    refuse(examine(needed, profiles))
-    return profiles
+    return tuple(each.profile for each in asked(needs(model), specs))
+
+
+def asked(needed: Needs, specs: Sequence[Spec]) -> tuple[Examined, ...]:
+    """What :func:`checked` gives, with the ranges and equations.
+
+    Raises:
+        UsageError: As :func:`checked`.
+    """
+    examined = examine(needed, several(needed.inputs, specs, values=needed.values))
+    refuse(examined)
+    return examined
 
 
 def examine(needed: Needs, profiles: Sequence[Profile]) -> tuple[Examined, ...]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tripoint.engine import bindings, meanings, tf32
+from tripoint.engine import bindings, tf32
 from tripoint.engine.tasks import configure, cuda, devices, layers, native, timing
 from tripoint.engine.worker import Emit
 from tripoint.errors import ExternalStepError, MissingDependencyError, OutputError, UsageError
@@ -47,9 +46,8 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     builder = native.make_builder(trt, logger)
     plugins = configure.load_plugins(trt, logger, options["plugins"])
     config = builder.create_builder_config()
-    flags = configure.apply(
-        configure.Configured(trt, logger, builder, config), {**options, "tf32": request["tf32"]}
-    )
+    configured = configure.Configured(trt, logger, builder, config)
+    flags = configure.apply(configured, {**options, "tf32": request["tf32"]})
     capabilities = _set_capabilities(trt, config, request["compute_capabilities"])
     gpu, driver = _gpu()
 
@@ -66,15 +64,11 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     network = parsed.network
     layers.set_precision(trt, network, config, request.get("precision"))
     for profile in request["profiles"] or [[]]:
-        _add_profile(parsed, config, {entry["name"]: entry for entry in profile})
+        configure.add_profile(parsed, config, {entry["name"]: entry for entry in profile})
     monitor = _watch(trt, config, emit)
     emit({"event": "stage", "at": "building the engine"})
-    plan = builder.build_serialized_network(network, config)
+    plan = configure.serialize(configured, network)
     del monitor
-    if plan is None:
-        raise ExternalStepError(
-            f"{native.spell(trt)} could not build an engine: {meanings.plain(logger.last_error)}"
-        )
     emit({"event": "stage", "at": "writing the engine"})
     _write(Path(request["plan"]), plan)
     timing.save(cache, config, warn)
@@ -123,43 +117,6 @@ def _set_capabilities(trt: Any, config: Any, wanted: list[str]) -> list[str] | N
     for index, capability in enumerate(chosen):
         config.set_compute_capability(known[capability], index)
     return chosen
-
-
-def _add_profile(parsed: native.Parsed, config: Any, entries: Mapping[str, Any]) -> None:
-    network = parsed.network
-    profile = parsed.builder.create_optimization_profile()
-    needed = False
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        shape = native.tensor_shape(tensor) or []
-        axes = [axis for axis, size in enumerate(shape) if size == -1]
-        if not axes and not tensor.is_shape_tensor:
-            continue
-        needed = True
-        _set_range(profile, tensor, axes, entries.get(tensor.name))
-    if needed and config.add_optimization_profile(profile) < 0:
-        raise ExternalStepError("TensorRT refuses the optimization profile")
-
-
-def _set_range(profile: Any, tensor: Any, axes: list[int], entry: Mapping[str, Any] | None) -> None:
-    if tensor.is_shape_tensor and not (entry and entry.get("values")):
-        raise UsageError(
-            f"input {tensor.name!r} is a shape tensor: its values decide sizes, so the profile "
-            "needs its values",
-            hint="`tripoint profile MODEL` names such inputs and asks for their values",
-        )
-    if entry is None:
-        raise UsageError(
-            f"input {tensor.name!r} has a dynamic axis {axes[0]} without a range",
-            hint="give its range with --dim or --input",
-        )
-    change = profile.set_shape_input if entry.get("values") else profile.set_shape
-    try:
-        change(tensor.name, *(tuple(entry[end]) for end in ("min", "opt", "max")))
-    except (RuntimeError, ValueError) as error:
-        raise ExternalStepError(
-            f"TensorRT refuses the ranges of input {tensor.name!r}: {error}"
-        ) from error
 
 
 def _watch(trt: Any, config: Any, emit: Emit) -> Any:

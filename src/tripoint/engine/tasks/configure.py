@@ -1,7 +1,7 @@
-"""Options of a build on a TensorRT that may lack them. Imported in the child process only.
+"""What a build is given: options, plugins, profiles. Imported in the child process only.
 
-Whether it has one is asked of TensorRT itself: the member must exist, must give back what was set,
-and, where only a build shows it, one layer must build with it.
+Whether this TensorRT has an option is asked of it: the member must exist, must give back what was
+set, and, where only a build shows it, one layer must build with it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 
 from tripoint.engine import meanings, tf32
 from tripoint.engine.tasks import native
-from tripoint.errors import InputError, UsageError
+from tripoint.errors import ExternalStepError, InputError, UsageError
 from tripoint.model import sha256
+from tripoint.spec import ENDS
 
 _FLAGS = {
     "version_compatible": "VERSION_COMPATIBLE",
@@ -120,6 +121,68 @@ def apply(given: Configured, request: Mapping[str, Any]) -> dict[str, Any]:
         "hardware_compatibility": _set_compatibility(given, request["hardware_compatibility"]),
         **{option: _set_flag(given, option, request[option]) for option in _FLAGS},
     }
+
+
+def add_profile(parsed: native.Parsed, config: Any, entries: Mapping[str, Any]) -> None:
+    """Add an optimization profile, unless the network needs none.
+
+    Args:
+        parsed: The network.
+        config: ``IBuilderConfig``.
+        entries: By input name ``min``, ``opt``, ``max``, and whether these are ``values`` of a
+            shape tensor; those of inputs that need none are left out.
+
+    Raises:
+        UsageError: If a dynamic input has no shapes, or a shape tensor no values.
+        ExternalStepError: If TensorRT refuses it.
+    """
+    network = parsed.network
+    profile = parsed.builder.create_optimization_profile()
+    needed = False
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        shape = native.tensor_shape(tensor) or []
+        axes = [axis for axis, size in enumerate(shape) if size == -1]
+        if not axes and not tensor.is_shape_tensor:
+            continue
+        needed = True
+        _set_range(profile, tensor, axes, entries.get(tensor.name))
+    if needed and config.add_optimization_profile(profile) < 0:
+        raise ExternalStepError("TensorRT refuses the optimization profile")
+
+
+def _set_range(profile: Any, tensor: Any, axes: list[int], entry: Mapping[str, Any] | None) -> None:
+    if tensor.is_shape_tensor and not (entry and entry.get("values")):
+        raise UsageError(
+            f"input {tensor.name!r} is a shape tensor: its values decide sizes, so the profile "
+            "needs its values",
+            hint="`tripoint profile MODEL` names such inputs and asks for their values",
+        )
+    if entry is None:
+        raise UsageError(
+            f"input {tensor.name!r} has a dynamic axis {axes[0]} without a range",
+            hint="give its range with --dim or --input",
+        )
+    change = profile.set_shape_input if entry.get("values") else profile.set_shape
+    try:
+        change(tensor.name, *(tuple(entry[end]) for end in ENDS))
+    except (RuntimeError, ValueError) as error:
+        raise ExternalStepError(
+            f"TensorRT refuses the ranges of input {tensor.name!r}: {error}"
+        ) from error
+
+
+def serialize(given: Configured, network: Any) -> Any:
+    """Build an engine, and serialize it.
+
+    Raises:
+        ExternalStepError: If the builder fails.
+    """
+    plan = given.builder.build_serialized_network(network, given.config)
+    if plan is None:
+        why = meanings.plain(given.logger.last_error)
+        raise ExternalStepError(f"{native.spell(given.trt)} could not build an engine: {why}")
+    return plan
 
 
 def _set_pool(given: Configured, name: str, size: int) -> None:

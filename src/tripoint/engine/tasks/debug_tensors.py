@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from tripoint.engine import bindings, exchange
+from tripoint.engine.options import BuildOptions
 from tripoint.engine.session import loading
-from tripoint.engine.tasks import cuda, listening, native
+from tripoint.engine.tasks import configure, cuda, listening, native
 from tripoint.engine.worker import Emit
 from tripoint.errors import ExternalStepError
+from tripoint.spec import ENDS
 
 
 def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
@@ -24,9 +26,10 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
 
     Args:
         request: ``tensorrt`` (module name), ``model`` (absolute path), ``profile`` (per input
-            name, min, opt, max), ``tf32``, ``listen`` (whether to take the tensors between
-            kernels), ``outputs`` (tensors to mark as outputs of the network as well, which keeps
-            them apart from their neighbours) and ``folder``, where ``in.npz`` lies.
+            name, min, opt, max, values; empty for the sizes of this run alone), ``tf32``,
+            ``listen`` (whether to take the tensors between kernels), ``outputs`` (tensors to mark
+            as outputs of the network as well, which keeps them apart from their neighbours) and
+            ``folder``, where ``in.npz`` lies.
         emit: Takes the log lines.
 
     Returns:
@@ -37,6 +40,7 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
 
     Raises:
         ExternalStepError: If TensorRT cannot build, load or run the engine.
+        UsageError: If the profile lacks an input, or the values of a shape tensor.
         InputError: If an input is missing or does not fit.
     """
     trt = bindings.load(request["tensorrt"])
@@ -48,7 +52,8 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
         return {"complete": False, "version": trt.__version__, "errors": parsed.errors}
     unmarked = mark_outputs(parsed.network, request["outputs"])
     emit({"event": "building", "at": "building the engine"})
-    plan = build(trt, logger, parsed, request)
+    feed = exchange.load(folder / "in.npz")
+    plan = build(trt, logger, parsed, request, feed)
     emit({"event": "loading", "at": "loading the engine"})
     cudart = cuda.runtime()
     shown = listening.Shown(folder)
@@ -60,7 +65,7 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
 
     loaded = loading.load(trt, cudart, bytes(plan), emit, poison=True, on_context=on_context)
     emit({"event": "executing", "at": "executing the engine"})
-    outputs = loaded.session.run(exchange.load(folder / "in.npz"))
+    outputs = loaded.session.run(feed)
     exchange.save(folder / "out.npz", outputs)
     layers = engine_layers(trt, loaded.engine)
     loaded.close()
@@ -93,34 +98,44 @@ def mark_outputs(network: Any, names: list[str]) -> list[str]:
     return sorted(wanted - present)
 
 
-def build(trt: Any, logger: Any, parsed: native.Parsed, request: Mapping[str, Any]) -> Any:
+def build(
+    trt: Any,
+    logger: Any,
+    parsed: native.Parsed,
+    request: Mapping[str, Any],
+    feed: Mapping[str, exchange.Array],
+) -> Any:
     """The serialized engine, with the inspector's names in it.
 
     Raises:
+        UsageError: If the profile lacks an input, or the values of a shape tensor.
         ExternalStepError: If the builder fails, or this TensorRT has no such debug tensors.
     """
-    network, config = parsed.network, parsed.builder.create_builder_config()
-    change = config.set_flag if request["tf32"] else config.clear_flag
-    change(trt.BuilderFlag.TF32)
+    config = parsed.builder.create_builder_config()
+    configured = configure.Configured(trt, logger, parsed.builder, config)
+    configure.apply(configured, {**BuildOptions().request(), "tf32": request["tf32"]})
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if request["profile"]:
-        profile = parsed.builder.create_optimization_profile()
-        for entry in request["profile"]:
-            profile.set_shape(entry["name"], *(tuple(entry[end]) for end in ("min", "opt", "max")))
-        if config.add_optimization_profile(profile) < 0:
-            raise ExternalStepError("TensorRT refuses the optimization profile")
+    profile = {entry["name"]: entry for entry in request["profile"]}
+    configure.add_profile(parsed, config, profile or _around(parsed.network, feed))
     if request["listen"]:
-        mark = getattr(network, "mark_unfused_tensors_as_debug_tensors", None)
+        mark = getattr(parsed.network, "mark_unfused_tensors_as_debug_tensors", None)
         if mark is None or not mark():
             raise ExternalStepError(
-                f"{trt.__name__} {trt.__version__} cannot show the tensors between its kernels"
+                f"{native.spell(trt)} cannot show the tensors between its kernels"
             )
-    plan = parsed.builder.build_serialized_network(network, config)
-    if plan is None:
-        raise ExternalStepError(
-            f"{trt.__name__} {trt.__version__} could not build an engine: {logger.last_error}"
-        )
-    return plan
+    return configure.serialize(configured, parsed.network)
+
+
+def _around(network: Any, feed: Mapping[str, exchange.Array]) -> dict[str, dict[str, Any]]:
+    """The profile of one run: the shapes of its inputs, the values of shape tensors."""
+    entries = {}
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        if tensor.name in feed:
+            array, values = feed[tensor.name], bool(tensor.is_shape_tensor)
+            numbers = array.ravel().tolist() if values else list(array.shape)
+            entries[tensor.name] = {**dict.fromkeys(ENDS, numbers), "values": values}
+    return entries
 
 
 def engine_layers(trt: Any, engine: Any) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from tripoint.engine import bindings
 from tripoint.engine.tasks import native
 from tripoint.engine.worker import Emit
+from tripoint.spec import ENDS
 
 
 def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def _profile(trt: Any, engine: Any, names: list[str], index: int) -> list[dict[s
             values = _call(engine, "get_tensor_profile_values", index, name)
         shapes = _call(engine, "get_tensor_profile_shape", name, index)
         entry: dict[str, Any] = {"name": name}
-        for place, end in enumerate(("min", "opt", "max")):
+        for place, end in enumerate(ENDS):
             entry[end] = [int(size) for size in shapes[place]] if shapes else None
             if values:
                 entry[f"{end}_values"] = [int(value) for value in values[place]]

@@ -18,22 +18,14 @@ from onnx_shape_inference import (
 )
 
 from tripoint.facts import symbols
-from tripoint.facts.operands import READS_SIZES, size_operands
+from tripoint.facts.operands import COUNTING, RANDOM, READS_SIZES, size_operands
 from tripoint.facts.operators import elements, values
 from tripoint.facts.operators.elements import UNKNOWN, Element
 from tripoint.facts.operators.values import LARGEST, Array
 
-DATA_DEPENDENT = frozenset(
-    {
-        *("NonZero", "NonMaxSuppression", "Unique", "Compress", "StringSplit"),
-        *("StringNormalizer", "ImageDecoder"),
-    }
-)
+DATA_DEPENDENT = COUNTING | {"StringNormalizer", "ImageDecoder"}
 """Operators whose output size is decided by values (ONNX operator specification)."""
 
-_RANDOM = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"}
-)
 _OWN_BODIES = frozenset({"If", "Loop", "Scan"})
 """Operators whose functions infer their nested graphs themselves."""
 
@@ -222,7 +214,7 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
         if node.op_type in READS_SIZES and not node.domain:
             # Sizes are no data, even those of data, unless data decides them.
             return any(self._has_size_by_data(value) for value in node.inputs)
-        return any(value in self.by_data for value in node.inputs) or node.op_type in _RANDOM
+        return any(value in self.by_data for value in node.inputs) or node.op_type in RANDOM
 
     def _decided_by_data(self) -> bool:
         node = self._node

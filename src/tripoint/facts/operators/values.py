@@ -293,28 +293,29 @@ def _gather_elements(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
     return np.take_along_axis(data, indices.astype(np.int64), axis)
 
 
-def _scatter_elements(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-    data, indices, updates = inputs[:3]
-    if data is None or indices is None or updates is None:
-        return None
-    if node.attributes.get_string("reduction", "none") != "none":
-        return None
-    found = data.copy()
-    np.put_along_axis(found, indices.astype(np.int64), updates, node.attributes.get_int("axis", 0))
-    return found
+def _scatter(put: Callable[[ir.Node, Array, Array, Array], None]) -> Compute:
+    """Replaces elements in a copy of the data; what combines them with the old ones is left out."""
+
+    def compute(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
+        data, indices, updates = inputs[:3]
+        if data is None or indices is None or updates is None:
+            return None
+        if node.attributes.get_string("reduction", "none") != "none":
+            return None
+        found = data.copy()
+        put(node, found, indices.astype(np.int64), updates)
+        return found
+
+    return compute
 
 
-def _scatter_nd(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-    data, indices, updates = inputs[:3]
-    if data is None or indices is None or updates is None:
-        return None
-    if node.attributes.get_string("reduction", "none") != "none":
-        return None
-    found = data.copy()
-    where = indices.astype(np.int64)
-    for index in np.ndindex(*where.shape[:-1]):
-        found[tuple(where[index])] = updates[index]
-    return found
+def _put_elements(node: ir.Node, found: Array, indices: Array, updates: Array) -> None:
+    np.put_along_axis(found, indices, updates, node.attributes.get_int("axis", 0))
+
+
+def _put_parts(_: ir.Node, found: Array, indices: Array, updates: Array) -> None:
+    for index in np.ndindex(*indices.shape[:-1]):
+        found[tuple(indices[index])] = updates[index]
 
 
 def _expand(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
@@ -455,8 +456,8 @@ COMPUTE: dict[str, Compute] = {
     "Split": _split,
     "Gather": _gather,
     "GatherElements": _gather_elements,
-    "ScatterElements": _scatter_elements,
-    "ScatterND": _scatter_nd,
+    "ScatterElements": _scatter(_put_elements),
+    "ScatterND": _scatter(_put_parts),
     "Expand": _expand,
     "Tile": _tile,
     "ReduceSum": _reduce(e.add, 0),

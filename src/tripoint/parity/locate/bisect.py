@@ -66,13 +66,18 @@ def narrow(
             found = trials[start, end]
             return found is not None and found.makes
 
-        end = _first(lambda size: wrong(0, size), len(nodes))
-        length = _first(lambda size: wrong(end - size, end), end)
+        end = first(lambda size: wrong(0, size), len(nodes))
+        length = first(lambda size: wrong(end - size, end), end)
     return trials[end - length, end] or whole
 
 
-def _first(holds: Callable[[int], bool], most: int) -> int:
-    """The smallest size for which something holds, if it holds for all larger ones, too."""
+def first(holds: Callable[[int], bool], most: int) -> int:
+    """The smallest number above 0 for which something holds, if it holds for all larger ones, too.
+
+    Args:
+        holds: Whether it does; not asked of 0 and of ``most``.
+        most: The largest number.
+    """
     low, high = 0, most
     while high - low > 1:
         middle = (low + high) // 2

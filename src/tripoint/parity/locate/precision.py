@@ -21,6 +21,7 @@ from tripoint.facts.mechanisms import node_name
 from tripoint.facts.table import Source
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
+from tripoint.parity.locate.bisect import first
 from tripoint.parity.locate.deviation import Deviation, measure
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.switches import SWITCHES, rounds, switched
@@ -199,16 +200,7 @@ def _fewest(holds: Callable[[int], bool], most: int) -> int:
     """
     if holds(0):
         return 0
-    low, high = 0, most
-    if not holds(most):
-        return most
-    while high - low > 1:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle
-    return high
+    return first(holds, most) if holds(most) else most
 
 
 def _listable(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

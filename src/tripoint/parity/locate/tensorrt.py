@@ -134,27 +134,14 @@ class TensorRT:
         yield from ((name, array) for name, array in leg.run(feed).items() if name in wanted)
 
     def _debug(self, feed: Arrays, *, listen: bool = False, marks: Iterable[str] = ()) -> DebugRun:
-        profile = self._plan.profile if self._plan is not None else ()
         return DebugRun(
             self.graph.model,
             feed,
             self._settings,
-            profile=profile or self._fixed_profile(feed),
+            profile=self._plan.profile if self._plan is not None else (),
             listen=listen,
             outputs=list(marks),
         )
-
-    def _fixed_profile(self, feed: Arrays) -> list[dict[str, Any]]:
-        """A profile of one point, for the inputs that have symbols."""
-        dynamic = [
-            name
-            for name, (_, shape) in self.graph.specs.items()
-            if any(isinstance(dim, str) for dim in shape)
-        ]
-        sizes = {name: list(feed[name].shape) for name in dynamic}
-        return [
-            {"name": name, "min": size, "opt": size, "max": size} for name, size in sizes.items()
-        ]
 
     def _mapped(self, run: DebugRun) -> dict[str, str]:
         """Name in the engine by name in the graph, of the tensors between kernels."""

@@ -120,9 +120,9 @@ def window(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) -> View
         RefusedError: If the kernel is larger than the padded input.
     """
     count = len(spatial)
-    strides = _per_axis(node, "strides", count)
-    dilations = _per_axis(node, "dilations", count)
-    padding = _padding(node, count)
+    strides = per_axis(node, "strides", count)
+    dilations = per_axis(node, "dilations", count)
+    padding = paddings(node, count)
     same = node.attribute_text("auto_pad", "NOTSET").startswith("SAME")
     up = bool(node.attribute_int("ceil_mode", 0)) and node.opset >= 10
     if len(kernel) != count or min((*strides, *dilations, *kernel), default=1) < 1:
@@ -146,10 +146,10 @@ def deconvolution(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) 
     """Spatial dims of a Deconvolution layer, per dim."""
     count = len(spatial)
     asked = node.attribute_ints("output_shape")
-    strides = _per_axis(node, "strides", count)
-    dilations = _per_axis(node, "dilations", count)
-    extra = _per_axis(node, "output_padding", count, 0)
-    padding = _padding(node, count)
+    strides = per_axis(node, "strides", count)
+    dilations = per_axis(node, "dilations", count)
+    extra = per_axis(node, "output_padding", count, 0)
+    padding = paddings(node, count)
     same = node.attribute_text("auto_pad", "NOTSET").startswith("SAME")
     result = []
     for axis, size in enumerate(spatial):
@@ -166,13 +166,14 @@ def deconvolution(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) 
     return tuple(result)
 
 
-def _per_axis(node: NodeContext, name: str, count: int, default: int = 1) -> tuple[int, ...]:
+def per_axis(node: NodeContext, name: str, count: int, default: int = 1) -> tuple[int, ...]:
+    """An attribute with a number for each spatial axis; missing ones have a default."""
     given = node.attribute_ints(name) or ()
     return (*given[:count], *(default,) * (count - len(given)))
 
 
-def _padding(node: NodeContext, count: int) -> tuple[int, ...]:
-    """Padding of each axis, begin and end together."""
+def paddings(node: NodeContext, count: int) -> tuple[int, ...]:
+    """Padding of each spatial axis, begin and end together."""
     pads = node.attribute_ints("pads") or ()
     half = len(pads) // 2
     sums = tuple(a + b for a, b in zip(pads[:half], pads[half:], strict=False))

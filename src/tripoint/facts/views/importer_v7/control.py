@@ -5,6 +5,7 @@ from __future__ import annotations
 from tripoint.facts.table import Reason, ViewShape
 from tripoint.facts.views.importer import walk
 from tripoint.facts.views.importer.context import UNKNOWN, Entry, RefusedError
+from tripoint.facts.views.importer.control import scan_operands
 from tripoint.facts.views.importer_v7.context import Node
 
 
@@ -78,28 +79,21 @@ def _loop(node: Node, *, counter: ViewShape) -> list[ViewShape | None]:
 def scan_70(node: Node) -> list[ViewShape | None]:
     """States keep their dims, scan inputs lose an axis; the length of outputs is a tensor."""
     body = node.branch("body")
-    first = 1 if node.opset == 8 else 0
-    if first and node.has(0):
-        raise RefusedError("takes no sequence lengths for Scan, so it stops here")
-    inputs = range(first, len(node.onnx.inputs))
-    scanned = node.attribute_int("num_scan_inputs", 0)
-    if not 1 <= scanned <= len(inputs):
-        raise RefusedError("needs num_scan_inputs of Scan, at least 1")
-    carried = len(inputs) - scanned
-    axes = _scan_axes(node, "scan_input_axes", scanned, first)
-    states = [Entry(node.shape(index), node.type(index)) for index in inputs[:carried]]
+    carried, scanned = scan_operands(node)
+    axes = _scan_axes(node, "scan_input_axes", len(scanned), carried.start)
+    states = [Entry(node.shape(index), node.type(index)) for index in carried]
     slices = [
         Entry(_without(node, node.shape(index), axis), node.type(index))
-        for index, axis in zip(inputs[carried:], axes, strict=True)
+        for index, axis in zip(scanned, axes, strict=True)
     ]
-    shapes = walk.enter(node, body, [*states, *slices])[carried:]
+    shapes = walk.enter(node, body, [*states, *slices])[len(carried) :]
     grown = [
         _grown(shape, axis)
         for shape, axis in zip(
-            shapes, _scan_axes(node, "scan_output_axes", len(shapes), first), strict=True
+            shapes, _scan_axes(node, "scan_output_axes", len(shapes), carried.start), strict=True
         )
     ]
-    _note_lengths(node, carried)
+    _note_lengths(node, len(carried))
     return [*(state.shape for state in states), *grown]
 
 

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from tripoint.facts.views.importer import walk
 from tripoint.facts.views.importer.context import Entry, RefusedError
+from tripoint.facts.views.importer.control import scan_operands
 from tripoint.facts.views.importer_v8 import layers
 from tripoint.facts.views.importer_v8.algebra import Dim, Dims
 from tripoint.facts.views.importer_v8.context import Node, view_of
@@ -117,26 +118,19 @@ def _trips(node: Node) -> Dim:
 def scan(node: Node) -> list[Dims | None]:
     """States keep their dims, scan inputs lose an axis; outputs get its length."""
     body = node.branch("body")
-    first = 1 if node.opset == 8 else 0
-    if first and node.has(0):
-        raise RefusedError("takes no sequence lengths for Scan, so it stops here")
-    inputs = range(first, len(node.onnx.inputs))
-    scanned = node.attribute_int("num_scan_inputs", 0)
-    if not 1 <= scanned <= len(inputs):
-        raise RefusedError("needs num_scan_inputs of Scan, at least 1")
-    carried = len(inputs) - scanned
-    axes = _scan_axes(node, "scan_input_axes", scanned, first)
-    states = [node.dims(index) for index in inputs[:carried]]
+    carried, scanned = scan_operands(node)
+    axes = _scan_axes(node, "scan_input_axes", len(scanned), carried.start)
+    states = [node.dims(index) for index in carried]
     slices = []
     trips: Dim = 0
-    for index, axis in zip(inputs[carried:], axes, strict=True):
+    for index, axis in zip(scanned, axes, strict=True):
         dims = node.dims(index)
         place = node.axis(axis, len(dims))
         trips = dims[place]
         slices.append((*dims[:place], *dims[place + 1 :]))
-    kinds = [node.type(index) for index in inputs]
-    results = _enter(node, body, list(zip([*states, *slices], kinds, strict=True)))[carried:]
-    places = _scan_axes(node, "scan_output_axes", len(results), first)
+    kinds = [node.type(index) for index in (*carried, *scanned)]
+    results = _enter(node, body, list(zip([*states, *slices], kinds, strict=True)))[len(carried) :]
+    places = _scan_axes(node, "scan_output_axes", len(results), carried.start)
     scans: list[Dims | None] = []
     for result, axis in zip(results, places, strict=True):
         if result is None:

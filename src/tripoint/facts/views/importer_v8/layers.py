@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tripoint.facts.views.importer.context import RefusedError
+from tripoint.facts.views.importer.core import paddings, per_axis
 from tripoint.facts.views.importer_v8.algebra import COPY, Algebra, Dim, Dims, Expression
 from tripoint.facts.views.importer_v8.context import Node, view_of
 from tripoint.facts.views.importer_v8.reasons import PART
@@ -203,20 +204,6 @@ def deconvolution(node: Node, spatial: Dims, kernel: Sequence[int]) -> Dims:
             grown = algebra.mul(algebra.sub(size, 1), strides[axis])
             result.append(algebra.add(grown, reach - padding[axis] + extra[axis]))
     return tuple(result)
-
-
-def per_axis(node: Node, name: str, count: int, default: int = 1) -> tuple[int, ...]:
-    """An attribute with a number for each spatial axis; missing ones have a default."""
-    given = node.attribute_ints(name) or ()
-    return (*given[:count], *(default,) * (count - len(given)))
-
-
-def paddings(node: Node, count: int) -> tuple[int, ...]:
-    """Padding of each spatial axis, begin and end together."""
-    pads = node.attribute_ints("pads") or ()
-    half = len(pads) // 2
-    sums = tuple(a + b for a, b in zip(pads[:half], pads[half:], strict=False))
-    return (*sums[:count], *(0,) * (count - len(sums)))
 
 
 def scaled(algebra: Algebra, size: Dim, scale: float) -> Dim:

@@ -6,10 +6,7 @@ import functools
 
 import onnx_ir as ir
 
-from tripoint.facts.operands import READS_SIZES, size_operands
-
-COUNTING = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "StringSplit"})
-"""Operators whose output size is a count over values (ONNX operator specification)."""
+from tripoint.facts.operands import COUNTING, RANDOM, READS_SIZES, size_operands
 
 _SIZED_BY_VALUES = COUNTING | {
     *("If", "Loop", "Scan", "SequenceMap", "CenterCropPad", "AffineGrid", "Col2Im", "MaxUnpool"),
@@ -18,13 +15,6 @@ _SIZED_BY_VALUES = COUNTING | {
     *("ConcatFromSequence", "OptionalGetElement", "ImageDecoder"),
 }
 """Operators whose output sizes may depend on values other than those of a size operand."""
-
-_RANDOM = frozenset(
-    (
-        *("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"),
-        "RandomUniformLike",
-    )
-)
 
 
 class Dependence:
@@ -53,7 +43,7 @@ class Dependence:
             sizes = True
         if sizes:
             self._sizes.update(node.outputs)
-        if values or node.op_type in _RANDOM:
+        if values or node.op_type in RANDOM:
             self._values.update(node.outputs)
 
     def varies(self, value: ir.Value) -> bool:

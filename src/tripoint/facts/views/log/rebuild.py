@@ -11,11 +11,12 @@ import onnx_ir as ir
 
 from tripoint.engine.refusals import refusals
 from tripoint.facts import truth
+from tripoint.facts.operands import COUNTING
 from tripoint.facts.origins import node_name
 from tripoint.facts.table import Reason, Refusal, Shape, Target, View, ViewShape
 from tripoint.facts.truth import Truth
 from tripoint.facts.views.log import infer
-from tripoint.facts.views.log.depend import COUNTING, Dependence
+from tripoint.facts.views.log.depend import Dependence
 from tripoint.facts.views.log.errors import Failure
 from tripoint.facts.views.log.grammar import Item
 from tripoint.facts.views.log.record import NESTING, UNNAMED, NodeRecord, Record

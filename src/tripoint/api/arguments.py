@@ -1,0 +1,78 @@
+"""What a caller holds, as the objects that the functions work on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+
+from tripoint import model as models
+from tripoint.model import Model
+
+if TYPE_CHECKING:
+    from tripoint.facts.table import Shape
+    from tripoint.sources.python import TorchModel
+    from tripoint.spec import Spec
+
+ModelLike = str | os.PathLike[str] | Model | ir.Model
+"""A path, a :class:`~tripoint.model.Model` or an ``onnx_ir.Model``."""
+
+PLAN_SUFFIXES = frozenset({".plan", ".engine", ".trt"})
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read an ONNX model; see :func:`tripoint.model.load`."""
+    return models.load(path)
+
+
+def as_model(model: ModelLike) -> Model:
+    """What a user holds, as a :class:`~tripoint.model.Model`."""
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return load(model)
+    return Model(model)
+
+
+def as_torch(model: str | TorchModel) -> TorchModel:
+    """A module, or the one that a reference names; see :func:`tripoint.sources.named.as_torch`."""
+    from tripoint.sources import named
+
+    return named.as_torch(model)
+
+
+def is_plan(model: object) -> bool:
+    """Whether an argument names a serialized engine."""
+    return isinstance(model, (str, os.PathLike)) and Path(model).suffix in PLAN_SUFFIXES
+
+
+def input_shapes(model: Model) -> dict[str, Shape]:
+    """True shape by name of every input that must be fed."""
+    from tripoint.numeric.inputs import shapes_of
+
+    return shapes_of(model)
+
+
+def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
+    """Points of the input range: min, opt, max and a random one, or fewer sizes repeated.
+
+    At each of at least three points other random inputs are used. The random point is one that
+    the graph can take.
+
+    Raises:
+        UsageError: If a dynamic dim has no range, a shape tensor no values, or min, opt or max is
+            a size that the graph cannot take.
+    """
+    from tripoint.engine.constraints.legal import LegalSizes
+
+    return LegalSizes.of(model, spec).points()
+
+
+def read_inputs(inputs: str | os.PathLike[str], model: ModelLike) -> list[dict[str, Any]]:
+    """Inputs out of a file or a function; see :mod:`tripoint.sources.inputs_file`."""
+    from tripoint.numeric.inputs import inputs_of
+    from tripoint.sources.inputs_file import read_inputs as read
+
+    return read(os.fspath(inputs), inputs_of(as_model(model)))

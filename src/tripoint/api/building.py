@@ -1,0 +1,150 @@
+"""Optimization profiles and engines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tripoint.api.arguments import as_model, input_shapes, is_plan
+from tripoint.api.tables import shapes
+from tripoint.spec import Spec
+
+if TYPE_CHECKING:
+    from tripoint.api.arguments import ModelLike
+    from tripoint.engine.builder import BuildResult
+    from tripoint.engine.inspect import NetworkDescription, PlanInspection
+    from tripoint.engine.options import BuildOptions
+    from tripoint.engine.progress import OnPhase
+    from tripoint.engine.proposal import ProfileResult
+    from tripoint.precision.lower import Io, Precision
+
+
+def profile(model: ModelLike, *, specs: Sequence[Spec] = ()) -> ProfileResult:
+    """Propose optimization profiles, and hold them against what the graph needs.
+
+    Args:
+        model: As :func:`tripoint.api.facts`.
+        specs: What is said of each profile; dims that it leaves out are proposed. Without any,
+            one profile is proposed.
+
+    Returns:
+        The profiles with where their numbers come from, every equation between sizes that the
+        graph implies, and how it fares. A profile that violates one is returned, too.
+
+    Raises:
+        UsageError: If a name, symbol or rank is unknown or wrong, a fixed dim is given another
+            size, or a shape tensor has no values.
+    """
+    from tripoint.engine import proposal
+
+    return proposal.profiles(as_model(model), specs or (Spec(),))
+
+
+def build(
+    model: ModelLike,
+    path: str | os.PathLike[str],
+    *,
+    spec: Spec | None = None,
+    specs: Sequence[Spec] = (),
+    tensorrt: str | None = None,
+    compute_capabilities: Sequence[str] = (),
+    tf32: bool = True,
+    options: BuildOptions | None = None,
+    precision: Precision | None = None,
+    keep_fp32: Sequence[str] = (),
+    io_precision: Io = "keep",
+    numeric: bool = True,
+    timeout: float | None = None,
+    force: bool = False,
+    on_progress: Callable[[str], None] | None = None,
+    on_phase: OnPhase | None = None,
+) -> BuildResult:
+    """Build an engine with its optimization profiles, and a manifest beside it.
+
+    Args:
+        model: As :func:`tripoint.api.facts`.
+        path: The plan to write.
+        spec: Range of every dynamic dim, for one profile.
+        specs: The same for several, in place of ``spec``.
+        tensorrt: Name of the importable TensorRT.
+        compute_capabilities: GPUs to build for, such as ``"8.6"``.
+        tf32: Whether products may be rounded to TF32, as TensorRT does by default; see
+            :func:`tripoint.engine.builder.build`.
+        options: Memory pools, optimization level, timing cache, compatibility, refitting,
+            plugins. What this TensorRT lacks is an error.
+        precision: ``"fp32"`` (without TF32), ``"tf32"``, ``"fp16"`` or ``"bf16"``; None builds the
+            model as it is. See :mod:`tripoint.precision.lower`.
+        keep_fp32: Nodes that stay in float32 whatever the precision: names or patterns.
+        io_precision: ``"keep"`` or ``"match"``: whether float32 inputs and outputs stay so.
+        numeric: Whether to measure what a lower precision costs, in ONNX Runtime.
+        timeout: Seconds that the build may take.
+        force: Whether existing files may be replaced.
+        on_progress: Called with one line now and then.
+        on_phase: Called in place of it with every phase, as TensorRT tells it.
+
+    Raises:
+        UsageError: If a dynamic dim has no range, a size is one that the graph cannot take, a
+            capability or a node is unknown, or this TensorRT lacks an option.
+        MissingDependencyError: If no TensorRT is installed.
+        ExternalStepError: If TensorRT refuses, fails, crashes or takes too long, or the model or
+            its engine cannot have the precision.
+    """
+    from tripoint.engine import builder
+    from tripoint.engine.constraints import profiles as constrained
+    from tripoint.engine.progress import Lines, Phase
+    from tripoint.precision import prepare
+
+    model = as_model(model)
+    profiles = constrained.checked(model, specs or (spec or Spec(),))
+    on_phase = on_phase or (Lines(on_progress) if on_progress else None)
+    builder.refuse_early(model, Path(path), tensorrt=tensorrt, options=options, force=force)
+    prepared = prepare.prepare(
+        model,
+        precision,
+        keep=keep_fp32,
+        io=io_precision,
+        points=prepare.points(input_shapes(model), profiles) if numeric else None,
+        on_progress=(lambda line: on_phase(Phase(line))) if on_phase else None,
+    )
+    return builder.build(
+        model,
+        Path(path),
+        profiles=profiles,
+        tensorrt=tensorrt,
+        compute_capabilities=compute_capabilities,
+        tf32=tf32 and precision != "fp32",
+        options=options,
+        precision=prepared,
+        timeout=timeout,
+        force=force,
+        on_phase=on_phase,
+    )
+
+
+def inspect(
+    model: ModelLike,
+    *,
+    target: str | None = None,
+    tensorrt: str | None = None,
+    load_plan: bool = False,
+) -> NetworkDescription | PlanInspection:
+    """The inputs and outputs of a model as TensorRT sees them, or those of a plan.
+
+    Args:
+        model: A model as :func:`tripoint.api.facts` takes it, or the path of a plan (``.plan``,
+            ``.engine``, ``.trt``).
+        target: As :func:`tripoint.api.facts`.
+        tensorrt: As :func:`tripoint.api.facts`.
+        load_plan: Whether to load the plan, which takes a GPU; else its manifest is read.
+
+    Raises:
+        InputError: If the file cannot be read, or the plan is not that of its manifest.
+        ExternalStepError: If the plan is to be loaded and cannot be.
+    """
+    from tripoint.engine.inspect import describe, inspect_plan
+
+    if is_plan(model):
+        return inspect_plan(Path(os.fspath(model)), load=load_plan, tensorrt=tensorrt)  # type: ignore[arg-type]
+    return describe(shapes(model, target=target, tensorrt=tensorrt))

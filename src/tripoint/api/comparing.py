@@ -1,0 +1,127 @@
+"""Whether PyTorch, ONNX Runtime and TensorRT compute the same."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tripoint.api.arguments import as_model, as_torch, read_inputs
+
+if TYPE_CHECKING:
+    from tripoint.api.arguments import ModelLike
+    from tripoint.model import Model
+    from tripoint.parity.results import Verification
+    from tripoint.parity.verify import Engine
+    from tripoint.sources.python import TorchModel
+    from tripoint.spec import Spec
+
+
+def verify(
+    model: ModelLike,
+    *,
+    torch: str | TorchModel | None = None,
+    fixed: ModelLike | None = None,
+    engine: str | os.PathLike[str] | None = None,
+    no_engine: str | None = None,
+    spec: Spec | None = None,
+    points: Sequence[Mapping[str, int]] | int | None = None,
+    inputs: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = None,
+    values: Mapping[str, tuple[float, float]] | None = None,
+    tensorrt: str | None = None,
+    output_names: Sequence[str] | None = None,
+    atol: float | Mapping[str, float] | None = None,
+    rtol: float | Mapping[str, float] | None = None,
+    timeout: float = 600.0,
+    seed: int = 0,
+    rebuild: bool = False,
+    save_failing: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> Verification:
+    """Compare PyTorch, ONNX Runtime and TensorRT, output by output and by name.
+
+    Args:
+        model: The ONNX model; as :func:`tripoint.api.facts`.
+        torch: The module that it came from: ``file.py:name`` or a ``TorchModel``.
+        fixed: The rewritten model, compared as well; an engine is compared with it.
+        engine: A plan, executed where a GPU is.
+        no_engine: Why there is none, for the report.
+        spec: Range of every dynamic dim.
+        points: Sizes by symbol in place of those that follow from ``spec``, or how many of
+            those to take; see :func:`tripoint.parity.sweep.points`.
+        inputs: Inputs to use in place of generated ones: one mapping for a point, or what
+            :func:`tripoint.sources.inputs_file.read_inputs` reads.
+        values: Smallest and largest value of generated inputs, by name.
+        tensorrt: Name of the importable TensorRT that executes the plan.
+        output_names: Names for what the module returns, in order.
+        atol: Absolute tolerance in place of the derived one, for all outputs or by name.
+        rtol: Relative tolerance, likewise.
+        timeout: Seconds that executing the engine may take.
+        seed: Seed of the generated inputs.
+        rebuild: Whether the engine is built a second time to see that it computes the same.
+        save_failing: Folder for the first failing case; see :mod:`tripoint.parity.failing`.
+        force: Whether a failing case that lies there already may be replaced.
+
+    Raises:
+        UsageError: If a dynamic dim has no range, or outputs cannot be matched by name.
+        InputError: If a model or its code cannot be read, or it takes or gives something that is
+            no tensor of numbers.
+        OutputError: If a failing case cannot be saved.
+    """
+    from tripoint.parity import engines
+    from tripoint.parity import failing as failing_case
+    from tripoint.parity import rebuild as rebuilding
+    from tripoint.parity.verify import verify as run_verify
+
+    model = as_model(model)
+    found = engines.of_plan(Path(engine), tensorrt, timeout) if engine is not None else None
+    no_engine = found if isinstance(found, str) else no_engine or "no engine was given"
+    running = None if isinstance(found, str) else found
+    module = as_torch(torch) if torch is not None else None
+    rewritten = as_model(fixed) if fixed is not None else None
+    failing = None
+    if save_failing is not None:
+        subject = failing_case.Subject(
+            model,
+            torch=module.reference if module else None,
+            fixed=rewritten,
+            engine=Path(engine) if engine is not None else None,
+            options=failing_case.options(atol, rtol, output_names, tensorrt),
+        )
+        failing = failing_case.FailingCase(Path(save_failing), subject, force)
+    if isinstance(inputs, (str, os.PathLike)):
+        inputs = read_inputs(inputs, model)
+    if points is None or isinstance(points, int):
+        points = [{}] if inputs is not None else _sizes(model, spec, points)
+    with tempfile.TemporaryDirectory(prefix="tripoint-") as folder:
+        rebuilt: Engine | str | None = None
+        if rebuild:
+            rebuilt = no_engine
+            if running is not None:
+                rebuilt = rebuilding.again(running, rewritten or model, Path(folder))
+        return run_verify(
+            model,
+            torch=module,
+            fixed=rewritten,
+            engine=running,
+            no_engine=no_engine,
+            bindings=points,
+            inputs=inputs,
+            output_names=output_names,
+            atol=atol,
+            rtol=rtol,
+            seed=seed,
+            values=values,
+            rebuilt=rebuilt,
+            failing=failing,
+        )
+
+
+def _sizes(model: Model, spec: Spec | None, count: int | None) -> Sequence[Mapping[str, int]]:
+    from tripoint.engine.constraints.legal import LegalSizes
+    from tripoint.parity import sweep
+
+    legal = LegalSizes.of(model, spec)
+    return sweep.points(legal.ranges, count or sweep.POINTS, allowed=legal.take)

@@ -1,0 +1,54 @@
+"""The sizes inside one optimization profile that a graph can take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tripoint.engine import sampling
+from tripoint.engine.constraints import profiles
+from tripoint.engine.constraints.profiles import Needs
+from tripoint.engine.sampling import Point
+from tripoint.model import Model
+from tripoint.numeric.inputs import MINIMUM_POINTS
+from tripoint.spec import Range, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class LegalSizes:
+    """Sizes of the symbols in the inputs, values of shape tensors too.
+
+    Args:
+        ranges: Range by symbol. The graph takes its sizes at min, at opt and at max.
+        needs: What it needs of those between them.
+    """
+
+    ranges: Mapping[str, Range]
+    needs: Needs
+
+    @classmethod
+    def of(cls, model: Model, spec: Spec | None) -> LegalSizes:
+        """The sizes that a person asked for.
+
+        Raises:
+            UsageError: If a dynamic dim has no range, a shape tensor no values, or min, opt or max
+                is a size that the graph cannot take.
+        """
+        needed = profiles.needs(model)
+        examined = profiles.asked(needed, [spec or Spec()])
+        return cls(examined[0].ranges if examined else {}, needed)
+
+    @property
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """Smallest and largest size by symbol."""
+        return {symbol: (size.min, size.max) for symbol, size in self.ranges.items()}
+
+    def take(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the graph takes some sizes, as far as is known."""
+        return profiles.takes(self.needs, sizes)
+
+    def points(self) -> list[Point]:
+        """Min, opt, max and a random point, or fewer repeated, so that it is three at least."""
+        found = sampling.points(self.ranges, allowed=self.take)
+        return found * math.ceil(MINIMUM_POINTS / len(found))

@@ -1,0 +1,60 @@
+"""Sizes to try inside the range of every symbol: its ends, and random ones that a graph takes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+
+from tripoint.spec import ENDS, Range
+
+Point = dict[str, int]
+"""A size by symbol."""
+
+Allowed = Callable[[Mapping[str, int]], bool]
+"""Whether a graph takes some sizes."""
+
+_TRIES = 64
+
+
+def points(
+    ranges: Mapping[str, Range],
+    count: int = 4,
+    seed: int = 0,
+    *,
+    allowed: Allowed = lambda _: True,
+) -> list[Point]:
+    """Sizes to try: all at min, all at opt, all at max, then random ones inside the ranges.
+
+    Args:
+        ranges: Range by symbol.
+        count: How many points to give; fewer if the ranges do not hold that many.
+        seed: Decides the random points; the same seed gives the same.
+        allowed: Asked of all but min, opt and max.
+
+    Returns:
+        Distinct points; one empty point if there is no symbol.
+    """
+    return distinct(chain(ends(ranges), filter(allowed, drawn(ranges, count, seed))), count)
+
+
+def ends(ranges: Mapping[str, Range]) -> list[Point]:
+    """All at min, all at opt, all at max."""
+    return [{symbol: getattr(size, end) for symbol, size in ranges.items()} for end in ENDS]
+
+
+def drawn(ranges: Mapping[str, Range], count: int, seed: int) -> Iterator[Point]:
+    """Random points, many more than ``count``: some may be known already, or not be allowed."""
+    source = random.Random(seed)  # noqa: S311 - points to try, not secrets
+    for _ in range(_TRIES * count):
+        yield {symbol: source.randint(size.min, size.max) for symbol, size in ranges.items()}
+
+
+def distinct(candidates: Iterable[Point], count: int) -> list[Point]:
+    """The first different points, ``count`` at most; no more candidates are taken than needed."""
+    found: dict[tuple[int, ...], Point] = {}
+    for point in candidates:
+        found.setdefault(tuple(point.values()), point)
+        if len(found) >= count:
+            break
+    return list(found.values())

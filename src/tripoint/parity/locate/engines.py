@@ -1,0 +1,64 @@
+"""The engines that a search builds: as a plan was built, or as options say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tripoint.engine import bindings, gpu, manifest
+from tripoint.engine.debugging import Settings
+from tripoint.engine.tf32 import for_build
+from tripoint.parity import engines
+from tripoint.parity.locate.request import TensorRTRequest
+from tripoint.parity.locate.tensorrt import Plan
+
+
+def of_plan(plan: Path, tensorrt: str | None, timeout: float) -> TensorRTRequest:
+    """Engines as a plan was built, which is compared first.
+
+    Args:
+        plan: The engine file.
+        tensorrt: Name of the importable TensorRT, None for the first.
+        timeout: Seconds that one build and run may take.
+
+    Raises:
+        InputError: If there is no such file, or its manifest cannot be read.
+        MissingDependencyError: If there is a GPU and no TensorRT is installed.
+    """
+    known = engines.of_plan(plan, tensorrt, timeout)
+    if isinstance(known, str):
+        return TensorRTRequest(absent=known)
+    content = manifest.beside(plan)
+    return TensorRTRequest(
+        settings=Settings(known.tensorrt, known.tf32, known.environment or {}, timeout),
+        version=known.version,
+        device=known.device,
+        plan=Plan(plan, tuple(next(iter(content.get("profiles", [])), []))),
+        built_from=content.get("model", {}).get("sha256"),
+        options=() if known.tf32 else ("--no-tf32",),
+    )
+
+
+def built_here(tensorrt: str | None, timeout: float, *, tf32: bool) -> TensorRTRequest:
+    """Engines without a plan.
+
+    Args:
+        tensorrt: Name of the importable TensorRT, None for the first.
+        timeout: Seconds that one build and run may take.
+        tf32: Whether float32 products may be rounded to TF32.
+
+    Raises:
+        MissingDependencyError: If there is a GPU and no TensorRT is installed.
+    """
+    found = gpu.probe()
+    if not found.devices:
+        return TensorRTRequest(absent=found.reason or "no GPU was found")
+    binding = bindings.find(tensorrt)
+    return TensorRTRequest(
+        settings=Settings(binding.name, tf32, for_build(binding.kind, tf32=tf32), timeout),
+        version=str(binding),
+        device=found.devices[0].name,
+        options=(
+            *(["--tensorrt", tensorrt] if tensorrt else []),
+            *([] if tf32 else ["--no-tf32"]),
+        ),
+    )
