@@ -99,8 +99,8 @@ def locate(
     on. Exit code 1 where legs differ.
     """
     from tripoint.cli.opening import opened
-    from tripoint.numeric import npz
     from tripoint.numeric.inputs import inputs_of
+    from tripoint.parity.locate import recorded
     from tripoint.sources import reference
     from tripoint.sources.inputs_file import read_inputs
     from tripoint.spec import Spec
@@ -142,7 +142,7 @@ def locate(
                     "build_engine": build,
                     "fixed": fixed,
                     "against": against,
-                    "expected": npz.load(expected) if expected else None,
+                    "expected": recorded.read(expected, loaded) if expected else None,
                     "tensorrt": tensorrt,
                     "tf32": tf32,
                     "output_names": options.names(output_names),
