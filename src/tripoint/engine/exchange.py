@@ -12,7 +12,7 @@ from tripoint.numeric import npz
 from tripoint.numeric.dtypes import Array
 from tripoint.numeric.dtypes import named as dtype
 
-__all__ = ["Array", "dtype", "load", "save"]
+__all__ = ["Array", "dtype", "load", "save", "taken"]
 
 _INDEX = "index"
 
@@ -32,3 +32,10 @@ def load(path: Path) -> dict[str, Array]:
     numbered = npz.read(path)
     names = json.loads(numbered.pop(_INDEX).tobytes())
     return dict(zip(names, numbered.values(), strict=True))
+
+
+def taken(path: Path) -> dict[str, Array]:
+    """As :func:`load`; the file is removed."""
+    tensors = load(path)
+    path.unlink()
+    return tensors
