@@ -224,7 +224,7 @@ def test_equal_needs_all_three_legs(
     spoil: float,
     verdict: str,
 ) -> None:
-    monkeypatch.setattr(runner, "execute", Engines(exported, spoil).execute)
+    monkeypatch.setattr(runner, "execute_each", Engines(exported, spoil).execute)
     monkeypatch.setattr(gpu, "absence", lambda: None)
     engine = Engine(Path("model.plan"), version="1.6", device="a GPU")
     result = verify(exported, torch=detector, fixed=exported, engine=engine, bindings=SIZES)
@@ -244,7 +244,7 @@ def test_an_engine_that_crashes_leaves_the_verdict_open(
     def crash(*_: object, **__: object) -> None:
         raise ExternalStepError("the engine crashed")
 
-    monkeypatch.setattr(runner, "execute", crash)
+    monkeypatch.setattr(runner, "execute_each", crash)
     monkeypatch.setattr(gpu, "absence", lambda: None)
     engine = Engine(Path("model.plan"))
     result = verify(exported, torch=detector, engine=engine, bindings=SIZES)

@@ -379,7 +379,7 @@ class Engines:
 def test_a_rebuilt_engine_is_compared(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, second: str, status: str
 ) -> None:
-    monkeypatch.setattr(runner, "execute", Engines().execute)
+    monkeypatch.setattr(runner, "execute_each", Engines().execute)
     monkeypatch.setattr(gpu, "absence", lambda: None)
     (tmp_path / "one.plan").write_text("0")
     (tmp_path / "two.plan").write_text(second)

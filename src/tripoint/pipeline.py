@@ -16,7 +16,9 @@ from tripoint.engine.inspect import NetworkDescription, describe
 from tripoint.errors import ExternalStepError
 from tripoint.facts import views
 from tripoint.model import Model
+from tripoint.parity import failing
 from tripoint.parity.failing import CASE
+from tripoint.parity.locate import command
 from tripoint.parity.results import TENSORRT, Verification
 from tripoint.rewrites.base import FixResult
 from tripoint.sources import reference
@@ -192,6 +194,16 @@ def run(
             output_names=output_names,
             atol=atol,
             rtol=rtol,
+        )
+        compared = command.Compared(
+            str(output / "model.onnx"),
+            torch=model if origin.torch is not None else None,
+            fixed=str(output / "model.fixed.onnx"),
+            engine=str(built.engine) if built else None,
+            options=failing.options(atol, rtol, output_names, tensorrt),
+        )
+        verification = dataclasses.replace(
+            verification, next=command.next_command(verification, origin.model.ir, compared)
         )
         built = _with_verification(built, verification)
     after = result.facts_after if result.proven else result.facts_before

@@ -14,6 +14,7 @@ from tripoint.errors import UsageError
 
 if TYPE_CHECKING:
     from tripoint.model import Model
+    from tripoint.spec import Spec
 
 
 class LowPrecision(str, Enum):
@@ -63,6 +64,7 @@ def locate(
             show_default=False,
         ),
     ] = None,
+    values: options.Values = None,
     output_names: options.OutputNames = None,
     atol: options.Tolerance = None,
     rtol: options.Tolerance = None,
@@ -99,8 +101,8 @@ def locate(
     on. Exit code 1 where legs differ.
     """
     from tripoint.cli.opening import opened
-    from tripoint.numeric import npz
     from tripoint.numeric.inputs import inputs_of
+    from tripoint.parity.locate import recorded
     from tripoint.sources import reference
     from tripoint.sources.inputs_file import read_inputs
     from tripoint.spec import Spec
@@ -128,8 +130,10 @@ def locate(
         torch = model
     with opened(model, spec, exporter=exporter) as loaded, console.progress(quiet=quiet) as say:
         common["on_progress"] = say
-        given = read_inputs(inputs_file, inputs_of(loaded)) if inputs_file else None
-        common["inputs"] = given
+        if inputs_file is not None:
+            common["inputs"] = read_inputs(inputs_file, inputs_of(loaded))
+        elif values:
+            common["inputs"] = _generated(loaded, spec, seed, values)
         if precision is not None:
             code = _rank(loaded, precision, common, (output_format, output_file, force))
         else:
@@ -142,7 +146,7 @@ def locate(
                     "build_engine": build,
                     "fixed": fixed,
                     "against": against,
-                    "expected": npz.load(expected) if expected else None,
+                    "expected": recorded.read(expected, loaded) if expected else None,
                     "tensorrt": tensorrt,
                     "tf32": tf32,
                     "output_names": options.names(output_names),
@@ -154,6 +158,17 @@ def locate(
             )
     if code:
         raise typer.Exit(code)
+
+
+def _generated(model: Model, spec: Spec, seed: int, values: list[str]) -> list[dict[str, Any]]:
+    from tripoint import api
+    from tripoint.numeric.inputs import generate, inputs_of
+
+    ranges = options.value_ranges(values)
+    return [
+        generate(inputs_of(model), sizes, seed + index, model=model, values=ranges)
+        for index, sizes in enumerate(api.sweep(model, spec))
+    ]
 
 
 _Form = tuple[Format, Path | None, bool]

@@ -123,6 +123,15 @@ Profiles = Annotated[
         show_default=False,
     ),
 ]
+Values = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--values",
+        metavar="x:0..255",
+        help="smallest and largest value of a generated input",
+        show_default=False,
+    ),
+]
 Exporter = Annotated[ExporterName, typer.Option(help="which of PyTorch's exporters")]
 Opset = Annotated[int | None, typer.Option(help="opset to export", show_default=False)]
 OutputFormat = Annotated[Format, typer.Option("--format", help="output format")]

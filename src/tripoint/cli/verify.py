@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -37,15 +38,7 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    values: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--values",
-            metavar="x:0..255",
-            help="smallest and largest value of a generated input",
-            show_default=False,
-        ),
-    ] = None,
+    values: options.Values = None,
     points: Annotated[
         int | None,
         typer.Option(
@@ -83,9 +76,13 @@ def verify(
     Output by output, matched by name, at several sizes of the input range.
     """
     from tripoint import api
+    from tripoint.parity import failing
+    from tripoint.parity.locate import command
     from tripoint.report import json, verification
 
     loaded = api.load(model)
+    absolute, relative = options.by_output(atol, "--atol"), options.by_output(rtol, "--rtol")
+    given_names = options.names(output_names)
     with console.progress(quiet=quiet) as say:
         say("compare")
         result = api.verify(
@@ -98,15 +95,28 @@ def verify(
             values=options.value_ranges(values),
             points=points,
             tensorrt=tensorrt,
-            output_names=options.names(output_names),
-            atol=options.by_output(atol, "--atol"),
-            rtol=options.by_output(rtol, "--rtol"),
+            output_names=given_names,
+            atol=absolute,
+            rtol=relative,
             timeout=timeout or 600.0,
             seed=seed,
             rebuild=rebuild,
             save_failing=save_failing,
             force=force,
         )
+    compared = command.Compared(
+        model,
+        torch=torch,
+        fixed=str(fixed) if fixed else None,
+        engine=str(engine) if engine else None,
+        inputs=inputs_file,
+        values=values or (),
+        options=[
+            *failing.options(absolute, relative, given_names, tensorrt),
+            *(["--timeout", f"{timeout:g}"] if timeout else []),
+        ],
+    )
+    result = dataclasses.replace(result, next=command.next_command(result, loaded.ir, compared))
     console.emit(
         output_format,
         output_file,

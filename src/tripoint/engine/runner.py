@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 
 from tripoint.engine import bindings, exchange, gpu, process
@@ -14,13 +14,13 @@ from tripoint.errors import ExternalStepError, InputError
 
 def execute(
     plan: Path,
-    points: Sequence[Mapping[str, Array]],
+    points: Iterable[Mapping[str, Array]],
     *,
     tensorrt: str | None = None,
     environment: Environment | None = None,
     timeout: float | None = None,
 ) -> list[dict[str, Array]]:
-    """Run an engine on several sets of inputs.
+    """Run an engine on several sets of inputs; all results at once.
 
     Args:
         plan: The serialized engine.
@@ -40,6 +40,28 @@ def execute(
         MissingDependencyError: If TensorRT or cuda-bindings is not installed.
         ExternalStepError: If there is no GPU, or TensorRT cannot load or run the plan.
     """
+    return list(
+        execute_each(plan, points, tensorrt=tensorrt, environment=environment, timeout=timeout)
+    )
+
+
+def execute_each(
+    plan: Path,
+    points: Iterable[Mapping[str, Array]],
+    *,
+    tensorrt: str | None = None,
+    environment: Environment | None = None,
+    timeout: float | None = None,
+) -> Generator[dict[str, Array], None, None]:
+    """As :func:`execute`, but the results come one after the other.
+
+    All runs are over before the first result comes; the others wait in a temporary folder. A
+    result is read when it is asked for, and its file is gone by then. The folder goes with the
+    iterator, whether that ends, is closed or is forgotten.
+
+    Raises:
+        TripointError: As :func:`execute`, when the first result is asked for.
+    """
     if not plan.is_file():
         raise InputError("no such file").within(subject=str(plan))
     binding = bindings.find(tensorrt)
@@ -48,15 +70,19 @@ def execute(
         raise ExternalStepError(f"an engine needs a GPU to run: {reason}")
     with tempfile.TemporaryDirectory(prefix="tripoint-") as name:
         folder = Path(name)
-        for index, point in enumerate(points):
-            exchange.save(folder / f"in{index}.npz", point)
+        count = 0
+        for point in points:
+            exchange.save(folder / f"in{count}.npz", point)
+            count += 1
         request = {
             "task": "execute",
             "tensorrt": binding.name,
             "plan": str(plan.resolve()),
             "folder": name,
-            "points": len(points),
+            "points": count,
             "environment": dict(environment or {}),
         }
         process.call(request, timeout=timeout)
-        return [exchange.load(folder / f"out{index}.npz") for index in range(len(points))]
+        for index in range(count):
+            # Held by no variable here: the caller may have let it go before the next is read.
+            yield exchange.taken(folder / f"out{index}.npz")

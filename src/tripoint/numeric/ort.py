@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from tripoint.errors import ExternalStepError, TripointError
 from tripoint.model import TEXT_SUFFIXES, Model, external_tensors
+from tripoint.numeric import ort_values
 
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -44,6 +45,8 @@ class Session:
                 f"ONNX Runtime cannot load the graph: {first_line(error)}"
             ) from error
 
+        self._by_value = ort_values.needed(self._session)
+
     @property
     def outputs(self) -> Sequence[str]:
         """Names of the graph outputs, in order."""
@@ -69,6 +72,8 @@ class Session:
             ExternalStepError: If the graph does not run on these inputs.
         """
         try:
+            if self._by_value:
+                return ort_values.run(self._session, feed)
             return list(self._session.run(None, dict(feed)))
         except Exception as error:
             raise ExternalStepError(f"ONNX Runtime: {first_line(error)}") from error

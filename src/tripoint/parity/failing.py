@@ -6,6 +6,8 @@
 ``case.json``                 the model, the legs, what differs and the command
 ``model.onnx``                the model, if it has no file of its own
 ============================  =====================================================
+
+:mod:`tripoint.numeric.npz` says what the ``.npz`` files hold.
 """
 
 from __future__ import annotations

@@ -90,6 +90,8 @@ class Verification:
         metamorphic: Checks that need no reference.
         notes: What was assumed to make the legs comparable.
         failing: The case that was saved because it fails; see :mod:`tripoint.parity.failing`.
+        next: The command that searches for the node behind a difference; None if outputs agree,
+            or if not all that was compared can be named on a command line.
     """
 
     verdict: Verdict
@@ -100,6 +102,7 @@ class Verification:
     metamorphic: tuple[MetamorphicCheck, ...]
     notes: tuple[str, ...]
     failing: SavedCase | None = None
+    next: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

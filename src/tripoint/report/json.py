@@ -193,6 +193,7 @@ def run(result: RunResult) -> dict[str, Any]:
         "build": build(result.build) if result.build else {"not_built": result.no_build},
         "verify": verification(result.verification),
         "verdict": result.verification.verdict,
+        "next": result.verification.next,
     }
 
 

@@ -27,7 +27,7 @@ def verification(value: Verification) -> list[str]:
 
 
 def verdict(value: Verification) -> list[str]:
-    """The verdict, what it does not cover, and where a failing case lies."""
+    """The verdict, what it does not cover, where a failing case lies, and what to run next."""
     ran = [clean(leg.name) for leg in value.legs if leg.status == "ran"]
     compared = f"compared {', '.join(ran)} at {len(value.points)} points"
     if len(ran) < 2:
@@ -40,6 +40,8 @@ def verdict(value: Verification) -> list[str]:
         lines.append(f"failing case: {clean(value.failing.folder)}")
         if value.failing.command:
             lines.append(f"  repeat it: {clean(value.failing.command)}")
+    if value.next is not None:
+        lines.append(f"next: {clean(value.next)}")
     return lines
 
 

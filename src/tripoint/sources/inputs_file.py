@@ -1,15 +1,18 @@
 """Inputs that a user gives: arrays in a file, or a function that makes them.
 
-=============================  ======================================================
-``inputs.npz``                 arrays by input name: one point
+=============================  =============================================================
+``inputs.npz``                 arrays by input name: one point; see :mod:`tripoint.numeric.npz`
 ``inputs.npz``                 ``0/x``, ``1/x`` ...: one point for each number
 ``inputs.json``                what Polygraphy saves (``--save-inputs``, ``save_json``)
 a folder of such files         their points, in the order of the file names
 ``file.py:load``               a function that yields dicts from input name to array or
                                tensor; it is called without arguments
-=============================  ======================================================
+=============================  =============================================================
 
 Files are read, never executed: pickled objects are refused. The code that is named is run.
+
+Where a file has bytes in place of bfloat16, float8 or int4, as those have that NumPy or Polygraphy
+wrote, they are taken for what the model takes.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ import onnx_ir as ir
 
 from tripoint.errors import InputError, TripointError, UsageError
 from tripoint.numeric import npz
+from tripoint.numeric.dtypes import restored
 from tripoint.numeric.inputs import InputSpecs
 from tripoint.sources import reference
 
@@ -69,7 +73,8 @@ def read_inputs(text: str, inputs: InputSpecs) -> list[dict[str, Array]]:
         raise error.within(subject=text) from error
     if not found:
         raise InputError("there is no point in it").within(subject=text)
-    return [_restored(point, inputs) for point in found]
+    known = {name: ir.DataType[dtype.upper()].numpy() for name, (dtype, _) in inputs.items()}
+    return [restored(point, known) for point in found]
 
 
 def _of_folder(folder: Path, inputs: InputSpecs) -> list[dict[str, Array]]:
@@ -169,13 +174,3 @@ def _from_python(name: str, value: Any) -> Array:
     if array.dtype.kind in "OSU":
         raise InputError(f"input {name!r} is a {type(value).__name__}, not an array of numbers")
     return array
-
-
-def _restored(point: dict[str, Array], inputs: InputSpecs) -> dict[str, Array]:
-    """Give dtypes that ``.npy`` only keeps as bytes, such as bfloat16, back."""
-    restored = {}
-    for name, array in point.items():
-        dtype = ir.DataType[inputs[name][0].upper()].numpy() if name in inputs else array.dtype
-        lost = array.dtype.kind == "V" and array.dtype.itemsize == dtype.itemsize
-        restored[name] = array.view(dtype) if lost else array
-    return restored

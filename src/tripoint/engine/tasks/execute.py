@@ -14,7 +14,8 @@ from tripoint.engine.worker import Emit
 def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Execute every point with the runner that :class:`tripoint.Engine` has.
 
-    Outputs are poisoned before each run. CUDA graphs are off, since no point comes often.
+    Outputs are poisoned before each run. CUDA graphs are off, since no point comes often. One
+    point is in memory at a time; the file of its inputs is removed when they are read.
 
     Args:
         request: ``tensorrt`` (module name), ``plan`` (absolute path), ``folder`` and
@@ -28,7 +29,10 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     folder, count = Path(request["folder"]), request["points"]
     for index in range(count):
         emit({"event": "point", "at": f"executing point {index + 1} of {count}"})
-        outputs = loaded.session.run(exchange.load(folder / f"in{index}.npz"))
-        exchange.save(folder / f"out{index}.npz", outputs)
+        # No variable holds them while those of the next point are made.
+        exchange.save(
+            folder / f"out{index}.npz",
+            loaded.session.run(exchange.taken(folder / f"in{index}.npz")),
+        )
     loaded.close()
     return {"version": trt.__version__}

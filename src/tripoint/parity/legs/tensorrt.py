@@ -57,15 +57,18 @@ class TensorRTLeg:
         return next(self.run_many([inputs]))
 
     def run_many(self, points: Iterable[Arrays]) -> Iterator[Arrays]:
-        """Compute the outputs for several inputs in one child process."""
+        """Compute the outputs for several inputs in one child process.
+
+        One result is in memory at a time; see :func:`tripoint.engine.runner.execute_each`.
+        """
         from tripoint.engine import gpu, runner
 
         reason = gpu.absence()
         if reason:
             raise MissingDependencyError(f"no GPU to run it on: {reason}")
-        yield from runner.execute(
+        yield from runner.execute_each(
             self._plan,
-            [dict(point) for point in points],
+            points,
             tensorrt=self._tensorrt,
             environment=self._environment,
             timeout=self._timeout,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tripoint.errors import InputError
+from tripoint.numeric.dtypes import is_foreign, of_ml_dtypes
 from tripoint.numeric.inputs import Arrays
 from tripoint.sources.flatten import flatten
 from tripoint.sources.python import TorchModel, describe_failure
@@ -96,12 +97,20 @@ class TorchLeg:
 
 
 def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
-    """A copy of an array as a tensor on the CPU, bfloat16 included."""
+    """A copy of an array as a tensor on the CPU, bfloat16 and float8 included.
+
+    Raises:
+        InputError: If PyTorch has no such dtype.
+    """
     import torch
 
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
-    return torch.from_numpy(np.array(array, order="C"))
+    if not is_foreign(array.dtype):
+        return torch.from_numpy(np.array(array, order="C"))
+    dtype = getattr(torch, array.dtype.name, None)
+    if dtype is None or dtype.itemsize != array.dtype.itemsize or not dtype.is_floating_point:
+        raise InputError(f"PyTorch has no tensors of {array.dtype}")
+    raw = np.array(array, order="C").view(f"i{array.dtype.itemsize}")
+    return torch.from_numpy(raw).view(dtype)
 
 
 def to_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
@@ -109,10 +118,9 @@ def to_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     import torch
 
     tensor = tensor.detach().cpu().contiguous()
-    if tensor.dtype == torch.bfloat16:
-        import ml_dtypes
-
-        raw: np.ndarray[Any, Any] = tensor.view(torch.int16).numpy()
-        return raw.view(ml_dtypes.bfloat16)
+    foreign = of_ml_dtypes(str(tensor.dtype).removeprefix("torch."))
+    if foreign is not None:
+        tensor = tensor.view(torch.int8 if foreign.itemsize == 1 else torch.int16)
     # A copy: outputs may share memory with a buffer that the next run overwrites.
-    return tensor.numpy().copy()
+    array: np.ndarray[Any, Any] = tensor.numpy().copy()
+    return array if foreign is None else array.view(foreign)

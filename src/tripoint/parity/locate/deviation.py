@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tripoint.parity.measure import is_exact
 from tripoint.parity.tolerance import Tolerance
 
 Status = Literal["equal", "different", "nan", "inf", "shape", "dtype"]
@@ -62,7 +63,7 @@ def measure(
     if reference.shape != other.shape:
         detail = f"{list(reference.shape)} and {list(other.shape)}"
         return Deviation("shape", math.inf, 1.0, tolerance, detail)
-    exact = [array.dtype.kind in "iub" for array in (reference, other)]
+    exact = [is_exact(array.dtype) for array in (reference, other)]
     if any(array.dtype.kind in "OSU" for array in (reference, other)) or exact[0] != exact[1]:
         detail = f"{reference.dtype} and {other.dtype}"
         return Deviation("dtype", math.inf, 1.0, tolerance, detail)

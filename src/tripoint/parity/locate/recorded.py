@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from tripoint.model import Model
+from tripoint.numeric import dtypes, npz
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.locate.legs import Named
+
+
+def read(path: Path, model: Model) -> Arrays:
+    """The outputs in a ``.npz`` file.
+
+    Args:
+        path: The file; see :mod:`tripoint.numeric.npz`.
+        model: Where the dtypes of outputs are looked up of which the file has the bytes only.
+
+    Raises:
+        InputError: If the file is missing or not such a file.
+    """
+    outputs = model.ir.graph.outputs
+    known = {value.name or "": value.dtype.numpy() for value in outputs if value.dtype is not None}
+    return dtypes.restored(npz.load(path), known)
 
 
 class Recorded:

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from tripoint import files
 from tripoint import model as models
 from tripoint.model import Model
+from tripoint.numeric import npz
 from tripoint.parity.locate.graph import Graph, Part
 from tripoint.parity.locate.results import Culprit
 from tripoint.report.sanitize import clean
@@ -104,8 +105,7 @@ def write(target: Target, case: Case, options: Options, culprit: Culprit | None)
         if reference is not None and REFERENCE in arguments:
             models.save(reference, folder / REFERENCE, force=target.force)
         for name, arrays in ((INPUTS, inputs), (EXPECTED, expected)):
-            with files.atomic(folder / name, force=target.force) as here, here.open("wb") as stream:
-                np.savez(stream, allow_pickle=False, **arrays)
+            npz.save(folder / name, arrays, force=target.force)
         text = _readme(case, shlex.join(arguments), culprit)
         files.write_text(folder / README, text, force=target.force)
     return target.folder

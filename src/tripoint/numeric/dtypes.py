@@ -1,0 +1,69 @@
+"""Dtypes that NumPy does not have of its own: bfloat16, float8, int4 and their like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+_REGISTERED = 2
+"""What NumPy says in ``dtype.isbuiltin`` of a dtype that another package brought."""
+
+
+def named(name: str) -> np.dtype[Any]:
+    """The dtype of a name that NumPy or ml_dtypes knows.
+
+    Raises:
+        TypeError: If neither knows it.
+    """
+    try:
+        return np.dtype(name)
+    except TypeError:
+        found = of_ml_dtypes(name)
+        if found is None:
+            raise
+        return found
+
+
+def of_ml_dtypes(name: str) -> np.dtype[Any] | None:
+    """The dtype that ml_dtypes has under a name, None if it has none."""
+    import ml_dtypes
+
+    known = getattr(ml_dtypes, name, None)
+    if not isinstance(known, type) or not issubclass(known, np.generic):
+        return None
+    return np.dtype(known)
+
+
+def is_foreign(dtype: np.dtype[Any]) -> bool:
+    """Whether the dtype is none of NumPy's own, so that the ``.npy`` format forgets it."""
+    return dtype.isbuiltin == _REGISTERED
+
+
+def as_bytes(array: Array) -> Array:
+    """The same elements as plain bytes (NumPy's ``void``), without a copy."""
+    return array.view(np.dtype((np.void, array.dtype.itemsize)))
+
+
+def restored(arrays: Mapping[str, Array], dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Array]:
+    """Arrays of which a file kept the bytes only, in the dtypes that somebody knows.
+
+    Args:
+        arrays: Array by name.
+        dtypes: Dtype by name; arrays that have a dtype, and those of another size, stay as they
+            are.
+    """
+    return {
+        name: array.view(dtypes[name])
+        if name in dtypes and _is_bytes(array) and array.dtype.itemsize == dtypes[name].itemsize
+        else array
+        for name, array in arrays.items()
+    }
+
+
+def _is_bytes(array: Array) -> bool:
+    return array.dtype.kind == "V" and not is_foreign(array.dtype)
