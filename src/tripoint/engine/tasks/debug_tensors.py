@@ -113,7 +113,8 @@ def build(
     """
     config = parsed.builder.create_builder_config()
     configured = configure.Configured(trt, logger, parsed.builder, config)
-    configure.apply(configured, {**BuildOptions().request(), "tf32": request["tf32"]})
+    options = BuildOptions(timing_cache="off").request()
+    configure.apply(configured, {**options, "tf32": request["tf32"]})
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     profile = {entry["name"]: entry for entry in request["profile"]}
     configure.add_profile(parsed, config, profile or _around(parsed.network, feed))
