@@ -182,27 +182,6 @@ def test_minus_infinity_in_a_mask_is_no_error() -> None:
     assert found.others == ()
 
 
-def test_nodes_in_a_branch_of_if_are_found_as_the_if() -> None:
-    text = (
-        "flag = Greater(total, zero); a = Relu(x); "
-        "b = If (flag) <then_branch = g1 () => (float[N,4] t) {{ t = {}(a) }}, "
-        "else_branch = g2 () => (float[N,4] e) {{ e = Abs(a) }}>; y = Neg(b)"
-    )
-    body = "total = ReduceSum<keepdims=0>(sq); " + text
-    good, bad = (
-        build(
-            "float[N,4] x | float zero = {-1.0}",
-            "sq = Mul(x, x); " + body.format(operator),
-            18,
-            "float[N,4] y",
-        )
-        for operator in ("Exp", "Sqrt")
-    )
-    found = against(good, bad)
-    assert found.culprit is not None
-    assert found.culprit.node == "b"
-
-
 def test_a_leg_that_does_not_run_leaves_it_unproven() -> None:
     good = build("float[N,4] x", "y = Relu(x)", 18, "float[N,4] y")
     # Shapes that do not fit are noticed when the graph runs.

@@ -66,6 +66,10 @@ def _searched(value: Location) -> Iterator[str]:
 def _culprit(value: Culprit) -> Iterator[str]:
     yield f"culprit: {clean(value.node)} ({clean(value.op)})"
     rows: list[Sequence[object]] = []
+    if value.within:
+        rows.append(("inside", " > ".join(value.within)))
+    if value.note:
+        rows.append(("note", value.note))
     if value.source is not None:
         rows.append(("source", value.source))
     rows.append(("tensor", f"{value.tensor}: {value.status}"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
 from tripoint.facts.mechanisms import node_name
 from tripoint.facts.table import Source
 from tripoint.numeric.inputs import Arrays
+from tripoint.parity.locate.bodies import Spot
 from tripoint.parity.locate.deviation import Deviation
 from tripoint.parity.locate.graph import Graph, Part
 from tripoint.parity.locate.results import Culprit, Growth, Location, OutputError, PassedOn
@@ -47,6 +48,37 @@ class Graphs:
         return None
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """The outputs of two legs at one point.
+
+    Args:
+        expected: Those of the reference, by name.
+        found: Those of the other.
+        deviations: By name of those that both have.
+    """
+
+    expected: Arrays
+    found: Arrays
+    deviations: Mapping[str, Deviation]
+
+    @property
+    def missing(self) -> list[str]:
+        """What the other does not have."""
+        return [name for name in self.expected if name not in self.found]
+
+    @property
+    def extra(self) -> list[str]:
+        """What the reference does not have."""
+        return [name for name in self.found if name not in self.expected]
+
+    @property
+    def differ(self) -> bool:
+        """Whether anything is wrong."""
+        wrong = any(not deviation.agrees for deviation in self.deviations.values())
+        return wrong or bool(self.missing) or bool(self.extra)
+
+
 @dataclass
 class Findings:
     """What is known of one pair at one point; filled step by step.
@@ -77,7 +109,7 @@ class Findings:
         graphs: Graphs,
         scanned: Mapping[str, Deviation],
         found: Found,
-        first: Replayed | None,
+        spot: Spot | None,
         layer: str | None,
         vanishes: bool | None,
     ) -> None:
@@ -87,12 +119,14 @@ class Findings:
             graphs: Where names come from.
             scanned: Deviation by tensor while both legs compute their outputs.
             found: What the search found.
-            first: The first part that makes an error, narrowed down.
+            spot: The first part that makes an error, narrowed down.
             layer: Layer of the engine that holds it.
             vanishes: Whether the outputs agree once it is kept apart.
         """
-        if first is not None:
-            self.culprit = _culprit(first, graphs, scanned, layer, vanishes)
+        if spot is not None:
+            graphs_there = Graphs(spot.suspect.graph, spot.known)
+            culprit = _culprit(spot.first, graphs_there, spot.scanned, layer, vanishes)
+            self.culprit = replace(culprit, within=spot.within, note=spot.note)
         self.others = [_culprit(each, graphs, scanned) for each in found.makers[1:]]
         self.passed_on = [_passed_on(each, graphs, scanned) for each in found.passing]
         if found.unknown:
@@ -101,9 +135,9 @@ class Findings:
                 f"{len(found.unknown)} parts could not be run alone, such as the one that ends at "
                 f"{node_name(example.part.nodes[-1])}: {example.reason}"
             )
-        if found.left and first is None:
+        if found.left and spot is None:
             self.reasons.append(f"{found.left} parts were not run alone, since that takes long")
-        if first is None:
+        if spot is None:
             self.accumulation = _growth(graphs, scanned)
             if not found.unknown and not found.left:
                 self.reasons.append(

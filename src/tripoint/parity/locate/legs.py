@@ -61,6 +61,9 @@ class Suspect(Reference, Protocol):
     def graph(self) -> Graph:
         """The graph that it runs."""
 
+    def on(self, graph: Graph) -> Suspect:
+        """The same leg on another graph."""
+
     @property
     def replays(self) -> int | None:
         """How many replays are worth their time; None for all."""

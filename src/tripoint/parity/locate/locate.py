@@ -10,7 +10,7 @@ import numpy as np
 
 from tripoint.errors import ExternalStepError, InputError, MissingDependencyError, TripointError
 from tripoint.numeric.inputs import Arrays, InputSpecs, bindings_of
-from tripoint.parity.locate import findings, repro
+from tripoint.parity.locate import bodies, findings, repro
 from tripoint.parity.locate.allowed import Allowed
 from tripoint.parity.locate.bisect import narrow
 from tripoint.parity.locate.deviation import Deviation, measure
@@ -149,26 +149,6 @@ class _LegError(Exception):
         self.error = error
 
 
-@dataclass(frozen=True)
-class _Outputs:
-    expected: Arrays
-    found: Arrays
-    deviations: Mapping[str, Deviation]
-
-    @property
-    def missing(self) -> list[str]:
-        return [name for name in self.expected if name not in self.found]
-
-    @property
-    def extra(self) -> list[str]:
-        return [name for name in self.found if name not in self.expected]
-
-    @property
-    def differ(self) -> bool:
-        wrong = any(not deviation.agrees for deviation in self.deviations.values())
-        return wrong or bool(self.missing) or bool(self.extra)
-
-
 class _Comparison:
     """One pair on its way through the points."""
 
@@ -178,7 +158,7 @@ class _Comparison:
         self._limits = limits
         self._say = say
 
-    def outputs(self, point: Point) -> _Outputs:
+    def outputs(self, point: Point) -> findings.Outputs:
         """The outputs of both legs at one point."""
         reference, suspect = self.pair.reference, self.pair.suspect
         names = list(suspect.graph.outputs)
@@ -193,10 +173,10 @@ class _Comparison:
             for name, array in expected.items()
             if name in found
         }
-        return _Outputs(expected, found, deviations)
+        return findings.Outputs(expected, found, deviations)
 
     def investigate(
-        self, point: Point, outputs: _Outputs, folder: repro.Target | None
+        self, point: Point, outputs: findings.Outputs, folder: repro.Target | None
     ) -> findings.Findings:
         """Search for the node behind a difference."""
         pair, feed, allowed = self.pair, point.inputs, self._allowed(point)
@@ -224,11 +204,13 @@ class _Comparison:
         fusion = pair.suspect.fusion(first.part, feed) if first is not None else Fusion()
         vanishes = self._vanishes(fusion, outputs, allowed)
         graphs = findings.Graphs(pair.suspect.graph, pair.graph)
-        found.take(graphs, scanned, result, first, fusion.layer, vanishes)
-        if first is not None and folder is not None:
+        spot = self._entered(first, scanned, feed) if first is not None else None
+        found.take(graphs, scanned, result, spot, fusion.layer, vanishes)
+        if spot is not None and folder is not None:
             self._say("write the repro")
-            values = dict(pair.reference.values(first.part.tensors, feed))
-            case = repro.Case(pair.suspect.graph, pair.graph, first.part, values, pair.title)
+            part = spot.first.part
+            values = dict(spot.reference.values(part.tensors, spot.feed))
+            case = repro.Case(spot.suspect.graph, spot.known, part, values, pair.title)
             found.repro = str(repro.write(folder, case, pair.reproduce, found.culprit))
         return found
 
@@ -271,7 +253,18 @@ class _Comparison:
             limit=self._limits.tensors, say=self._say,
         )  # fmt: skip
 
-    def _vanishes(self, fusion: Fusion, outputs: _Outputs, allowed: Allowed) -> bool | None:
+    def _entered(
+        self, first: Replayed, scanned: Mapping[str, Deviation], feed: Arrays
+    ) -> bodies.Spot:
+        pair = self.pair
+        return bodies.enter(
+            bodies.Spot(pair.reference, pair.suspect, pair.graph, feed, scanned, first),
+            freeze=pair.reproduce.kind == "engine",
+            limit=self._limits.tensors,
+            say=self._say,
+        )
+
+    def _vanishes(self, fusion: Fusion, outputs: findings.Outputs, allowed: Allowed) -> bool | None:
         if fusion.unfused is None:
             return None
         return all(

@@ -43,6 +43,10 @@ class OnnxRuntime:
 
         return str(onnxruntime.__version__)
 
+    def on(self, graph: Graph) -> OnnxRuntime:
+        """The same leg on another graph."""
+        return OnnxRuntime(graph, name=self.name, limit=self._limit)
+
     def values(self, tensors: Sequence[str], feed: Arrays) -> Named:
         """Compute tensors, one slice of the graph after the other.
 

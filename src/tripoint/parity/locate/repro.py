@@ -165,9 +165,10 @@ def _readme(case: Case, command: str, culprit: Culprit | None) -> str:
         at = f", {culprit.source}" if culprit.source else ""
         allowed = f"{culprit.tolerance.atol:.3g} + {culprit.tolerance.rtol:.3g} · |reference|"
         detail = f" ({clean(culprit.detail)})" if culprit.detail else ""
+        inside = "".join(f", inside {_code(each)}" for each in reversed(culprit.within))
         lines += [
-            f"Node `{_code(culprit.node)}` ({_code(culprit.op)}){clean(at)} makes an error in "
-            f"`{_code(culprit.tensor)}`: {culprit.error_alone:.3g}, where {allowed} is allowed"
+            f"Node `{_code(culprit.node)}` ({_code(culprit.op)}){inside}{clean(at)} makes an error "
+            f"in `{_code(culprit.tensor)}`: {culprit.error_alone:.3g}, where {allowed} is allowed"
             f"{detail}.",
             "",
         ]

@@ -32,6 +32,9 @@ class Culprit:
         fused_layer: Layer of the engine that holds it, None if there is none or it is not known.
         vanishes_unfused: Whether the outputs agree once it is kept apart from its neighbours;
             None if the leg joins no nodes or could not say.
+        within: The nodes in whose branches it is, the outermost first; none if it is in the main
+            graph. What it is fed with is then what the reference has at the outermost of them.
+        note: What was not searched: a node with a body that is named as a whole.
     """
 
     node: str
@@ -47,6 +50,8 @@ class Culprit:
     nodes: tuple[str, ...] = ()
     fused_layer: str | None = None
     vanishes_unfused: bool | None = None
+    within: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

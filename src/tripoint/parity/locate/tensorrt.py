@@ -70,6 +70,10 @@ class TensorRT:
         self._plan = plan
         self._layers: list[EngineLayer] = []
 
+    def on(self, graph: Graph) -> TensorRT:
+        """The same leg on another graph, with engines of its own."""
+        return TensorRT(graph, self._settings, version=self.version, device=self.device)
+
     def values(self, tensors: Sequence[str], feed: Arrays) -> Named:
         """Outputs of the plan, or what an engine with debug tensors gives.
 
