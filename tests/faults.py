@@ -535,7 +535,7 @@ FAULTS: list[Fault] = [
         branches,
         changed(replaced("absolute", identity)),
         {"root": "nan"},
-        culprit="root_of",
+        culprit="absolute",
         checks=("no NaN or Inf",),
     ),
     # Slices
