@@ -35,7 +35,8 @@ import onnx_ir as ir
 
 import workers
 from tripoint import api
-from tripoint.engine import bindings, gpu
+from tripoint.engine import bindings, gpu, manifest
+from tripoint.engine.constraints.legal import LegalSizes
 from tripoint.engine.debugging import Settings
 from tripoint.engine.tf32 import for_build
 from tripoint.facts import truth
@@ -214,14 +215,20 @@ def measure(
 
 def search(model: Model, bad: Model, spec: Spec, settings: Settings, device: str) -> Location:
     """The model in ONNX Runtime against engines of the copy with the fault."""
-    graph, wrong = Graph(model), Graph(bad)
+    graph, wrong, legal = Graph(model), Graph(bad), LegalSizes.of(model, spec)
     pair = Pair(
         OnnxRuntime(graph, name="ONNX Runtime", limit=LIMIT),
-        TensorRT(wrong, settings, version=settings.tensorrt or "", device=device),
+        TensorRT(
+            wrong,
+            settings,
+            version=settings.tensorrt or "",
+            device=device,
+            profile=manifest.as_json(legal.profile) if legal.profile else (),
+        ),
         graph,
         Options("engine"),
     )
-    return locate([pair], graph.specs, points(graph, api.sweep(model, spec)[:2], None, 0))
+    return locate([pair], graph.specs, points(graph, legal.points()[:2], None, 0))
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 from torch import nn
@@ -182,7 +183,6 @@ class Large:
 
 def onnx_text(text: str) -> Model:
     import onnx
-    import onnx_ir as ir
 
     header = '<ir_version: 10, opset_import: ["" : 18]>\n'
     return Model(ir.from_proto(onnx.parser.parse_model(header + text)))
@@ -464,7 +464,10 @@ def test_a_fault_in_a_real_engine(fault: Any, tmp_path: Path) -> None:
     result = tripoint.verify(model, engine=tmp_path / "broken.plan", spec=spec)
     assert result.verdict == "different", result.reasons
     wrong = {e.name: e.status for p in result.points for e in p.outputs if not e.equal}
-    assert wrong == dict(fault.outputs)
+    assert dict(fault.outputs).items() <= wrong.items()
+    # What is chosen may change with what it is chosen by.
+    exact = {each.name for each in model.ir.graph.outputs if each.dtype == ir.DataType.INT64}
+    assert wrong.keys() - fault.outputs.keys() <= exact
     found = result.permutation.outputs if result.permutation else None
     assert found == fault.permutation
 

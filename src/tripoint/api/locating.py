@@ -76,12 +76,13 @@ def locate(
     from tripoint.parity.locate.locate import Limits
 
     model = as_model(model)
+    legal = LegalSizes.of(model, spec) if inputs is None else None
     asked = None
     if engine is not None:
         asked = engines.of_plan(Path(engine), tensorrt, timeout)
     elif build_engine:
-        asked = engines.built_here(tensorrt, timeout, tf32=tf32)
-    legal = LegalSizes.of(model, spec) if inputs is None else None
+        profile = legal.profile if legal else None
+        asked = engines.built_here(tensorrt, timeout, tf32=tf32, profile=profile)
     return request.run(
         request.Request(
             model,

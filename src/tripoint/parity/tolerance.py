@@ -45,7 +45,6 @@ from tripoint.parity.measure import chunks, is_exact
 
 _FACTOR = 8.0
 _MEASURED_FACTOR = 4.0
-_MOVED_FACTOR = 2.0
 _PER_SUM = 8.0
 _TERMS_PER_EPS = 24.0
 _FLOAT32_EPS = 2.0**-23
@@ -273,16 +272,17 @@ def lift(tolerance: Tolerance, moved: float) -> Tolerance:
 
     Args:
         tolerance: The derived one.
-        moved: How far the output moved when each sum erred by what it is charged, which is more
-            than sums err by; 0 if that was not measured.
+        moved: How far the output moved when each sum erred by what it is charged; 0 if that was
+            not measured.
     """
-    atol = _MOVED_FACTOR * moved
+    atol = _MEASURED_FACTOR * moved
     if atol <= tolerance.atol:
         return tolerance
     return Tolerance(
         atol,
         tolerance.rtol,
-        f"{tolerance.reason}; errors of that size were measured to move it by {moved:.2g}",
+        f"{_MEASURED_FACTOR:g} times the {moved:.2g} by which errors of that size were measured "
+        f"to move it, with {tolerance.reason}",
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tripoint.engine import sampling
 from tripoint.engine.constraints import profiles
 from tripoint.engine.constraints.profiles import Needs
+from tripoint.engine.profile import Profile
 from tripoint.engine.sampling import Point
 from tripoint.model import Model
 from tripoint.numeric.inputs import MINIMUM_POINTS
@@ -22,10 +23,12 @@ class LegalSizes:
     Args:
         ranges: Range by symbol. The graph takes its sizes at min, at opt and at max.
         needs: What it needs of those between them.
+        profile: The optimization profile with these ranges, None for a static model.
     """
 
     ranges: Mapping[str, Range]
     needs: Needs
+    profile: Profile | None = None
 
     @classmethod
     def of(cls, model: Model, spec: Spec | None) -> LegalSizes:
@@ -37,7 +40,9 @@ class LegalSizes:
         """
         needed = profiles.needs(model)
         examined = profiles.asked(needed, [spec or Spec()])
-        return cls(examined[0].ranges if examined else {}, needed)
+        if not examined:
+            return cls({}, needed)
+        return cls(examined[0].ranges, needed, examined[0].profile)
 
     @property
     def limits(self) -> dict[str, tuple[int, int]]:

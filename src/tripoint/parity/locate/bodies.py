@@ -26,6 +26,7 @@ from tripoint.parity.locate.legs import Reference, Suspect
 from tripoint.parity.locate.onnxruntime import OnnxRuntime
 from tripoint.parity.locate.scan import scan
 from tripoint.parity.locate.search import Replayed, search
+from tripoint.parity.tolerance import products_of
 
 NOT_INSIDE = "the search does not go inside"
 NONE_ALONE = "no node inside makes the error alone"
@@ -169,7 +170,9 @@ def _live(model: Model, name: str) -> Graph | None:
 def _searched(opened: _Opened, *, limit: int, say: Callable[[str], None]) -> Spot | None:
     """The first part of the branch that makes an error."""
     reference, suspect, feed = opened.reference, opened.suspect, opened.feed
-    allowed = Allowed(suspect.graph, reference.graph, {}, tf32=reference.tf32 or suspect.tf32)
+    allowed = Allowed(
+        suspect.graph, reference.graph, {}, products=products_of([reference, suspect])
+    )
     common = set(reference.graph.comparable)
     known = [name for name in suspect.graph.comparable if name in common]
     scanned = scan(reference, suspect, known, feed, allowed.behind)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tripoint.engine import bindings, gpu, manifest
 from tripoint.engine.debugging import Settings
+from tripoint.engine.profile import Profile
 from tripoint.engine.tf32 import for_build
 from tripoint.parity import engines
 from tripoint.parity.locate.request import TensorRTRequest
-from tripoint.parity.locate.tensorrt import Plan
 
 
 def of_plan(plan: Path, tensorrt: str | None, timeout: float) -> TensorRTRequest:
@@ -32,19 +32,23 @@ def of_plan(plan: Path, tensorrt: str | None, timeout: float) -> TensorRTRequest
         settings=Settings(known.tensorrt, known.tf32, known.environment or {}, timeout),
         version=known.version,
         device=known.device,
-        plan=Plan(plan, tuple(next(iter(content.get("profiles", [])), []))),
+        plan=plan,
+        profile=tuple(next(iter(content.get("profiles", [])), [])),
         built_from=content.get("model", {}).get("sha256"),
         options=() if known.tf32 else ("--no-tf32",),
     )
 
 
-def built_here(tensorrt: str | None, timeout: float, *, tf32: bool) -> TensorRTRequest:
+def built_here(
+    tensorrt: str | None, timeout: float, *, tf32: bool, profile: Profile | None = None
+) -> TensorRTRequest:
     """Engines without a plan.
 
     Args:
         tensorrt: Name of the importable TensorRT, None for the first.
         timeout: Seconds that one build and run may take.
         tf32: Whether float32 products may be rounded to TF32.
+        profile: Their optimization profile; None for one around each point.
 
     Raises:
         MissingDependencyError: If there is a GPU and no TensorRT is installed.
@@ -57,6 +61,7 @@ def built_here(tensorrt: str | None, timeout: float, *, tf32: bool) -> TensorRTR
         settings=Settings(binding.name, tf32, for_build(binding.kind, tf32=tf32), timeout),
         version=str(binding),
         device=found.devices[0].name,
+        profile=tuple(manifest.as_json(profile)) if profile else (),
         options=(
             *(["--tensorrt", tensorrt] if tensorrt else []),
             *([] if tf32 else ["--no-tf32"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tripoint.engine.debugging import Settings
 from tripoint.errors import UsageError
@@ -17,7 +18,7 @@ from tripoint.parity.locate.onnxruntime import OnnxRuntime
 from tripoint.parity.locate.recorded import Recorded
 from tripoint.parity.locate.repro import Options, Target
 from tripoint.parity.locate.results import Location
-from tripoint.parity.locate.tensorrt import Plan, TensorRT
+from tripoint.parity.locate.tensorrt import TensorRT
 from tripoint.parity.locate.torch import PyTorch
 from tripoint.parity.results import FIXED, ONNX_RUNTIME, TENSORRT, LegReport
 from tripoint.sources.python import TorchModel
@@ -33,6 +34,7 @@ class TensorRTRequest:
         version: Version of TensorRT, for the report.
         device: The GPU, for the report.
         plan: The engine that was given, None to build one.
+        profile: The optimization profile, as a manifest has it; none for one around each point.
         built_from: Hash of the model that the plan was built from, None if not known.
         options: How the command line asks for such engines.
     """
@@ -41,7 +43,8 @@ class TensorRTRequest:
     settings: Settings = field(default_factory=Settings)
     version: str = "unknown"
     device: str = "gpu"
-    plan: Plan | None = None
+    plan: Path | None = None
+    profile: Sequence[Mapping[str, Any]] = ()
     built_from: str | None = None
     options: tuple[str, ...] = ()
 
@@ -186,6 +189,7 @@ def _pairs(
             version=asked.version,
             device=asked.device,
             plan=asked.plan,
+            profile=asked.profile,
         )
         kind = Options("engine", asked.options)
         pairs.append(Pair(reference, trt, known, kind))

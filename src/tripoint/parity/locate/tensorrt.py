@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,6 @@ _REPLAYS = 24
 """Engines of parts that are built at most, a few seconds each."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """An engine that exists already.
-
-    Args:
-        path: The file.
-        profile: Its optimization profile, as the manifest has it; none for a static model.
-    """
-
-    path: Path
-    profile: Sequence[Mapping[str, Any]] = ()
-
-
 class TensorRT:
     """Runs a graph in engines that are built for the purpose, all with the same settings.
 
@@ -46,6 +32,8 @@ class TensorRT:
         version: Version of TensorRT, for the report.
         device: The GPU, for the report.
         plan: The engine whose outputs are compared first; None builds one.
+        profile: The optimization profile of whole engines, as a manifest has it; none for one that
+            allows the sizes of a run alone. An error may need the range to show.
     """
 
     name = "TensorRT"
@@ -58,7 +46,8 @@ class TensorRT:
         *,
         version: str = "unknown",
         device: str = "gpu",
-        plan: Plan | None = None,
+        plan: Path | None = None,
+        profile: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.graph = graph
         self.version = version
@@ -68,6 +57,7 @@ class TensorRT:
         self.resolution = ""
         self._settings = settings
         self._plan = plan
+        self._profile = profile
         self._layers: list[EngineLayer] = []
 
     def on(self, graph: Graph) -> TensorRT:
@@ -128,9 +118,9 @@ class TensorRT:
             return Fusion(layer)
         return Fusion(layer, outputs)
 
-    def _of_plan(self, plan: Plan, wanted: set[str], feed: Arrays) -> Named:
+    def _of_plan(self, plan: Path, wanted: set[str], feed: Arrays) -> Named:
         leg = TensorRTLeg(
-            plan.path,
+            plan,
             tensorrt=self._settings.tensorrt,
             environment=self._settings.environment,
             timeout=self._settings.timeout or 600.0,
@@ -142,7 +132,7 @@ class TensorRT:
             self.graph.model,
             feed,
             self._settings,
-            profile=self._plan.profile if self._plan is not None else (),
+            profile=self._profile,
             listen=listen,
             outputs=list(marks),
         )
