@@ -3,9 +3,9 @@
 The derived tolerance assumes that an error is passed on as it is. A graph may enlarge it: a
 Softmax of large numbers, a difference of nearly equal ones. So where a difference exceeds what was
 derived, ONNX Runtime runs the graph with the operands of every operator that adds up terms rounded
-to so few bits that it errs by what :mod:`tripoint.parity.tolerance` charges, and four times what that
-moves the outputs is allowed if it is more. The graph is that of the reference, so a fault of the
-other leg widens nothing.
+to so few bits that it errs by what :mod:`tripoint.parity.tolerance` charges, and four times what
+that moves the outputs is allowed if it is more. The graph is that of the reference, so a fault of
+the other leg widens nothing.
 """
 
 from __future__ import annotations
