@@ -7,6 +7,7 @@ import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,11 @@ from graphs import build
 from locating import net
 from marks import RTX, needs_rtx
 from tripoint import model as models
-from tripoint.engine import debugging, exchange, gpu, process
+from tripoint.engine import bindings, debugging, exchange, gpu, process
 from tripoint.engine.debugging import EngineLayer, Settings, read_layers
 from tripoint.engine.tasks import debug_tensors, listening, native
 from tripoint.errors import ExternalStepError, UsageError
-from tripoint.numeric.inputs import generate
+from tripoint.numeric.inputs import generate, inputs_of
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.tensorrt import TensorRT, map_tensors
 from tripoint.spec import Spec
@@ -258,3 +259,32 @@ def test_a_model_that_is_refused_says_which_node(monkeypatch: pytest.MonkeyPatch
     model = build("float[4] x", "y = Erf(x); z = Bernoulli(y)", 18, "float[4] z")
     with pytest.raises(ExternalStepError, match="Bernoulli"):
         debugging.DebugRun(model, {"x": np.zeros(4, np.float32)}, Settings(RTX))
+
+
+def test_engines_of_a_search_have_the_range_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error may show only in an engine for a range, so one size at a time would hide it."""
+    model = build("float[N,3] x", "y = Relu(x)", 18, "float[N,3] y")
+    asked: list[Any] = []
+
+    def record(*_: Any, **options: Any) -> None:
+        asked.append(options["profile"])
+        raise ExternalStepError("enough")
+
+    monkeypatch.setattr(
+        gpu, "probe", lambda: SimpleNamespace(devices=[SimpleNamespace(name="H")], reason=None)
+    )
+    monkeypatch.setattr(
+        bindings, "find", lambda _: bindings.Binding("tensorrt_rtx", "1.6.1", "rtx")
+    )
+    monkeypatch.setattr("tripoint.parity.locate.tensorrt.DebugRun", record)
+    spec = Spec.parse([], ["N=1..2..4"])
+    found = tripoint.locate(model, build_engine=True, spec=spec)
+    assert found.verdict == "unproven"
+    (entry, *_) = asked[0]
+    sizes = [entry[end][0] for end in ("min", "opt", "max")]
+    assert (entry["name"], sizes) == ("x", [1, 2, 4])
+    given = [generate(inputs_of(model), {"N": 3}, 0, model=model)]
+    tripoint.locate(model, build_engine=True, inputs=given)
+    assert asked[-1] == ()
