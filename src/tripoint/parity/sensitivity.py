@@ -1,11 +1,14 @@
 """How far the outputs of a graph move if each sum in it errs by what it is charged, measured.
 
-The derived tolerance assumes that an error is passed on as it is. A graph may enlarge it: a
-Softmax of large numbers, a difference of nearly equal ones. So where a difference exceeds what was
-derived, ONNX Runtime runs the graph with the operands of every operator that adds up terms rounded
-to so few bits that it errs by what :mod:`tripoint.parity.tolerance` charges, and four times what
-that moves the outputs is allowed if it is more. The graph is that of the reference, so a fault of
-the other leg widens nothing.
+The derived tolerance assumes that an error is passed on as it is, and that errors of different
+operators are independent. A graph may enlarge them: a Softmax of large numbers, a difference of
+nearly equal ones. And where a GPU cuts off instead of rounding, each product is too small by some
+share, which adds up over layers that nothing normalizes. So where a difference exceeds what was
+derived, ONNX Runtime runs the graph twice more: with the operands of every operator that adds up
+terms rounded to so few bits that it errs by what :mod:`tripoint.parity.tolerance` charges, and, for
+a GPU, with every product too small by that. Four times what the first moves the outputs, or what
+the second does, is allowed if it is more. The graph is that of the reference, so a fault of the
+other leg widens nothing.
 """
 
 from __future__ import annotations
@@ -23,13 +26,17 @@ from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
 from tripoint.parity.measure import is_exact, measure, not_finite, same_elements
-from tripoint.parity.tolerance import Products, adds_up, charge
+from tripoint.parity.tolerance import Products, adds_up, charge, multiplies
 
 Array = np.ndarray[Any, Any]
-FACTORS = "tripoint.factors"
-"""Name of the further input: ``2^bits + 1`` by operator, of the bits that its operands lose."""
+ERRORS = "tripoint.errors"
+"""Name of the further input. By operator: ``2^bits + 1`` of the bits that its operands lose, and
+the share of the first operand that is left."""
 
+_EXACT = (1.0, 1.0)
 _OPERANDS = 2
+_TIMES = 4.0
+"""Another order of sums errs by the size of what was measured, not by that."""
 _PER_ROUNDING = 0.3
 """What a product of two rounded operands errs by, as a share of the epsilon of their rounding."""
 _LARGE = 1e30
@@ -52,7 +59,7 @@ class Sensitivity:
     def at(
         self, inputs: Arrays, bindings: Mapping[str, int], products: Products
     ) -> dict[str, float]:
-        """The largest difference by output name.
+        """What to allow by output name.
 
         Args:
             inputs: Array by input name.
@@ -63,33 +70,44 @@ class Sensitivity:
             Nothing for outputs that are no floating-point numbers, that are not finite, or that
             another run without errors does not repeat, nor if the graph does not run.
         """
-        factors = [self._factor(node, bindings, products) for node in self._nodes]
-        none = [1.0] * len(factors)
+        errors = [math.sqrt(charge(node, bindings, products)) for node in self._nodes]
+        rounded = [(self._factor(*each), 1.0) for each in zip(self._nodes, errors, strict=True)]
+        short = [
+            (1.0, 1.0 - error) if products != Products.ROUNDED and multiplies(node) else _EXACT
+            for node, error in zip(self._nodes, errors, strict=True)
+        ]
+        none = [_EXACT] * len(errors)
         try:
-            exact, again, moved = (self._run(inputs, each) for each in (none, none, factors))
+            exact, again, one = (self._run(inputs, each) for each in (none, none, rounded))
+            other = self._run(inputs, short) if short != none else exact
         except TripointError:
             return {}
         return {
-            name: measure(array, moved[name], 0.0, 0.0).max_abs
+            name: max(_TIMES * _moved(array, one[name]), _moved(array, other[name]))
             for name, array in exact.items()
             if not is_exact(array.dtype)
             and _same(array, again[name])
-            and _comparable(array, moved[name])
+            and _comparable(array, one[name])
+            and _comparable(array, other[name])
         }
 
-    def _factor(self, node: ir.Node, bindings: Mapping[str, int], products: Products) -> float:
+    def _factor(self, node: ir.Node, error: float) -> float:
         double = node.outputs[0].dtype == ir.DataType.DOUBLE
-        eps = _DOUBLE_EPS if double else _FLOAT32_EPS
-        error = math.sqrt(charge(node, bindings, products)) / (_PER_ROUNDING * eps)
-        return 2.0 ** math.floor(math.log2(error)) + 1 if error >= 1 else 1.0
+        times = error / (_PER_ROUNDING * (_DOUBLE_EPS if double else _FLOAT32_EPS))
+        return 2.0 ** math.floor(math.log2(times)) + 1 if times >= 1 else 1.0
 
-    def _run(self, inputs: Arrays, factors: list[float]) -> Arrays:
-        outputs = self._session.run({**inputs, FACTORS: np.asarray(factors, np.float64)})
+    def _run(self, inputs: Arrays, errors: list[tuple[float, float]]) -> Arrays:
+        given = np.asarray(errors, np.float64).reshape(-1, 2)
+        outputs = self._session.run({**inputs, ERRORS: given})
         return dict(zip(self._session.outputs, outputs, strict=True))
 
     @functools.cached_property
     def _session(self) -> Session:
-        return Session(Model(_coarse(self._graph, self._nodes)))
+        return Session(Model(_erring(self._graph, self._nodes)))
+
+
+def _moved(exact: Array, other: Array) -> float:
+    return measure(exact, other, 0.0, 0.0).max_abs
 
 
 def _same(a: Array, b: Array) -> bool:
@@ -104,43 +122,48 @@ def _float(value: ir.Value) -> bool:
     return value.dtype is not None and value.dtype.is_floating_point()
 
 
-def _coarse(graph: ir.Model, nodes: list[ir.Node]) -> ir.Model:
-    """A copy in which the operands of the nodes are rounded to as many bits as the input says."""
+def _erring(graph: ir.Model, nodes: list[ir.Node]) -> ir.Model:
+    """A copy in which the operands of the nodes err as :data:`ERRORS` says."""
     places = {node: index for index, node in enumerate(nodes)}
     numbers = [places.get(node) for node in graph.graph]
     model = graph.clone()
     own = model.graph
-    factors = ir.Value(
-        name=FACTORS, type=ir.TensorType(ir.DataType.DOUBLE), shape=ir.Shape([len(nodes)])
+    errors = ir.Value(
+        name=ERRORS, type=ir.TensorType(ir.DataType.DOUBLE), shape=ir.Shape([len(nodes), 2])
     )
-    own.inputs.append(factors)
+    own.inputs.append(errors)
     for node, number in zip(list(own), numbers, strict=True):
         if number is None:
             continue
         for place, value in enumerate(node.inputs[:_OPERANDS]):
             if value is not None and _float(value):
-                made = _rounding(value, factors, number, f"{FACTORS}.{number}.{place}")
+                made = _error(value, errors, (number, place))
                 own.insert_before(node, made)
                 node.replace_input_with(place, made[-1].outputs[0])
     return model
 
 
-def _rounding(value: ir.Value, factors: ir.Value, number: int, name: str) -> list[ir.Node]:
+def _error(value: ir.Value, errors: ir.Value, place: tuple[int, int]) -> list[ir.Node]:
     """``c · x - (c · x - x)``, which is x to fewer bits by the rounding of each step alone."""
+    number, operand = place
     made: list[ir.Node] = []
 
     def add(op_type: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
         node = ir.node(op_type, inputs, attributes)
-        node.outputs[0].name = f"{name}.{len(made)}"
+        node.outputs[0].name = f"{ERRORS}.{number}.{operand}.{len(made)}"
         made.append(node)
         return node.outputs[0]
 
+    def error(column: int) -> ir.Value:
+        at = add("Constant", value=ir.tensor(np.array([number, column], np.int64)))
+        return add("Cast", add("GatherND", errors, at), to=int(wide))
+
     dtype = value.dtype or ir.DataType.FLOAT
     wide = ir.DataType.DOUBLE if dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
-    at = add("Constant", value=ir.tensor(np.int64(number)))
-    factor = add("Cast", add("Gather", factors, at), to=int(wide))
     x = add("Cast", value, to=int(wide))
-    scaled = add("Mul", factor, x)
+    if operand == 0:
+        x = add("Mul", x, error(1))
+    scaled = add("Mul", error(0), x)
     rounded = add("Sub", scaled, add("Sub", scaled, x))
     # Infinities, and the large negative numbers of masks, would become NaN.
     limit = add("Constant", value=ir.tensor(np.asarray(_LARGE, wide.numpy())))

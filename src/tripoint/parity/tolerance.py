@@ -182,7 +182,7 @@ class Budget:
             products: How the less precise side computes float32 products.
             rounding: Largest error by output that a lower precision of one side was measured to
                 make; see :func:`widen`.
-            moved: How far each output was measured to move when the sums behind it err; see
+            moved: What to allow since each output moves when the sums behind it err; see
                 :func:`lift` and :mod:`tripoint.parity.sensitivity`.
         """
         key = (frozenset(bindings.items()), products)
@@ -272,17 +272,15 @@ def lift(tolerance: Tolerance, moved: float) -> Tolerance:
 
     Args:
         tolerance: The derived one.
-        moved: How far the output moved when each sum erred by what it is charged; 0 if that was
-            not measured.
+        moved: What to allow since the output moved when each sum erred by what it is charged; 0
+            if that was not measured.
     """
-    atol = _MEASURED_FACTOR * moved
-    if atol <= tolerance.atol:
+    if moved <= tolerance.atol:
         return tolerance
     return Tolerance(
-        atol,
+        moved,
         tolerance.rtol,
-        f"{_MEASURED_FACTOR:g} times the {moved:.2g} by which errors of that size were measured "
-        f"to move it, with {tolerance.reason}",
+        f"errors of the size of the derived ones were measured to move it; {tolerance.reason}",
     )
 
 
@@ -311,6 +309,11 @@ def override(
 def adds_up(node: ir.Node) -> bool:
     """Whether a node adds up terms, as products, reductions and normalizations do."""
     return node.op_type in _RECURRENT or reduces(node)
+
+
+def multiplies(node: ir.Node) -> bool:
+    """Whether a node is a product of matrices, a convolution, or made of such."""
+    return node.op_type in _PRODUCTS
 
 
 def charge(
