@@ -213,6 +213,16 @@ def test_a_leg_that_shows_few_tensors_is_searched_by_halves(
     assert len(suspect.replayed) < 20
 
 
+def test_an_error_that_only_the_whole_makes_is_placed() -> None:
+    graph = Graph(net())
+    suspect = Fused(graph, Graph(net(FAULTS["weight"])), ("r1", "c2", "r2"), only_with=("never",))
+    found = searched(graph, suspect)
+    assert found.verdict == "different"
+    assert found.culprit is None
+    (reason,) = [each for each in found.reasons if "the rest of the engine" in each]
+    assert reason.startswith("c2 is the first that differs although all that it reads agrees")
+
+
 def test_a_fault_that_only_shows_where_nodes_are_fused_is_narrowed_to_them() -> None:
     graph = Graph(net())
     suspect = Fused(graph, Graph(net(FAULTS["axis"])), ("r2", "n"), only_with=("scores", "p"))

@@ -15,9 +15,12 @@ from tripoint.parity.locate.bodies import Spot
 from tripoint.parity.locate.deviation import Deviation
 from tripoint.parity.locate.graph import Graph, Part
 from tripoint.parity.locate.results import Culprit, Growth, Location, OutputError, PassedOn
-from tripoint.parity.locate.search import Found, Replayed, partition
+from tripoint.parity.locate.search import Found, Replayed, excess, partition
 from tripoint.parity.results import LegReport
 from tripoint.sources.lines import source_of
+
+_BY_FAR = 4.0
+"""Times what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,14 @@ class Findings:
             self.reasons.append(f"{found.left} parts were not run alone, since that takes long")
         if spot is None:
             self.accumulation = _growth(graphs, scanned)
-            if not found.unknown and not found.left:
+            whole = _only_in_the_whole(found, scanned)
+            if whole is not None:
+                self.reasons.append(
+                    f"{node_name(whole.nodes[-1])} is the first that differs although all that it "
+                    "reads agrees, and run alone it agrees too: it takes the rest of the engine "
+                    "to make the error, its fusion or its range of sizes"
+                )
+            elif not found.unknown and not found.left:
                 self.reasons.append(
                     "no node alone is beyond its tolerance: the error comes from accumulation"
                 )
@@ -199,6 +209,23 @@ def _culprit(
         fused_layer=layer,
         vanishes_unfused=vanishes,
     )
+
+
+def _only_in_the_whole(found: Found, scanned: Mapping[str, Deviation]) -> Part | None:
+    """The first part that makes an error where it stands, and none alone.
+
+    What piles up crosses its tolerance by a little; an error that is made there, by far.
+    """
+    for each in found.passing:
+        read, made = (
+            [scanned[name] for value in values if (name := value.name or "") in scanned]
+            for values in (each.part.inputs, each.part.outputs)
+        )
+        if not all(deviation.agrees for deviation in read):
+            continue
+        if max(map(excess, made), default=0.0) > _BY_FAR:
+            return each.part
+    return None
 
 
 def _before(part: Part, scanned: Mapping[str, Deviation]) -> float | None:

@@ -42,7 +42,7 @@ class Replayed:
     @property
     def worst(self) -> tuple[str, Deviation]:
         """The output that lies farthest off, in multiples of what is allowed for it."""
-        return max(self.deviations.items(), key=lambda item: _excess(item[1]))
+        return max(self.deviations.items(), key=lambda item: excess(item[1]))
 
 
 @dataclass(frozen=True)
@@ -209,6 +209,7 @@ def _agree(part: Part, scanned: Mapping[str, Deviation]) -> bool:
     return all(scanned[value.name or ""].agrees for value in part.outputs)
 
 
-def _excess(deviation: Deviation) -> float:
+def excess(deviation: Deviation) -> float:
+    """Largest difference in multiples of what is allowed for an element of the largest size."""
     allowed = deviation.tolerance.atol + deviation.tolerance.rtol * deviation.scale
     return deviation.max_abs / allowed if allowed else deviation.max_abs
