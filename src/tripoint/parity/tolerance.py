@@ -32,7 +32,7 @@ import enum
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -41,6 +41,7 @@ from tripoint.facts import truth
 from tripoint.facts.symbols import evaluate
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.reductions import reduces, terms
+from tripoint.parity.legs import Described
 from tripoint.parity.measure import chunks, is_exact
 
 _FACTOR = 8.0
@@ -88,19 +89,7 @@ class Products(enum.IntEnum):
     """Operands rounded to TF32, sums cut off."""
 
 
-class Computes(Protocol):
-    """What of a leg matters here."""
-
-    @property
-    def device(self) -> str:
-        """``"cpu"`` or the name of a GPU."""
-
-    @property
-    def tf32(self) -> bool:
-        """Whether float32 products may be rounded to TF32."""
-
-
-def products_of(legs: Iterable[Computes]) -> Products:
+def products_of(legs: Iterable[Described]) -> Products:
     """The least precise products among some legs."""
     return max(
         (

@@ -8,8 +8,8 @@ from typing import Protocol
 from tripoint.numeric.inputs import Arrays
 
 
-class Leg(Protocol):
-    """Something that computes a model's outputs."""
+class Described(Protocol):
+    """What reports and tolerances have to know of a leg."""
 
     @property
     def name(self) -> str:
@@ -26,6 +26,10 @@ class Leg(Protocol):
     @property
     def tf32(self) -> bool:
         """Whether float32 products may be rounded to TF32."""
+
+
+class Leg(Described, Protocol):
+    """Something that computes a model's outputs."""
 
     def run(self, inputs: Arrays) -> Arrays:
         """Compute the outputs for one set of inputs."""

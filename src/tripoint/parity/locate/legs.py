@@ -9,30 +9,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from tripoint.numeric.inputs import Arrays
+from tripoint.parity.legs import Described
 from tripoint.parity.locate.graph import Graph, Part
 
 Named = Iterator[tuple[str, "np.ndarray[Any, Any]"]]
 """Tensors with their names, one after the other."""
 
 
-class Reference(Protocol):
+class Reference(Described, Protocol):
     """A leg that is taken to be right."""
-
-    @property
-    def name(self) -> str:
-        """As reports call it."""
-
-    @property
-    def version(self) -> str:
-        """Version of the library."""
-
-    @property
-    def device(self) -> str:
-        """Where it runs."""
-
-    @property
-    def tf32(self) -> bool:
-        """Whether float32 products may be rounded to TF32."""
 
     @property
     def notes(self) -> Sequence[str]:
