@@ -54,6 +54,7 @@ from tripoint.parity.locate.results import Location
 from tripoint.parity.locate.scan import scan
 from tripoint.parity.locate.search import partition, replay
 from tripoint.parity.locate.torch import PyTorch
+from tripoint.parity.tolerance import Products
 from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import export
 from tripoint.spec import Range, Spec
@@ -316,7 +317,9 @@ def _makers(subject: Exported, model: Model, seed: int) -> list[str]:
     (point,) = points(graph, [sizes[seed % len(sizes)]], None, seed)
     reference = PyTorch(subject.module, graph, limit=LIMIT, ranges=_ends(subject))
     suspect = OnnxRuntime(graph, name="ONNX Runtime", limit=LIMIT)
-    allowed = Allowed(graph, None, bindings_of(graph.specs, point.inputs), tf32=False)
+    allowed = Allowed(
+        graph, None, bindings_of(graph.specs, point.inputs), products=Products.ROUNDED
+    )
     scanned = scan(reference, suspect, graph.comparable, point.inputs, allowed.behind)
     values: dict[str, Any] = dict(reference.values(list(graph.values), point.inputs))
     found = []
