@@ -14,11 +14,10 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import onnx
-import onnx_ir as ir
 import pytest
 
 import tripoint
+from graphs import onnx_text
 from tripoint import api
 from tripoint.cli.options import value_ranges
 from tripoint.errors import InputError, UsageError
@@ -32,11 +31,6 @@ from tripoint.spec import Range
 Array = np.ndarray[Any, Any]
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 IDS = np.array([1, 0], np.int64)
-
-
-def onnx_text(text: str) -> Model:
-    header = '<ir_version: 10, opset_import: ["" : 18]>\n'
-    return Model(ir.from_proto(onnx.parser.parse_model(header + text)))
 
 
 @pytest.fixture

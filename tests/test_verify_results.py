@@ -23,6 +23,7 @@ from typer.testing import CliRunner, Result
 import tripoint
 from fault_models import branches, detector, torch_of
 from faults import FAULTS, changed, followed, only_at, renamed_outputs
+from graphs import onnx_text
 from tripoint.cli import app
 from tripoint.engine import builder, gpu, manifest, runner
 from tripoint.errors import ExternalStepError, InputError, OutputError, UsageError
@@ -179,13 +180,6 @@ class Large:
 
     def run_many(self, points: Iterable[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
         return map(self.run, points)
-
-
-def onnx_text(text: str) -> Model:
-    import onnx
-
-    header = '<ir_version: 10, opset_import: ["" : 18]>\n'
-    return Model(ir.from_proto(onnx.parser.parse_model(header + text)))
 
 
 def test_three_legs_take_twice_the_largest_output() -> None:

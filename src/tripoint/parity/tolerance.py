@@ -184,7 +184,7 @@ class Budget:
             tolerance = lift(tolerance, (moved or {}).get(name, 0.0))
             tolerance = widen(tolerance, (rounding or {}).get(name, 0.0))
             found[name] = override(
-                tolerance, atol=_for(self._atol, name), rtol=_for(self._rtol, name)
+                tolerance, atol=given_for(self._atol, name), rtol=given_for(self._rtol, name)
             )
         return found
 
@@ -336,7 +336,8 @@ def only_moves(node: ir.Node) -> bool:
     return node.op_type in _MOVES
 
 
-def _for(given: Given, name: str) -> float | None:
+def given_for(given: Given, name: str) -> float | None:
+    """The number that was given for an output, None if none was."""
     return given.get(name) if isinstance(given, Mapping) else given
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tripoint.parity.locate.graph import Graph, Part
-from tripoint.parity.tolerance import Chain, Given, Products, Tolerance, derive, override
+from tripoint.parity.tolerance import Chain, Given, Products, Tolerance, derive, given_for, override
 
 
 class Allowed:
@@ -57,7 +57,9 @@ class Allowed:
         tolerance = derive(_worst(self._behind, name), reference, products=self._products)
         if name not in self._graphs[0].outputs:
             return tolerance
-        return override(tolerance, atol=_for(self._atol, name), rtol=_for(self._rtol, name))
+        return override(
+            tolerance, atol=given_for(self._atol, name), rtol=given_for(self._rtol, name)
+        )
 
     def across(
         self, part: Part, reference: Mapping[str, np.ndarray[Any, Any]]
@@ -85,7 +87,3 @@ class Allowed:
 def _worst(chains: Sequence[Mapping[str, Chain]], name: str) -> Chain:
     found = (known.get(name, Chain()) for known in chains)
     return max(found, key=lambda chain: chain.variance, default=Chain())
-
-
-def _for(given: Given, name: str) -> float | None:
-    return given.get(name) if isinstance(given, Mapping) else given

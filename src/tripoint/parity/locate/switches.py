@@ -9,7 +9,6 @@ import onnx_ir as ir
 
 from tripoint.model import Model
 from tripoint.parity.locate.graph import Graph
-from tripoint.parity.taps import take_over
 from tripoint.parity.tolerance import only_moves
 
 SWITCHES = "tripoint.rounded"
@@ -63,7 +62,7 @@ def switched(graph: Graph, nodes: Sequence[ir.Node], low: ir.DataType) -> Model:
             if not value.name or not _is_float(value):
                 continue
             made = _rounding(value, switch.outputs[0], low, f"{SWITCHES}.{index}.out{place}")
-            take_over(own, value, made)
+            _take_over(own, value, made)
             own.insert_after(node, made)
     return Model(model)
 
@@ -76,3 +75,16 @@ def _rounding(value: ir.Value, switch: ir.Value, low: ir.DataType, name: str) ->
     for suffix, node in (("low", down), ("back", up), ("picked", pick)):
         node.outputs[0].name = f"{name}.{suffix}"
     return [down, up, pick]
+
+
+def _take_over(graph: ir.Graph, value: ir.Value, made: Sequence[ir.Node]) -> None:
+    """Let all readers of a tensor read the result of some nodes in its place."""
+    result = made[-1].outputs[0]
+    result.type, result.shape = value.type, value.shape
+    for user, place in list(value.uses()):
+        if user not in made:
+            user.replace_input_with(place, result)
+    for place, output in enumerate(graph.outputs):
+        if output is value:
+            result.name, value.name = value.name, f"{result.name}.exact"
+            graph.outputs[place] = result
