@@ -14,7 +14,7 @@ from tripoint.engine.network import NetworkDescription
 from tripoint.engine.options import BuildOptions
 from tripoint.engine.profile import Profile
 from tripoint.engine.progress import OnPhase, Phase
-from tripoint.engine.refusals import refusals
+from tripoint.engine.stops import Watch, refusals
 from tripoint.engine.tf32 import for_build
 from tripoint.errors import ExternalStepError
 from tripoint.model import Model, external_tensors, sha256
@@ -125,7 +125,7 @@ def build(
             timeout=timeout,
             on_event=events,
         )
-        _raise_refusal(model, built, f"{binding.name} {built['version']}")
+        _raise_refusal(model, built, f"{binding.name} {built['version']}", events.watch)
         found = proof.gather(precision, built, plan, binding, timeout=timeout)
         size, digest = plan.stat().st_size, sha256(plan)
         description = network.from_child(built, _names(model, "inputs"), _names(model, "outputs"))
@@ -192,8 +192,10 @@ class _Events:
     def __init__(self, on_phase: OnPhase | None) -> None:
         self.on_phase = on_phase
         self.warnings: dict[str, None] = {}
+        self.watch = Watch()
 
     def __call__(self, event: process.Event) -> None:
+        self.watch(event)
         for severity, text in event.get("lines", ()):
             if severity == "WARNING":
                 self.warnings[text] = None
@@ -250,14 +252,13 @@ def _refuse_without_gpu(binding: Binding) -> None:
         )
 
 
-def _raise_refusal(model: Model, built: Mapping[str, Any], version: str) -> None:
+def _raise_refusal(model: Model, built: Mapping[str, Any], version: str, watch: Watch) -> None:
     if built["complete"]:
         return
-    refused = refusals(built["errors"], model.ir.graph, version)
+    refused = refusals(built["errors"], model.ir, version, watch.lines)
     if not refused:
         raise NotParsedError(f"{version} did not parse this model")
-    first = refused[0]
-    fact = f"node {first.node!r} ({first.op}): {first.reason}"
+    fact = str(refused[0])
     known = meanings.of(built["errors"][0]["text"])
     if known is not None:
         raise NotParsedError(f"{fact}; what it means: {known.meaning}", hint=known.hint)

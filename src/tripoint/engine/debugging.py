@@ -12,7 +12,7 @@ from typing import Any
 
 from tripoint.engine import bindings, exchange, gpu, process
 from tripoint.engine.exchange import Array
-from tripoint.engine.refusals import refusals
+from tripoint.engine.stops import Watch, refusals
 from tripoint.engine.tf32 import Environment
 from tripoint.errors import ExternalStepError
 from tripoint.model import Model, as_file
@@ -74,6 +74,7 @@ class DebugRun:
         self._folder = tempfile.TemporaryDirectory(prefix="tripoint-")
         try:
             exchange.save(Path(self._folder.name, "in.npz"), feed)
+            watch = Watch()
             with as_file(model) as source:
                 result = process.call(
                     {
@@ -88,11 +89,12 @@ class DebugRun:
                         "folder": self._folder.name,
                     },
                     timeout=settings.timeout,
+                    on_event=watch,
                 )
             self.version = f"{binding.name} {result['version']}"
             if not result["complete"]:
-                found = refusals(result["errors"], model.ir.graph, self.version)
-                why = f": {found[0].op}: {found[0].reason}" if found else ""
+                found = refusals(result["errors"], model.ir, self.version, watch.lines)
+                why = f": {found[0]}" if found else ""
                 raise ExternalStepError(f"{self.version} did not parse it{why}")
         except BaseException:
             self._folder.cleanup()

@@ -11,7 +11,7 @@ from tripoint.engine import bindings, gpu, manifest, network, process, proof
 from tripoint.engine import layers as engine_layers
 from tripoint.engine.layers import Layer
 from tripoint.engine.network import IoTensor, NetworkDescription, describe
-from tripoint.engine.refusals import refusals
+from tripoint.engine.stops import Watch, refusals
 from tripoint.errors import ExternalStepError, InputError
 from tripoint.model import Model, as_file, sha256
 
@@ -98,14 +98,13 @@ def inspect_network(
     binding = bindings.find(tensorrt)
     with as_file(model) as path:
         request = {"task": "describe", "tensorrt": binding.name, "model": str(path.resolve())}
-        result = process.call(request, timeout=timeout)
+        watch = Watch()
+        result = process.call(request, timeout=timeout, on_event=watch)
     if not result["complete"]:
         version = f"{binding.name} {result['version']}"
-        refused = refusals(result["errors"], model.ir.graph, version)
+        refused = refusals(result["errors"], model.ir, version, watch.lines)
         raise ExternalStepError(
-            f"node {refused[0].node!r} ({refused[0].op}): {refused[0].reason}"
-            if refused
-            else f"{version} did not parse this model",
+            str(refused[0]) if refused else f"{version} did not parse this model",
             hint="`tripoint shapes` lists every node that it refuses",
         )
     return engine_layers.of_network(result["layers"])

@@ -121,6 +121,14 @@ MEANINGS = (
         r"getPluginCreator could not find plugin",
     ),
     _known(
+        "its Scatter layers write and do not sum: `scatter_add`, `index_add` and `scatter_reduce` "
+        "have no layer there",
+        "along one axis, write it as a product, `one_hot(index).T @ source`, which TensorRT has; "
+        "else leave it outside the engine",
+        r"Unsupported reduction type",
+        r"ScatterND with reduction is not supported",
+    ),
+    _known(
         "the plan was written by another TensorRT version; a plan runs with the one that built it",
         "`tripoint inspect PLAN` shows what built it and the command that builds it again",
         r"The engine plan file is not compatible with this version of TensorRT",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
 
 from tripoint.engine.meanings import plain
+from tripoint.facts.mechanisms import node_name
 from tripoint.facts.table import Refusal
+from tripoint.sources.lines import source_of
 
 _LEADS = {
     "UNSUPPORTED_NODE": "does not support this operator here",
@@ -25,6 +27,7 @@ _LEADS = {
     "MEM_ALLOC_FAILED": "ran out of memory at this node",
 }
 _PLUGIN = " (it looks for a plugin where its parser has no importer of its own)"
+_BODIES = ("(If)", "(Loop)", "(Scan)", "_branch)")
 _NO_DRIVER = "CUDA driver version is insufficient"
 _LIMIT = 400
 
@@ -38,6 +41,10 @@ def refusals(
         errors: As the child sends them: code, node (index), name, op, text, stack.
         graph: The graph that was parsed, for nodes without a name.
         version: Name and version of the TensorRT.
+
+    Returns:
+        A refusal for each. One whose error names no node has no operator, see
+        :mod:`tripoint.engine.stops`.
     """
     return tuple(_refusal(error, graph, version) for error in errors)
 
@@ -47,12 +54,20 @@ def _refusal(error: Mapping[str, Any], graph: ir.Graph, version: str) -> Refusal
     name = str(error["name"])
     where = ""
     if error["stack"]:
-        where = f" (in the local function {', '.join(error['stack'])})"
+        where = f" ({_stack(error['stack'])})"
     elif outer is not None and outer.op_type != error["op"]:
-        where = f" (inside {outer.op_type} `{_name(outer)}`)"
-    return Refusal(
-        name or _unnamed(error, outer, graph), error["op"], _reason(error, version, where)
-    )
+        where = f" (inside {outer.op_type} `{node_name(outer)}`)"
+    name = name or _unnamed(error, outer, graph)
+    named = (node for node in graph.all_nodes() if node_name(node) == name)
+    found = source_of(node) if (node := next(named, None)) is not None else None
+    return Refusal(name, error["op"], reason(error, version, where), str(found) if found else None)
+
+
+def _stack(entries: Sequence[str]) -> str:
+    """Where an error arose inside of: calls of local functions, or an If and its branch."""
+    inside = ", ".join(entries)
+    bodies = any(entry.endswith(_BODIES) for entry in entries)
+    return f"inside {inside}" if bodies else f"in the local function {inside}"
 
 
 def _outer(error: Mapping[str, Any], graph: ir.Graph) -> ir.Node | None:
@@ -65,7 +80,7 @@ def _unnamed(error: Mapping[str, Any], outer: ir.Node | None, graph: ir.Graph) -
     if outer is None:
         return graph.name or "model"
     if outer.op_type == error["op"] or error["stack"]:
-        return _name(outer)
+        return node_name(outer)
     inside = [
         node
         for attribute in outer.attributes.values()
@@ -73,14 +88,17 @@ def _unnamed(error: Mapping[str, Any], outer: ir.Node | None, graph: ir.Graph) -
         for node in attribute.value.all_nodes()
         if node.op_type == error["op"] and not node.name
     ]
-    return _name(inside[0] if len(inside) == 1 else outer)
+    return node_name(inside[0] if len(inside) == 1 else outer)
 
 
-def _name(node: ir.Node) -> str:
-    return node.name or next((value.name for value in node.outputs if value.name), "") or ""
+def reason(error: Mapping[str, Any], version: str, where: str) -> str:
+    """What is wrong with a node, in one sentence.
 
-
-def _reason(error: Mapping[str, Any], version: str, where: str) -> str:
+    Args:
+        error: As the child sends it.
+        version: Name and version of the TensorRT.
+        where: What the node is inside of, in parentheses after a blank, or nothing.
+    """
     lead = _LEADS.get(error["code"], "failed to import this node")
     text = _plain(error["text"])
     if not text and error.get("function"):

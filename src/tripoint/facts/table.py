@@ -56,13 +56,21 @@ class Refusal:
 
     Args:
         node: Node name, or the name of its first output where it has none.
-        op: Operator type.
+        op: Operator type; empty if it is about the whole model.
         reason: One sentence, with the version it is about.
+        source: The PyTorch line of the node, if the export recorded it and the target looked.
     """
 
     node: str
     op: str
     reason: str
+    source: str | None = None
+
+    def __str__(self) -> str:
+        if not self.op:
+            return self.reason
+        where = f"{self.op}, {self.source}" if self.source else self.op
+        return f"node {self.node!r} ({where}): {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

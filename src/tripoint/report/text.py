@@ -12,7 +12,7 @@ from tripoint.engine.inspect import PlanInspection
 from tripoint.engine.network import NetworkDescription
 from tripoint.facts.compute import NodeLine
 from tripoint.facts.origins import format_shape
-from tripoint.facts.table import Bound, Chain, Frozen, Step, TensorFacts, TensorTable
+from tripoint.facts.table import Bound, Chain, Frozen, Refusal, Step, TensorFacts, TensorTable
 from tripoint.model import Model
 from tripoint.report.sanitize import clean
 from tripoint.rewrites.base import Applied, FixResult, Numeric, Proof
@@ -140,12 +140,15 @@ def refusals(table: TensorTable) -> list[str]:
     if not table.refusals:
         return []
     lines = [f"{table.target} refuses or misreads {len(table.refusals)} nodes:"]
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, list[Refusal]] = {}
     for refusal in table.refusals:
-        reasons.setdefault(f"{refusal.op}: {refusal.reason}", []).append(refusal.node)
-    for reason, nodes in reasons.items():
-        more = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
-        lines.append(f"  {clean(reason)} (node {clean(nodes[0])}{more})")
+        lead = f"{refusal.op}: " if refusal.op else ""
+        reasons.setdefault(f"{lead}{refusal.reason}", []).append(refusal)
+    for reason, found in reasons.items():
+        first, more = found[0], f" and {len(found) - 1} more" if len(found) > 1 else ""
+        source = f", {first.source}" if first.source else ""
+        where = f"node {first.node}{more}{source}" if first.op else f"model {first.node}"
+        lines.append(f"  {clean(reason)} ({clean(where)})")
     return [*lines, "  the table goes on behind such a node as if it were understood"]
 
 

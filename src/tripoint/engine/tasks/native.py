@@ -22,6 +22,7 @@ NUMPY_DTYPES = {
 }
 """NumPy (or ml_dtypes) name by ``DataType`` name."""
 
+_BEGINS = "Parsing node: "
 _NODE = re.compile(r"(?:Static check for p|P)arsing node: (.*) \[(\S+)\]$", re.DOTALL)
 # Follows every error on a machine without a GPU, whatever the error is about.
 _NO_DRIVER = "CUDA driver version is insufficient"
@@ -50,8 +51,8 @@ class Parsed:
 def make_logger(trt: Any, emit: Emit) -> Any:
     """An ``ILogger`` that passes on what the parent needs.
 
-    Of the verbose lines these are the ones that join tensors to ONNX names. They are sent
-    whenever a node begins, before any native code that could crash on it.
+    Of the verbose lines these are the ones that join tensors to ONNX names, and that say where
+    a node begins. They are sent whenever one does, before any native code that could crash on it.
 
     Args:
         trt: The TensorRT module.
@@ -76,6 +77,9 @@ def make_logger(trt: Any, emit: Emit) -> Any:
                 self.flush()
             elif match := _NODE.match(message):
                 name, op = match.groups()
+                if message.startswith(_BEGINS):
+                    # Nested graphs, and where a parser stopped, can be told by these lines only.
+                    self.lines.append(("VERBOSE", message))
                 self.flush(at=f"parsing node {name!r} ({op})", node=name, op=op)
             elif message.startswith(_JOINS) or "] outputs: [" in message:
                 self.lines.append(("VERBOSE", message))

@@ -9,8 +9,6 @@ from tripoint.engine import bindings
 from tripoint.engine.tasks import native
 from tripoint.engine.worker import Emit
 
-_BEGINS = "Parsing node: "
-
 
 def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """Parse a model.
@@ -27,7 +25,7 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """
     trt = bindings.load(request["tensorrt"])
     emit({"event": "loaded", "version": trt.__version__, "at": "reading the model"})
-    parsed = native.parse(trt, _logger(trt, emit), request["model"])
+    parsed = native.parse(trt, native.make_logger(trt, emit), request["model"])
     emit({"event": "parsed", "at": "reading the parsed network"})
     return {
         "complete": parsed.complete,
@@ -40,21 +38,6 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
         "tensors": list(_tensors(parsed.network)) if parsed.complete else [],
         "made": list(_layers(parsed.network)) if parsed.complete else [],
     }
-
-
-def _logger(trt: Any, emit: Emit) -> Any:
-    """A logger that passes on, too, where the parsing of a node begins.
-
-    Nested graphs can be told apart by these lines only.
-    """
-    plain = type(native.make_logger(trt, emit))
-
-    def log(self: Any, severity: Any, message: str) -> None:
-        if message.startswith(_BEGINS):
-            self.lines.append(("VERBOSE", message))
-        plain.log(self, severity, message)
-
-    return type("Logger", (plain,), {"log": log})()
 
 
 def _layers(network: Any) -> Iterator[list[Any]]:

@@ -8,7 +8,8 @@ from typing import Any
 import onnx_ir as ir
 
 from tripoint.engine import bindings, process
-from tripoint.engine.refusals import refusals
+from tripoint.engine.stops import Watch, refusals
+from tripoint.engine.stops import stopped as stopped_at
 from tripoint.facts import truth
 from tripoint.facts.table import Refusal, Role, Target, View, ViewShape
 from tripoint.facts.views import layers, scopes
@@ -33,7 +34,7 @@ def view(model: Model, *, tensorrt: str | None = None, timeout: float | None = N
     """
     whole = truth.inlined(model.ir)
     binding = bindings.find(tensorrt)
-    watch = _Watch(binding.version)
+    watch = Watch(binding.version)
     result: dict[str, Any] = {key: [] for key in ("errors", "tensors", "made")}
     result |= {"complete": False, "layers": 0}
     stopped: process.WorkerError | None = None
@@ -47,9 +48,9 @@ def view(model: Model, *, tensorrt: str | None = None, timeout: float | None = N
             stopped = error
     graph = model.ir.graph
     version = f"{binding.name} {watch.version}"
-    refused = list(refusals(result["errors"], graph, version))
+    refused = list(refusals(result["errors"], model.ir, version, watch.lines))
     if stopped:
-        refused.append(Refusal(watch.node or graph.name or "model", watch.op, stopped.fact))
+        refused.append(stopped_at(model.ir, watch.lines, stopped.fact))
     elif not result["complete"] and not refused:
         refused.append(_whole_model(graph.name, f"{version} did not parse this model"))
     elif result["complete"] and not result["layers"]:
@@ -64,25 +65,6 @@ def view(model: Model, *, tensorrt: str | None = None, timeout: float | None = N
         layers=result["layers"] if result["complete"] else None,
         layers_of=layers.by_node(whole, joined, result["made"]),
     )
-
-
-class _Watch:
-    """Keeps what the child has sent, which is all there is if it crashes."""
-
-    def __init__(self, version: str) -> None:
-        self.version = version
-        self.loaded = False
-        self.lines: list[str] = []
-        self.node = ""
-        self.op = ""
-
-    def __call__(self, event: process.Event) -> None:
-        if event["event"] == "loaded":
-            self.loaded = True
-            self.version = event["version"]
-        elif event["event"] == "log":
-            self.lines.extend(text for severity, text in event["lines"] if severity == "VERBOSE")
-            self.node, self.op = event.get("node", self.node), event.get("op", self.op)
 
 
 def _whole_model(name: str | None, reason: str) -> Refusal:

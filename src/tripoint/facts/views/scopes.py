@@ -18,7 +18,7 @@ from tripoint.facts.table import ViewShape
 from tripoint.facts.views.log import grammar
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Scope:
     """What was printed about one node.
 
@@ -44,10 +44,12 @@ class Joined:
     Args:
         shapes: Shape by tensor.
         unique: The network's own name of a tensor, before graph outputs are renamed.
+        nodes: The node that a scope is about.
     """
 
     shapes: dict[ir.Value, ViewShape] = field(default_factory=dict)
     unique: dict[ir.Value, str] = field(default_factory=dict)
+    nodes: dict[Scope, ir.Node] = field(default_factory=dict)
 
 
 def read(lines: Iterable[str]) -> Scope:
@@ -97,8 +99,27 @@ def join(root: Scope, graph: ir.Graph) -> Joined:
     pending = list(_main_graph(joined, root, graph))
     while pending:
         scope, node = pending.pop()
+        joined.nodes[scope] = node
         pending.extend(_bodies(joined, scope, node))
     return joined
+
+
+def unfinished(root: Scope) -> tuple[Scope, ...]:
+    """Where a parser stopped that did not reach the end.
+
+    Args:
+        root: From :func:`read`.
+
+    Returns:
+        The node whose outputs were never listed, after the ones that it is inside of; nothing if
+        the last node that was begun is finished.
+    """
+    path: list[Scope] = []
+    scope = root
+    while scope.inside and scope.inside[-1].outputs is None:
+        scope = scope.inside[-1]
+        path.append(scope)
+    return tuple(path)
 
 
 Pairs = list[tuple[Scope, ir.Node]]
@@ -114,7 +135,11 @@ def _main_graph(joined: Joined, root: Scope, graph: ir.Graph) -> Iterator[tuple[
     for scope in root.inside:
         known = [item for item in scope.outputs or () if item.tensor in made]
         producers = {made[item.tensor].producer() for item in known}
-        node = next(iter(producers), None) or by_label.get(scope.name)
+        node = next(iter(producers), None)
+        if node is None and after is not None and after < len(nodes) and _is(scope, nodes[after]):
+            # Names need not be unique, and one that is not finished has nothing else.
+            node = nodes[after]
+        node = node or by_label.get(scope.name)
         if node is not None and node.op_type == scope.op:
             after = index_of[node] + 1
             yield scope, node
