@@ -20,6 +20,11 @@ MESSAGES = [
         "no profile says which",
     ),
     ("kOPT values for profile 0 violate shape constraints", "the profile, not the model"),
+    (
+        "?: Input dimensions with this name have different constant values or have contradictory "
+        "IOptimizationProfile kMIN/kMAX constraints.",
+        "one name in the file",
+    ),
     ("dynamic input is missing dimensions in profile 0", "no profile says which"),
     ("optimization profile is missing values for shape input", "needs its values"),
     ("Specified optimization profiles must satisfy MIN<=OPT<=MAX", "min above its opt"),

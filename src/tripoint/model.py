@@ -31,15 +31,22 @@ class Model:
         ir: The graph. Large weights stay in their file until they are used.
         path: The file that holds exactly this graph, None for one that was made or changed in
             memory: other programs are given the file where there is one.
+        written: The file of the same function, where only names of dims differ from it.
     """
 
     ir: ir.Model
     path: Path | None = None
+    written: Path | None = None
+
+    @property
+    def origin(self) -> Path | None:
+        """The file that a user knows the model by, None for one that was made in memory."""
+        return self.path or self.written
 
     @cached_property
     def sha256(self) -> str | None:
         """Hash of the ONNX file (not of its external data), None without a file."""
-        return sha256(self.path) if self.path else None
+        return sha256(self.origin) if self.origin else None
 
     @property
     def opset(self) -> int:

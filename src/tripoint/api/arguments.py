@@ -36,6 +36,16 @@ def as_model(model: ModelLike) -> Model:
     return Model(model)
 
 
+def as_given(model: ModelLike, *specs: Spec | None) -> Model:
+    """The model with a symbol for each size that was given.
+
+    See :func:`tripoint.engine.constraints.separate.separated`.
+    """
+    from tripoint.engine.constraints.separate import separated
+
+    return separated(as_model(model), [spec for spec in specs if spec is not None])
+
+
 def as_torch(model: str | TorchModel) -> TorchModel:
     """A module, or the one that a reference names; see :func:`tripoint.sources.named.as_torch`."""
     from tripoint.sources import named
@@ -67,7 +77,7 @@ def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
     """
     from tripoint.engine.constraints.legal import LegalSizes
 
-    return LegalSizes.of(model, spec).points()
+    return LegalSizes.of(as_given(model, spec), spec).points()
 
 
 def read_inputs(inputs: str | os.PathLike[str], model: ModelLike) -> list[dict[str, Any]]:

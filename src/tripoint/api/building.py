@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tripoint.api.arguments import as_model, input_shapes, is_plan
+from tripoint.api.arguments import as_given, input_shapes, is_plan
 from tripoint.api.tables import shapes
 from tripoint.spec import Spec
 
@@ -39,7 +39,7 @@ def profile(model: ModelLike, *, specs: Sequence[Spec] = ()) -> ProfileResult:
     """
     from tripoint.engine import proposal
 
-    return proposal.profiles(as_model(model), specs or (Spec(),))
+    return proposal.profiles(as_given(model, *specs), specs or (Spec(),))
 
 
 def build(
@@ -96,7 +96,7 @@ def build(
     from tripoint.engine.progress import Lines, Phase
     from tripoint.precision import prepare
 
-    model = as_model(model)
+    model = as_given(model, spec, *specs)
     profiles = constrained.checked(model, specs or (spec or Spec(),))
     on_phase = on_phase or (Lines(on_progress) if on_progress else None)
     builder.refuse_early(model, Path(path), tensorrt=tensorrt, options=options, force=force)

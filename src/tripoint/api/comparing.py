@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tripoint.api.arguments import as_model, as_torch, read_inputs
+from tripoint.api.arguments import as_given, as_model, as_torch, read_inputs
 
 if TYPE_CHECKING:
     from tripoint.api.arguments import ModelLike
@@ -94,6 +94,7 @@ def verify(
     if isinstance(inputs, (str, os.PathLike)):
         inputs = read_inputs(inputs, model)
     if points is None or isinstance(points, int):
+        model = as_given(model, spec)
         points = [{}] if inputs is not None else _sizes(model, spec, points)
     with tempfile.TemporaryDirectory(prefix="tripoint-") as folder:
         rebuilt: Engine | str | None = None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tripoint.api.arguments import as_model, as_torch, sweep
+from tripoint.api.arguments import as_given, as_model, as_torch, sweep
 
 if TYPE_CHECKING:
     from tripoint.api.arguments import ModelLike
@@ -75,7 +75,7 @@ def locate(
     from tripoint.parity.locate import engines, request
     from tripoint.parity.locate.locate import Limits
 
-    model = as_model(model)
+    model = as_given(model, spec)
     legal = LegalSizes.of(model, spec) if inputs is None else None
     asked = None
     if engine is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tripoint.api.arguments import as_model
+from tripoint.api.arguments import as_given, as_model
 
 if TYPE_CHECKING:
     from tripoint.api.arguments import ModelLike
@@ -42,11 +42,14 @@ def fix(
     Raises:
         UsageError: If a rewrite, target, symbol or range is unknown or impossible.
     """
+    from tripoint.engine.constraints import separate
     from tripoint.rewrites import fix as fixing
 
-    model = as_model(model)
+    written = as_model(model)
+    model = as_given(written, spec)
     return fixing.fix(
         model,
+        separated=() if model is written else separate.renamed(written, model),
         points=_proof_points(model, spec),
         target=target,
         tensorrt=tensorrt,

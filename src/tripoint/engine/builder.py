@@ -218,7 +218,7 @@ class _Events:
 def _refuse_inputs(model: Model, options: BuildOptions, results: Sequence[Path]) -> None:
     """Raise if a result would replace a file that goes into the build."""
     read = [Path(tensor.base_dir, tensor.location) for tensor in external_tensors(model.ir)]
-    read += [*options.plugins, *([model.path] if model.path else [])]
+    read += [*options.plugins, *([model.origin] if model.origin else [])]
     if options.timing_cache not in (None, "off"):
         read.append(Path(options.timing_cache))
     for source in dict.fromkeys(read):
@@ -233,7 +233,7 @@ def _identity(model: Model, source: Path) -> dict[str, Any]:
         for tensor in external_tensors(model.ir)
     }
     return {
-        "path": model.path.name if model.path else None,
+        "path": model.origin.name if model.origin else None,
         "sha256": model.sha256 or sha256(source),
         "opset": model.opset,
         "external_data": [

@@ -15,7 +15,8 @@ from tripoint.engine.exchange import Array
 from tripoint.engine.stops import Watch, refusals
 from tripoint.engine.tf32 import Environment
 from tripoint.errors import ExternalStepError
-from tripoint.model import Model, as_file
+from tripoint.facts.dim_names import file_for_tensorrt
+from tripoint.model import Model
 
 _ONNX_LAYER = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f\x1d]|\[ONNX Layer: |$)", re.DOTALL)
 
@@ -75,7 +76,7 @@ class DebugRun:
         try:
             exchange.save(Path(self._folder.name, "in.npz"), feed)
             watch = Watch()
-            with as_file(model) as source:
+            with file_for_tensorrt(model) as source:
                 result = process.call(
                     {
                         "task": "debug_tensors",

@@ -13,7 +13,8 @@ from tripoint.engine.layers import Layer
 from tripoint.engine.network import IoTensor, NetworkDescription, describe
 from tripoint.engine.stops import Watch, refusals
 from tripoint.errors import ExternalStepError, InputError
-from tripoint.model import Model, as_file, sha256
+from tripoint.facts.dim_names import file_for_tensorrt
+from tripoint.model import Model, sha256
 
 __all__ = [
     "IoTensor",
@@ -96,7 +97,7 @@ def inspect_network(
         ExternalStepError: If TensorRT refuses the model, crashes or takes too long.
     """
     binding = bindings.find(tensorrt)
-    with as_file(model) as path:
+    with file_for_tensorrt(model) as path:
         request = {"task": "describe", "tensorrt": binding.name, "model": str(path.resolve())}
         watch = Watch()
         result = process.call(request, timeout=timeout, on_event=watch)

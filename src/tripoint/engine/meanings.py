@@ -81,6 +81,14 @@ MEANINGS = (
         r"kM(IN|AX) values for profile \d+ violate shape constraints",
     ),
     _known(
+        "dims of inputs have one name in the file, which TensorRT takes for one size, but the "
+        "profile gives them different sizes; exporters write `?` or one name at dims that have "
+        "nothing to do with each other",
+        "give each its range with --input: `tripoint fix MODEL` and `tripoint build MODEL` then "
+        "write a name of its own for each that the graph does not tie to another",
+        r"Input dimensions with this name have different constant values",
+    ),
+    _known(
         "an input has dynamic dims, or its values decide sizes, and no profile says which",
         "give every dynamic dim a range with --dim or --input; `tripoint profile MODEL` proposes "
         "one",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from tripoint.facts import roles, truth
+from tripoint.facts import dim_names, roles, truth
 from tripoint.facts.operators.values import LARGEST
 from tripoint.facts.symbols import symbols_of
 
@@ -30,7 +30,7 @@ def find(model: ir.Model) -> Mapping[str, tuple[str, ...]]:
     """
     flat = truth.inlined(model)
     read_as_sizes = roles.forced(flat)
-    shapes = truth.input_shapes(flat.graph)
+    shapes = dim_names.input_shapes(flat.graph)
     taken = {
         symbol
         for shape in shapes.values()

@@ -23,6 +23,11 @@ def is_plain(text: str) -> bool:
     return bool(_NAME.fullmatch(text)) and text not in _FUNCTIONS
 
 
+def is_made_up(text: str) -> bool:
+    """Whether a text is the name of a size that inference made up: ``_d0``, ``_d1`` and so on."""
+    return bool(_MADE_UP.fullmatch(text))
+
+
 @functools.lru_cache(maxsize=4096)
 def symbols_of(dim: Dim) -> frozenset[str]:
     """Names of the symbols in a dim; empty for an integer."""

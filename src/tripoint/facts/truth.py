@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,13 +11,10 @@ from itertools import count
 import onnx_ir as ir
 
 from tripoint.errors import InputError
-from tripoint.facts import bounds, frozen, inference
+from tripoint.facts import bounds, dim_names, frozen, inference
 from tripoint.facts.operators.context import graphs_in
-from tripoint.facts.symbols import expression, is_plain, symbols_of
+from tripoint.facts.symbols import symbols_of
 from tripoint.facts.table import Bound, Dim, Frozen, Shape
-
-_ODD = re.compile(r"[^A-Za-z0-9_]+")
-_ARITHMETIC = re.compile(r"[A-Za-z0-9_+*/%(),\s-]+")
 
 _MOST_NODES = 1_000_000
 """Nodes of a model whose local functions were inlined."""
@@ -70,7 +66,8 @@ def annotate(model: ir.Model, *, named: bool = False) -> Truth:
     Args:
         model: The model. If it has local functions, their inside is not changed.
         named: Whether the dims of its inputs are symbols and expressions already, as in a part
-            of a graph that was annotated; else they are read by :func:`input_shapes`.
+            of a graph that was annotated; else they are read by
+            :func:`tripoint.facts.dim_names.input_shapes`.
     """
     flat = inlined(model)
     known = _annotate(flat, named=named)
@@ -83,7 +80,7 @@ def annotate(model: ir.Model, *, named: bool = False) -> Truth:
 
 
 def _annotate(model: ir.Model, *, named: bool) -> Truth:
-    for value, shape in ({} if named else input_shapes(model.graph)).items():
+    for value, shape in ({} if named else dim_names.input_shapes(model.graph)).items():
         value.shape = shape
     declared: dict[ir.Value, ir.Shape | None] = {}
     for value in _node_outputs(model):
@@ -217,43 +214,6 @@ def dims_of(shape: ir.Shape) -> Shape:
 def dtype_of(value: ir.Value) -> str | None:
     """ONNX element type of a value in lower case, for instance ``"float"``."""
     return value.dtype.name.lower() if value.dtype is not None else None
-
-
-def input_shapes(graph: ir.Graph) -> dict[ir.Value, ir.Shape]:
-    """Shapes of the graph inputs, each dim a size, a plain symbol or an expression in symbols.
-
-    ONNX allows any text as the name of a dim, and none. ``batch size`` becomes ``batch_size``, a
-    dim without a name, or of less than 0, ``<input>_dim<axis>``. An expression such as ``2*N``
-    stays one only if ``N`` is the name of another dim; otherwise it is taken for a name, too.
-    """
-    shaped = [value for value in graph.inputs if value.shape is not None]
-    texts = [str(dim.value) for value in shaped for dim in _symbolic(value)]
-    plain = {text for text in texts if is_plain(text)}
-    shapes = {}
-    for value in shaped:
-        dims = list(value.shape or ())
-        for axis, dim in enumerate(dims):
-            if isinstance(dim, ir.SymbolicDim):
-                dims[axis] = _symbol(value.name or "", axis, dim.value, plain)
-            elif dim < 0:
-                dims[axis] = _symbol(value.name or "", axis, None, plain)
-        shapes[value] = ir.Shape(dims)
-    return shapes
-
-
-def _symbol(name: str, axis: int, text: object, plain: set[str]) -> ir.SymbolicDim:
-    if text is None:
-        return ir.SymbolicDim(f"{_ODD.sub('_', name)}_dim{axis}")
-    used = symbols_of(str(text))
-    if used and used <= plain and _ARITHMETIC.fullmatch(str(text)):
-        with contextlib.suppress(ValueError):
-            return ir.SymbolicDim(expression(str(text)))
-    tidy = _ODD.sub("_", str(text)).strip("_") or f"{_ODD.sub('_', name)}_dim{axis}"
-    return ir.SymbolicDim(tidy if is_plain(tidy) else f"_{tidy}")
-
-
-def _symbolic(value: ir.Value) -> list[ir.SymbolicDim]:
-    return [dim for dim in value.shape or () if isinstance(dim, ir.SymbolicDim) and dim.value]
 
 
 def _dim(dim: int | ir.SymbolicDim) -> Dim:

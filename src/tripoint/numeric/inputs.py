@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.errors import InputError, UsageError
-from tripoint.facts import shape_inputs, truth
+from tripoint.facts import dim_names, shape_inputs, truth
 from tripoint.facts.symbols import evaluate
 from tripoint.facts.table import Dim, Shape
 from tripoint.model import Model
@@ -42,7 +42,7 @@ def inputs_of(model: Model, *, named: bool = False) -> dict[str, tuple[str, Shap
     Args:
         model: The model.
         named: Whether its dims are symbols and expressions already, as in an annotated graph;
-            else they are read by :func:`tripoint.facts.truth.input_shapes`.
+            else they are read by :func:`tripoint.facts.dim_names.input_shapes`.
 
     Raises:
         InputError: If an input declares no type or no rank.
@@ -50,7 +50,7 @@ def inputs_of(model: Model, *, named: bool = False) -> dict[str, tuple[str, Shap
     graph = model.ir.graph
     shapes = {value: value.shape for value in graph.inputs}
     if not named:
-        shapes |= truth.input_shapes(graph)
+        shapes |= dim_names.input_shapes(graph)
     found: dict[str, tuple[str, Shape]] = {}
     for value in graph.inputs:
         if value.name in graph.initializers:

@@ -12,10 +12,11 @@ from pathlib import Path
 from tripoint import model as models
 from tripoint.engine.profile import Profile
 from tripoint.errors import ExternalStepError
+from tripoint.facts.dim_names import distinct, file_for_tensorrt
 from tripoint.facts.mechanisms import node_name
 from tripoint.facts.symbols import is_plain
 from tripoint.facts.table import Shape
-from tripoint.model import Model, as_file
+from tripoint.model import Model
 from tripoint.numeric.inputs import MINIMUM_POINTS
 from tripoint.precision.lower import LOW, Io, Lowered, Precision, lower
 from tripoint.precision.rehearse import Overflow, Rehearsal, overflow, rehearse
@@ -119,13 +120,13 @@ def source_of(model: Model, prepared: Prepared | None) -> Iterator[Path]:
         prepared: The same in its precision.
     """
     if prepared is None or prepared.lowered is None:
-        with as_file(model) as path:
+        with file_for_tensorrt(model) as path:
             yield path
         return
     with tempfile.TemporaryDirectory(prefix="tripoint-") as folder:
         name = model.path.name if model.path else "model.onnx"
         path = Path(folder, name).with_suffix(".onnx")
-        models.save(Model(prepared.lowered.model), path)
+        models.save(distinct(Model(prepared.lowered.model)), path)
         yield path
 
 

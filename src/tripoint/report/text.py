@@ -47,7 +47,7 @@ def columns(rows: Sequence[Sequence[object]], *, indent: str = "  ") -> list[str
 def heading(model: Model, table: TensorTable | None = None) -> list[str]:
     """Which model, and whose view."""
     recorded = table is not None and table.target.kind == "log" and model.path is None
-    name = clean(table.target.name if table and recorded else model.path or "model in memory")
+    name = clean(table.target.name if table and recorded else model.origin or "model in memory")
     lines = [f"{name}: opset {model.opset or 'unknown'}, {model.nodes} nodes"]
     if table is not None:
         lines.append(f"target: {clean(table.target)}")
@@ -224,7 +224,7 @@ def _all_applied(applied: Sequence[Applied]) -> list[str]:
 
 
 def _applied(entry: Applied) -> list[str]:
-    nodes = ", ".join(map(clean, entry.nodes))
+    nodes = ", ".join(map(clean, entry.nodes)) or clean(entry.tensor)
     return [f"{entry.rewrite}: {nodes}", *(f"    {line}" for line in proof(entry.proof))]
 
 

@@ -8,6 +8,7 @@ from tripoint.errors import UsageError
 from tripoint.rewrites.base import Rewrite
 
 _MODULES = (
+    "distinct_dims",
     "global_average_pool",
     "conv1d_between_squeezes",
     "conv_transpose1d_between_squeezes",

@@ -106,6 +106,8 @@ class Rewrite:
             all its nodes, and its proof is that of the whole model.
         initializers: Whether it goes over the initializers as well, and removes those that nothing
             reads.
+        declared: In place of ``find``, for one that acts on no node: the model with other
+            declared shapes, given its true shapes by name; the model itself if it does not fit.
         when: ``"always"``, or where TensorRT loses dims although no rewrite of that kind fits
             any more: ``"lost"``, and behind these ``"last"``.
         safety: ``"unsafe"`` if results change in a corner case.
@@ -119,6 +121,7 @@ class Rewrite:
     find: Find | None = None
     clean_up: bool = False
     initializers: bool = False
+    declared: Callable[[Model, Mapping[str, Any]], Model] | None = None
     when: When = "always"
     safety: Safety = "safe"
     corner_case: str = ""

@@ -6,13 +6,13 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
 import onnx_ir as ir
 
 from tripoint import rewrites
 from tripoint.errors import UsageError
-from tripoint.facts import truth, views
+from tripoint.facts import dim_names, truth, views
 from tripoint.facts.compute import Facts
 from tripoint.facts.origins import node_name
 from tripoint.facts.symbols import symbols_of
@@ -57,6 +57,7 @@ _CULPRITS = 8
 def fix(
     model: Model,
     *,
+    separated: Sequence[str] = (),
     points: Points | None = None,
     target: str | None = None,
     tensorrt: str | None = None,
@@ -72,6 +73,8 @@ def fix(
 
     Args:
         model: The model; it is not changed.
+        separated: Inputs whose dims have names of their own in place of one that stood for
+            several sizes; the result lists them as a rewrite.
         points: Where numbers are compared; None looks for sizes at which the model runs.
         target: Whose lost dims are counted before and after; see :func:`tripoint.shapes`.
         tensorrt: Name of the importable TensorRT that ``"installed"`` means.
@@ -96,8 +99,9 @@ def fix(
         )
     pending = views.start(model, target, tensorrt=tensorrt)
     original = _copied(model.ir)
-    declared = {value.name: value.shape for value in truth.values(original)}
     known = truth.annotate(original)
+    named, misnamed = _declared_anew(model, known.shapes, chosen, separated)
+    declared = {value.name: value.shape for value in truth.values(named.ir)}
 
     def see(state: ir.Model) -> View:
         shapes = {name: truth.shape_of(value) for value, name in truth.names(state).items()}
@@ -111,6 +115,8 @@ def fix(
     run = _Run(state, prover, see, before.view, on_progress or (lambda _: None))
     fixed, after, whole = model, before, None
     with truth.tensor_names_kept(original):
+        for applied in misnamed:
+            run.note(applied)
         run.until_nothing_fits(chosen)
         if run.state.applied:
             found = truth.annotate(run.state.model)
@@ -273,7 +279,7 @@ class _Run:
         if rewrite.initializers and len(made) != most:
             made.extend((rewrite.name, name) for name in self._swept(rewrite))
         if rewrite.clean_up and gone:
-            self._note(Applied(rewrite.name, tuple(gone), "", proof.OF_THE_WHOLE))
+            self.note(Applied(rewrite.name, tuple(gone), "", proof.OF_THE_WHOLE))
         return made
 
     def _try(self, rewrite: Rewrite, node: ir.Node, site: Site) -> tuple[str, ...] | None:
@@ -304,7 +310,7 @@ class _Run:
         state.refused.pop(place, None)
         gone = tuple(name for other, name in names if other.graph is None)
         if not rewrite.clean_up:
-            self._note(Applied(rewrite.name, gone, tensor, outcome))
+            self.note(Applied(rewrite.name, gone, tensor, outcome))
         return gone
 
     def _swept(self, rewrite: Rewrite) -> list[str]:
@@ -317,10 +323,10 @@ class _Run:
             if transaction.remove_initializer(graph, self.state.names, value)
         ]
         for name in names:
-            self._note(Applied(rewrite.name, (), name, proof.OF_THE_WHOLE))
+            self.note(Applied(rewrite.name, (), name, proof.OF_THE_WHOLE))
         return names
 
-    def _note(self, applied: Applied) -> None:
+    def note(self, applied: Applied) -> None:
         self.state.applied.append(applied)
         self.on_progress(f"{applied.rewrite}: {applied.tensor or f'{len(applied.nodes)} nodes'}")
 
@@ -332,6 +338,22 @@ def _look(rewrite: Rewrite, node: ir.Node, site: Site) -> Replacement | str | No
         return patterns.look(rewrite.rules, node, site)
     except _UNREADABLE as error:
         return f"the node, or a constant that it reads, cannot be read: {error!r}"
+
+
+def _declared_anew(
+    model: Model, shapes: Mapping[str, Any], chosen: Iterable[Rewrite], separated: Sequence[str]
+) -> tuple[Model, list[Applied]]:
+    """The model with the declared shapes that the fixed one gets, and the rewrites that did it."""
+    applied = []
+    for rewrite in chosen:
+        if rewrite.declared is None:
+            continue
+        inputs = (*separated, *dim_names.clashes(model.ir.graph))
+        if inputs:
+            names = ", ".join(dict.fromkeys(inputs))
+            applied.append(Applied(rewrite.name, (), names, proof.OF_THE_WHOLE))
+        model = rewrite.declared(model, shapes)
+    return model, applied
 
 
 def _as_declared(annotated: ir.Model, declared: Mapping[str | None, ir.Shape | None]) -> ir.Model:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tripoint.engine import exchange, process
+from tripoint.engine.constraints.separate import separated
 from tripoint.errors import InputError
-from tripoint.model import Model, as_file
+from tripoint.facts.dim_names import file_for_tensorrt
+from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays, bindings_of, generate, inputs_of
 from tripoint.spec import Spec
 from tripoint.timing.candidates import ONNX_RUNTIME, Candidate, engine_legs, torch_legs
@@ -66,6 +68,7 @@ def bench(
         WorkerError: If the time is up.
     """
     spec, plan = spec or Spec(), plan or Plan()
+    model = separated(model, [spec])
     for path in engines:
         if not path.is_file():
             raise InputError("no such file").within(subject=str(path))
@@ -74,7 +77,10 @@ def bench(
         inputs = generate(specs, _sizes(model, spec, at), seed, model=model)
     else:
         bindings_of(specs, inputs)
-    with tempfile.TemporaryDirectory(prefix="tripoint-") as name, as_file(model) as source:
+    with (
+        tempfile.TemporaryDirectory(prefix="tripoint-") as name,
+        file_for_tensorrt(model) as source,
+    ):
         folder = Path(name)
         exchange.save(folder / "inputs.npz", inputs)
         notes: list[str] = []

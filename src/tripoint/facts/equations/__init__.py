@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from tripoint.facts import inference, shape_inputs, truth
+from tripoint.facts import dim_names, inference, shape_inputs, truth
 from tripoint.facts.equations import layout, operators
 from tripoint.facts.equations.equation import Claim, Equation, dim, normalized
 from tripoint.facts.equations.evaluate import UndecidedError, holds
@@ -47,7 +47,7 @@ def collect(model: ir.Model) -> tuple[Equation, ...]:
     """
     given = shape_inputs.find(model)
     flat = truth.inlined(model.clone())
-    for value, shape in truth.input_shapes(flat.graph).items():
+    for value, shape in dim_names.input_shapes(flat.graph).items():
         value.shape = shape
     for node in flat.graph.all_nodes():
         for value in node.outputs:

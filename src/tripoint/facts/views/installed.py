@@ -11,9 +11,10 @@ from tripoint.engine import bindings, process
 from tripoint.engine.stops import Watch, refusals
 from tripoint.engine.stops import stopped as stopped_at
 from tripoint.facts import truth
+from tripoint.facts.dim_names import file_for_tensorrt
 from tripoint.facts.table import Refusal, Role, Target, View, ViewShape
 from tripoint.facts.views import layers, scopes
-from tripoint.model import Model, as_file
+from tripoint.model import Model
 
 
 def view(model: Model, *, tensorrt: str | None = None, timeout: float | None = None) -> View:
@@ -38,7 +39,7 @@ def view(model: Model, *, tensorrt: str | None = None, timeout: float | None = N
     result: dict[str, Any] = {key: [] for key in ("errors", "tensors", "made")}
     result |= {"complete": False, "layers": 0}
     stopped: process.WorkerError | None = None
-    with as_file(model) as path:
+    with file_for_tensorrt(model) as path:
         request = {"task": "parse", "tensorrt": binding.name, "model": str(path.resolve())}
         try:
             result = process.call(request, timeout=timeout, on_event=watch)
