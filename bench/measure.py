@@ -62,6 +62,7 @@ def run(
     log: Path,
     timeout: float,
     watch: bool,
+    interval: float = INTERVAL,
 ) -> Run:
     """Run a command to its end.
 
@@ -72,6 +73,7 @@ def run(
         log: File for what it prints.
         timeout: Seconds after which the whole tree is ended.
         watch: Whether to follow its memory.
+        interval: Seconds between two readings of the memory.
     """
     with log.open("wb") as stream:
         started = time.perf_counter()
@@ -84,7 +86,7 @@ def run(
             stderr=subprocess.STDOUT,
         )
         try:
-            in_time, peak = _follow(process.pid, started + timeout, watch)
+            in_time, peak = _follow(process.pid, started + timeout, interval if watch else None)
             seconds = time.perf_counter() - started
         finally:
             for pid in reversed(list(tree(process.pid))):
@@ -98,17 +100,19 @@ def run(
     return Run(seconds, process.returncode if in_time else None, largest, peak if watch else None)
 
 
-def _follow(pid: int, deadline: float, watch: bool) -> tuple[bool, int]:
+def _follow(pid: int, deadline: float, interval: float | None) -> tuple[bool, int]:
     peak = 0
     handle = os.pidfd_open(pid)
     try:
         while True:
             left = max(0.0, deadline - time.perf_counter())
-            if select.select([handle], [], [], min(INTERVAL, left) if watch else left)[0]:
+            if select.select([handle], [], [], left if interval is None else min(interval, left))[
+                0
+            ]:
                 return True, peak
             if left == 0.0:
                 return False, peak
-            if watch:
+            if interval is not None:
                 peak = max(peak, sum(memory_kib(process) for process in tree(pid)))
     finally:
         os.close(handle)

@@ -19,6 +19,7 @@ _MODULES = (
     "late_expand",
     "redundant_expand",
     "constant_nodes",
+    "symmetric_zero_point",
     "no_operation",
     "known_values",
     "folded_constants",

@@ -4,7 +4,7 @@
 
 Holds for operators of the default domain, without randomness and nested graphs, that have the same
 attributes and the same operands; small constants are the same if their elements are. Graph outputs
-stay.
+stay, and so does each DequantizeLinear: TensorRT fuses it with the one node behind it.
 
 Why: exporters write the same shape arithmetic at each place that needs it.
 """
@@ -18,10 +18,13 @@ import onnx_ir as ir
 from tripoint.facts.operators.context import graphs_of
 from tripoint.rewrites.base import NOT_REPEATABLE, Replacement, Rewrite, Site
 from tripoint.rewrites.constants import elements
+from tripoint.rewrites.quantization import is_explicit
 
 
 def _find(node: ir.Node, site: Site) -> Replacement | None:
     if node.op_type in NOT_REPEATABLE or graphs_of(node) or not any(node.inputs):
+        return None
+    if is_explicit(node):
         return None
     known: dict[Hashable, ir.Node] = site.notes.setdefault("expressions", {})
     expression = _expression(node)

@@ -4,7 +4,8 @@
 
 Holds for operators of the default domain without randomness and nested graphs, where every tensor
 on the way has at most 64 Ki elements. Weights above that are not read. ONNX Runtime computes the
-elements, so that they are those that it would have used. Graph outputs stay.
+elements, so that they are those that it would have used. Graph outputs stay, and so does explicit
+quantization: TensorRT takes the DequantizeLinear of a weight for the type to compute in.
 
 Why: TensorRT 7.x takes the result of a node on constants for a tensor of unknown value; every
 version refuses or fails to fold some operators in shape arithmetic, and the nodes go.
@@ -22,7 +23,7 @@ from tripoint.errors import TripointError
 from tripoint.facts.operators.context import graphs_of
 from tripoint.model import Model
 from tripoint.numeric import ort
-from tripoint.rewrites import subgraph
+from tripoint.rewrites import quantization, subgraph
 from tripoint.rewrites.base import NOT_REPEATABLE, Replacement, Rewrite, Site
 from tripoint.rewrites.constants import constant, initializer
 
@@ -70,6 +71,8 @@ def _foldable(graph: ir.Graph) -> Iterator[ir.Node]:
     made: set[ir.Value] = set()
     for node in graph:
         if node.op_type in ("Constant", *NOT_REPEATABLE) or node.domain or graphs_of(node):
+            continue
+        if quantization.stays(node):
             continue
         inputs = [value for value in node.inputs if value is not None]
         if inputs and all(value in made or _is_small(value) for value in inputs):

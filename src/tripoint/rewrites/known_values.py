@@ -3,7 +3,7 @@
     Gather(Shape(x), 1) = 768        where x: (N, 768, H, W)
 
 Holds where every element follows from the true shapes, however many operators are between; the
-proof infers it again on those operators alone. Graph outputs stay.
+proof infers it again on those operators alone. Graph outputs and explicit quantization stay.
 
 Why: TensorRT 7.x follows no value through an operator, and every version stops at one that it does
 not fold (a MatMul or an activation in shape arithmetic, floats before 8.4).
@@ -17,6 +17,7 @@ import onnx_ir as ir
 from tripoint.facts.truth import shape_of
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import decided, initializer
+from tripoint.rewrites.quantization import is_explicit
 
 
 def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
@@ -57,6 +58,7 @@ REWRITE = Rewrite(
     find=_find,
     may_match=lambda node: (
         not (node.op_type == "Constant" and not node.domain)
+        and not is_explicit(node)
         and any(value.const_value is not None for value in node.outputs)
     ),
 )
