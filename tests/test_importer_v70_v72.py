@@ -443,7 +443,7 @@ REFUSED = [
     ("float[10] x", "y, z, u = Split<num_outputs=3>(x)", 18, ALL, "silently gives"),
     (
         "float[2,7,3] x, float[1,16,3] w_a, float[1,16,4] w_r",
-        *("y = LSTM<hidden_size=4, layout=1>(x, w_a, w_r)", 14, ALL, "layout of LSTM"),
+        *("y = LSTM<hidden_size=4, layout=1>(x, w_a, w_r)", 14, ALL, "`layout` of LSTM"),
     ),
     (
         "float[2,7,3] x, float[1,16,3] w_a, float[1,16,4] w_r",

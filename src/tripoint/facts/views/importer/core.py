@@ -145,10 +145,9 @@ def window(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) -> View
 def deconvolution(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) -> ViewShape:
     """Spatial dims of a Deconvolution layer, per dim."""
     count = len(spatial)
-    asked = node.attribute_ints("output_shape")
+    asked, extra = asked_of_deconvolution(node, count)
     strides = per_axis(node, "strides", count)
     dilations = per_axis(node, "dilations", count)
-    extra = per_axis(node, "output_padding", count, 0)
     padding = paddings(node, count)
     same = node.attribute_text("auto_pad", "NOTSET").startswith("SAME")
     result = []
@@ -157,6 +156,8 @@ def deconvolution(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) 
         if size == UNKNOWN:
             result.append(UNKNOWN)
         elif asked is not None:
+            grown = (size - 1) * strides[axis] + reach + extra[axis]
+            check_output_shape(node, asked[axis - count], grown)
             result.append(asked[axis - count])
         elif same:
             result.append(size * strides[axis])
@@ -164,6 +165,24 @@ def deconvolution(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) 
             grown = (size - 1) * strides[axis] + reach
             result.append(grown - padding[axis] + extra[axis])
     return tuple(result)
+
+
+def asked_of_deconvolution(
+    node: NodeContext, count: int
+) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
+    """``output_shape`` and ``output_padding``, which are read only without ``auto_pad``."""
+    if node.attribute_text("auto_pad", "NOTSET") != "NOTSET":
+        return None, (0,) * count
+    return node.attribute_ints("output_shape"), per_axis(node, "output_padding", count, 0)
+
+
+def check_output_shape(node: NodeContext, asked: int, grown: int) -> None:
+    """Note an ``output_shape`` that is larger than what the strides give without padding."""
+    if asked > grown:
+        node.refuse(
+            f"takes no `output_shape` of {asked} where the strides give {grown}, since the padding "
+            "would be negative, so it stops here"
+        )
 
 
 def per_axis(node: NodeContext, name: str, count: int, default: int = 1) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from tripoint.facts.table import Reason, Refusal, Shape, Target, View, ViewShape
 from tripoint.facts.truth import names
-from tripoint.facts.views.importer import operators
+from tripoint.facts.views.importer import attributes, operators
 from tripoint.facts.views.importer.context import (
     MOST_DIMS,
     UNKNOWN,
@@ -164,6 +164,8 @@ def _import_node(node: NodeContext) -> None:
             shape = _true_as_printed(node, name)
             if shape is not None:
                 _register(node, index, name, shape, _inherited_loss(node))
+    if importer is not None:
+        _note_attributes(node, refusals)
     if len(network.refusals) == refusals:
         _note_contradiction(node)
 
@@ -244,6 +246,15 @@ def _lost_inputs(node: NodeContext) -> list[str]:
     names = [node.name(index) for index in node.present]
     names += [network.name_of(value) for graph in node.bodies for value in graph.outputs]
     return [name for name in dict.fromkeys(names) if network.lost(name)]
+
+
+def _note_attributes(node: NodeContext, before: int) -> None:
+    """Note the attributes that this version refuses or ignores, unless the importer has."""
+    network = node.network
+    said = " ".join(refusal.reason for refusal in network.refusals[before:])
+    for name, text in attributes.misread(network.version.name, node.onnx, network.opset):
+        if f"`{name}`" not in said:
+            node.refuse(text)
 
 
 def _note_contradiction(node: NodeContext) -> None:

@@ -79,8 +79,6 @@ def _hidden_size(node: Node) -> int:
 def _outputs(node: Node, state: ViewShape, last: list[ViewShape]) -> list[ViewShape]:
     for index in range(3):
         _operand(node, index)
-    if node.attribute_int("layout", 0):
-        node.refuse(f"silently ignores the layout of {node.op}, which is there since opset 14")
     node.reason = Reason(
         f"{node.network.version} imports {node.op} as a loop whose length and sizes are "
         "tensors, and evaluates none while the network is built",

@@ -219,6 +219,16 @@ def tile(node: Node) -> ViewShape:
     return tuple(dim * count for dim, count in zip(dims, repeats, strict=True))
 
 
+def slice_71(node: Node) -> ViewShape:
+    """As :func:`slice_`; no size may be 0 (NVIDIA/TensorRT#549 and #763)."""
+    result = slice_(node)
+    if 0 in result and 0 not in node.shape(0):
+        node.refuse(
+            "slices off no part of size 0 (`slice size must be positive`), so it stops here"
+        )
+    return result
+
+
 def slice_(node: Node) -> ViewShape:
     """Known where all operands are weights and all dims are known."""
     dims = node.shape(0)

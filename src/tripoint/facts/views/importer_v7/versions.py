@@ -60,7 +60,7 @@ _V7_1: Mapping[str, Importer] = {
     "Scan": control.scan_71,
     "Shape": shaping.shape_of,
     "Size": shaping.size,
-    "Slice": shaping.slice_,
+    "Slice": shaping.slice_71,
     "Softmax": compute.softmax,
     "SpaceToDepth": shaping.space_to_depth,
     "Split": shaping.split,
@@ -98,6 +98,7 @@ _V7_2: Mapping[str, Importer] = {
     "InstanceNormalization": compute.instance_normalization_72,
     "Loop": control.loop_72,
     "Resize": shaping.resize_72,
+    "Slice": shaping.slice_,
 }
 
 

@@ -27,6 +27,15 @@ def unary(node: Node) -> Dims:
     return node.dims(0)
 
 
+def round_85(node: Node) -> Dims:
+    """Cannot compute a shape tensor (NVIDIA/TensorRT#1890 for 8.2, #4474 for 8.5)."""
+    node.state.refused[node.output_name(0)] = (
+        f"computes no sizes with Round, which makes `{node.output_name(0)}` (`IUnaryLayer cannot "
+        "be used to compute a shape tensor`)"
+    )
+    return node.dims(0)
+
+
 def neg(node: Node) -> Dims:
     """Of integers it is a subtraction from 0."""
     values = node.values(0)
@@ -141,8 +150,6 @@ def quantize(node: Node) -> Dims:
 def batch_normalization(node: Node) -> list[Dims]:
     """A scale layer, or elementwise layers; rank 2 and 3 are reshaped for the former."""
     dims = node.dims(0)
-    if node.attribute_int("training_mode", 0):
-        node.refuse("has no training mode of BatchNormalization, so it stops here")
     if len(dims) < 4 and all(node.is_weights(index) for index in range(1, 5)):
         dims = layers.resized(node.algebra, dims, dims)
     return [dims]
@@ -213,19 +220,28 @@ def _check_spatial(node: Node, dims: Dims, kernel: Dims) -> None:
         )
 
 
+def lp_pool_86(node: Node) -> list[Dims]:
+    """As :func:`pool`; neither dilations nor ``ceil_mode`` are read."""
+    return _pool(node, plain=True)
+
+
 def pool(node: Node) -> list[Dims]:
     """Per dim; rank 3 is reshaped to rank 4 and back."""
-    dims = node.dims(0)
-    kernel = node.attribute_ints("kernel_shape") or ()
-    outputs = len(node.onnx.outputs)
-    if outputs > 1:
+    if len(node.onnx.outputs) > 1:
         node.refuse("has no indices output of MaxPool, so it stops here")
     if any(step != 1 for step in node.attribute_ints("dilations") or ()):
         node.refuse("has no dilated pooling, so it stops here")
+    return _pool(node, plain=False)
+
+
+def _pool(node: Node, *, plain: bool) -> list[Dims]:
+    dims = node.dims(0)
+    kernel = node.attribute_ints("kernel_shape") or ()
+    outputs = len(node.onnx.outputs)
     if len(kernel) != len(dims) - 2 or not 1 <= len(kernel) <= 3:
         raise RefusedError(f"cannot pool {node.printed(dims)} with a kernel of {kernel}")
     wide = layers.resized(node.algebra, dims, dims) if len(dims) == 3 else dims
-    result = (*wide[:2], *layers.window(node, wide[2:], kernel))
+    result = (*wide[:2], *layers.window(node, wide[2:], kernel, plain=plain))
     if len(dims) == 3:
         result = layers.resized(node.algebra, result, result)
     return [result] * outputs
@@ -408,8 +424,25 @@ def _gemm(node: Node, a: Dims, b: Dims) -> Dims:
 _LABELS = re.compile(r"\.\.\.|[A-Za-z]")
 
 
+def einsum_86(node: Node) -> Dims:
+    """As :func:`einsum`, without an ellipsis, diagonals and broadcasting (docs/operators.md)."""
+    equation = node.attribute_text("equation", "").replace(" ", "")
+    terms = equation.partition("->")[0].split(",")
+    if "..." in equation:
+        node.refuse(f"takes no ellipsis in the equation of Einsum, {equation}, so it stops here")
+    if any(term.count(label) > 1 for term in terms for label in set(term) - {"."}):
+        node.refuse(f"takes no diagonal in the equation of Einsum, {equation}, so it stops here")
+    return einsum(node)
+
+
 def einsum(node: Node) -> Dims:
-    """Dims by the letters of the equation."""
+    """Dims by the letters of the equation, which are lower case."""
+    upper = sorted(set(filter(str.isupper, node.attribute_text("equation", ""))))
+    if upper:
+        node.refuse(
+            f"takes only lower case in the equation of Einsum, not {', '.join(upper)}, so it stops "
+            "here (`Invalid character(s) in Einsum equation`)"
+        )
     equation = node.attribute_text("equation", "").replace(" ", "")
     left, arrow, right = equation.partition("->")
     terms = [_LABELS.findall(term) for term in left.split(",")]

@@ -9,7 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from tripoint.facts.views.importer.context import RefusedError
-from tripoint.facts.views.importer.core import paddings, per_axis
+from tripoint.facts.views.importer.core import (
+    asked_of_deconvolution,
+    check_output_shape,
+    paddings,
+    per_axis,
+)
 from tripoint.facts.views.importer_v8.algebra import COPY, Algebra, Dim, Dims, Expression
 from tripoint.facts.views.importer_v8.context import Node, view_of
 from tripoint.facts.views.importer_v8.reasons import PART
@@ -150,18 +155,24 @@ def check_equal(a: Dim, b: Dim) -> None:
         raise RefusedError(f"cannot match a dim of {a} with one of {b}")
 
 
-def window(node: Node, spatial: Dims, kernel: Sequence[int]) -> Dims:
+def window(node: Node, spatial: Dims, kernel: Sequence[int], *, plain: bool = False) -> Dims:
     """Spatial dims of Convolution and Pooling layers.
+
+    Args:
+        node: The node.
+        spatial: Spatial dims of the input.
+        kernel: Sizes of the window.
+        plain: Whether neither dilations nor ``ceil_mode`` are read.
 
     Raises:
         RefusedError: If the kernel is larger than the padded input.
     """
     algebra, count = node.algebra, len(spatial)
     strides = per_axis(node, "strides", count)
-    dilations = per_axis(node, "dilations", count)
+    dilations = (1,) * count if plain else per_axis(node, "dilations", count)
     padding = paddings(node, count)
     same = node.attribute_text("auto_pad", "NOTSET").startswith("SAME")
-    up = bool(node.attribute_int("ceil_mode", 0)) and node.opset >= 10
+    up = bool(node.attribute_int("ceil_mode", 0)) and node.opset >= 10 and not plain
     if len(kernel) != count or min((*strides, *dilations, *kernel), default=1) < 1:
         raise RefusedError(f"takes no such kernel, strides or dilations for {node.op}")
     result = []
@@ -181,10 +192,9 @@ def window(node: Node, spatial: Dims, kernel: Sequence[int]) -> Dims:
 def deconvolution(node: Node, spatial: Dims, kernel: Sequence[int]) -> Dims:
     """Spatial dims of a Deconvolution layer."""
     algebra, count = node.algebra, len(spatial)
-    asked = node.attribute_ints("output_shape")
+    asked, extra = asked_of_deconvolution(node, count)
     strides = per_axis(node, "strides", count)
     dilations = per_axis(node, "dilations", count)
-    extra = per_axis(node, "output_padding", count, 0)
     padding = paddings(node, count)
     same = node.attribute_text("auto_pad", "NOTSET").startswith("SAME")
     if len(kernel) != count or (asked is not None and len(asked) < count):
@@ -193,6 +203,10 @@ def deconvolution(node: Node, spatial: Dims, kernel: Sequence[int]) -> Dims:
     for axis, size in enumerate(spatial):
         reach = dilations[axis] * (kernel[axis] - 1) + 1
         if asked is not None:
+            # An unknown size counts as -1 where the padding is worked out.
+            known = size if isinstance(size, int) else -1
+            grown_to = (known - 1) * strides[axis] + reach + extra[axis]
+            check_output_shape(node, asked[axis - count], grown_to)
             result.append(
                 asked[axis - count]
                 if isinstance(size, int)

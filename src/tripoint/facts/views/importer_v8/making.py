@@ -29,11 +29,15 @@ def constant(node: Node) -> Dims:
 
 
 def constant_86(node: Node) -> Dims:
-    """Only the attribute ``value`` is read."""
-    attribute = node.onnx.attributes.get("value")
-    if attribute is None or attribute.type != ir.AttributeType.TENSOR:
+    """Integers that are no tensor are looked for among the floating-point attributes."""
+    name = next(iter(node.onnx.attributes), "value")
+    if name != "value" and node.opset < 12:
         node.refuse("reads only the attribute `value` of Constant, so it stops here")
-    return constant(node)
+    dims = constant(node)
+    if name in ("value_int", "value_ints") and node.opset >= 12:
+        node.kept = ir.tensor(np.zeros((0,) * len(dims), np.int32))
+        return dims_of(node.kept)
+    return dims
 
 
 def identity(node: Node) -> Dims:

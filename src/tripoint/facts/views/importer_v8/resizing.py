@@ -70,8 +70,6 @@ def _resize(node: Node, *, axes: tuple[int, ...] | None, modes: Sequence[str]) -
     if node.opset >= 11 and node.has(3):
         sizes = node.vector(3)
         _check_count(node, len(sizes), len(places))
-        if node.attribute_text("keep_aspect_ratio_policy", "stretch") != "stretch":
-            node.refuse("does not read keep_aspect_ratio_policy of Resize and stretches")
         for axis, asked in zip(places, sizes, strict=True):
             result[axis] = asked
         return tuple(result)

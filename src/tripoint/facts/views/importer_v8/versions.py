@@ -135,6 +135,8 @@ _V8_6 = _older(
     ArgMax=compute.arg_86,
     ArgMin=compute.arg_86,
     Constant=making.constant_86,
+    Einsum=compute.einsum_86,
+    LpPool=compute.lp_pool_86,
     Pad=slicing.pad_86,
     Resize=resizing.resize_86,
     Shape=making.shape_of_86,
@@ -146,6 +148,7 @@ _V8_5 = _older(
     OneHot=making.one_hot_85,
     Reshape=reshaping.reshape_85,
     ReverseSequence=compute.reverse_sequence_85,
+    Round=compute.round_85,
     TopK=compute.top_k_85,
 )
 _V8_4 = _older(
