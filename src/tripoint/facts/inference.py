@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from tripoint.facts import operators
 from tripoint.facts.operators.context import Context
-from tripoint.facts.operators.values import Array
+from tripoint.facts.operators.moving import Array
 
 operators.register()
 

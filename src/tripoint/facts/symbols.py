@@ -15,7 +15,11 @@ from tripoint.facts.table import Dim
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _MADE_UP = re.compile(r"_d\d+")
-_FUNCTIONS = frozenset({"floor", "ceiling", "max", "min", "mod", "Max", "Min", "Mod", "sqrt"})
+_FLOATS = frozenset({"float32", "float64"})
+_OWN = frozenset({"round", "less", "equal", "where"}) | _FLOATS
+_FUNCTIONS = (
+    frozenset({"floor", "ceiling", "max", "min", "mod", "Max", "Min", "Mod", "sqrt"}) | _OWN
+)
 
 
 def is_plain(text: str) -> bool:
@@ -51,23 +55,44 @@ def expression(dim: Dim) -> Any:
         return symbol(dim)
     try:
         return _built(ast.parse(dim.strip(), mode="eval").body)
-    except (SyntaxError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
+    except (
+        *(SyntaxError, TypeError, LookupError, AttributeError),
+        *(ArithmeticError, RecursionError, MemoryError),
+    ) as error:
         raise ValueError(f"{dim!r} is not an expression in sizes") from error
 
 
-def _built(node: ast.expr) -> Any:
+def _built(node: ast.expr, decimals: Any = None) -> Any:
+    """The expression of a tree.
+
+    Args:
+        node: The tree.
+        decimals: The float type that decimals are of, see :mod:`tripoint.facts.functions`.
+    """
     import sympy
 
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return sympy.Integer(node.value)
+    if isinstance(node, ast.Constant) and type(node.value) is float and decimals is not None:
+        found = decimals.read(repr(node.value))
+        return sympy.Rational(found.numerator, found.denominator)
     if isinstance(node, ast.Name):
         return symbol(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_built(node.operand)
+        return -_built(node.operand, decimals)
     if isinstance(node, ast.BinOp):
-        return _BINARY[type(node.op)](_built(node.left), _built(node.right))
+        operands = (_built(operand, decimals) for operand in (node.left, node.right))
+        return _BINARY[type(node.op)](*operands)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        return _CALLS[node.func.id](*map(_built, node.args))
+        name = node.func.id
+        if name in _OWN:
+            from tripoint.facts.functions import FUNCTIONS
+
+            function = FUNCTIONS[name]
+            decimals = function if name in _FLOATS else decimals
+        else:
+            function = _CALLS[name]
+        return function(*(_built(each, decimals) for each in node.args))
     raise TypeError(type(node).__name__)
 
 
@@ -79,7 +104,7 @@ def floor(value: Any) -> Any:
     """
     import sympy
 
-    whole, divisor = _over_integer(value)
+    whole, divisor = over_integer(value)
     if whole.is_integer:
         terms = sympy.Add.make_args(whole)
         flat = [term.args[0] if isinstance(term, sympy.floor) else term for term in terms]
@@ -92,11 +117,11 @@ def ceiling(value: Any) -> Any:
     """The smallest integer that is not less; of integers over an integer as a floor."""
     import sympy
 
-    whole, divisor = _over_integer(value)
+    whole, divisor = over_integer(value)
     return floor((whole + divisor - 1) / divisor) if whole.is_integer else sympy.ceiling(value)
 
 
-def _over_integer(value: Any) -> tuple[Any, Any]:
+def over_integer(value: Any) -> tuple[Any, Any]:
     """An expression as a numerator with integer coefficients, over an integer."""
     import sympy
 

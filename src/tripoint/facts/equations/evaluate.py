@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import sympy
 
-from tripoint.facts import symbols
+from tripoint.facts import functions, symbols
 from tripoint.facts.equations.equation import Equation
 from tripoint.facts.operators import elements as e
 from tripoint.spec import Range
@@ -85,6 +86,8 @@ def _ratio(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
         return sizes[expression.name], 1
     if isinstance(expression, sympy.Pow):
         return _power(expression, sizes)
+    if isinstance(expression, functions.Rounded):
+        return _rounded(expression, sizes)
     parts = [_ratio(part, sizes) for part in expression.args]
     if isinstance(expression, sympy.Add):
         return functools.reduce(_sum, parts)
@@ -94,6 +97,17 @@ def _ratio(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
         return parts[0][0] // parts[0][1], 1
     if isinstance(expression, sympy.ceiling):
         return -(-parts[0][0] // parts[0][1]), 1
+    if isinstance(expression, functions.Round):
+        return _each(lambda a, b: round(Fraction(int(a), int(b))), *parts[0]), 1
+    if isinstance(expression, functions.Less | functions.Equal):
+        (a, below_a), (b, below_b) = parts
+        left, right = a * below_b, b * below_a
+        found = left < right if isinstance(expression, functions.Less) else left == right
+        return _each(int, found), 1
+    if isinstance(expression, functions.Where):
+        (condition, _), (a, below_a), (b, below_b) = parts
+        chosen = _each(lambda c, x, y: x if c else y, condition, a * below_b, b * below_a)
+        return chosen, below_a * below_b
     if isinstance(expression, sympy.Mod):
         (a, below_a), (b, below_b) = parts
         return (a * below_b) % (b * below_a), below_a * below_b
@@ -101,6 +115,31 @@ def _ratio(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
         larger = isinstance(expression, sympy.Max)
         return functools.reduce(lambda a, b: _choice(a, b, larger=larger), parts)
     raise UndecidedError(type(expression).__name__)
+
+
+def _each(function: Callable[..., Any], *operands: Any) -> Any:
+    """A function of numbers, at each size."""
+    return np.frompyfunc(function, len(operands), 1)(*operands)
+
+
+def _rounded(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
+    """A number, or the root of one, as a float type holds it."""
+    kind, (inner,) = type(expression), expression.args
+    root = isinstance(inner, sympy.Pow) and inner.exp == sympy.Rational(1, 2)
+    above, below = _ratio(inner.base if root else inner, sizes)
+
+    def nearest(a: Any, b: Any) -> Fraction:
+        exact = Fraction(int(a), int(b))
+        if not root:
+            found = functions.nearest(exact, kind.digits, kind.largest)
+        else:
+            found = functions.nearest_root(exact, kind.digits) if exact >= 0 else None
+        if found is None:
+            raise UndecidedError(str(expression))
+        return found
+
+    found = _each(nearest, above, below)
+    return _each(lambda x: x.numerator, found), _each(lambda x: x.denominator, found)
 
 
 def _sum(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Any, Any]:

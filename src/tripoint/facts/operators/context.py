@@ -21,7 +21,8 @@ from tripoint.facts import symbols
 from tripoint.facts.operands import COUNTING, RANDOM, READS_SIZES, size_operands
 from tripoint.facts.operators import elements, values
 from tripoint.facts.operators.elements import UNKNOWN, Element
-from tripoint.facts.operators.values import LARGEST, Array
+from tripoint.facts.operators.moving import Array
+from tripoint.facts.operators.values import LARGEST
 
 DATA_DEPENDENT = COUNTING | {"StringNormalizer", "ImageDecoder"}
 """Operators whose output size is decided by values (ONNX operator specification)."""

@@ -19,7 +19,7 @@ def nonzero(ctx: Context, node: ir.Node) -> None:
     if known is not None:
         count = 0
         for element in known.flat:
-            count = e.add(count, e.invert(e.is_zero(element)))
+            count = e.add(count, e.invert(e.is_equal(element, 0)))
     most = e.product(dims) if dims is not None else UNKNOWN
     # A scalar counts as a vector of one element.
     rank = (len(dims) or 1) if dims is not None else UNKNOWN

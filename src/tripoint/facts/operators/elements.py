@@ -1,7 +1,8 @@
 """Arithmetic on the elements of a shape tensor, and between them and dims.
 
 An element is a Python ``int``, a ``Fraction`` (floats in shape arithmetic, taken exactly), a sympy
-expression in the symbols of the model, or ``UNKNOWN``. What involves ``UNKNOWN`` is ``UNKNOWN``, so
+expression in the symbols of the model, or ``UNKNOWN``. What a float type makes of a result is the
+matter of :func:`rounded`. What involves ``UNKNOWN`` is ``UNKNOWN``, so
 no function fails; neither does one on numbers or expressions that grow out of hand.
 """
 
@@ -17,7 +18,8 @@ from typing import Any
 import onnx_ir as ir
 import sympy
 
-from tripoint.facts import symbols
+from tripoint.facts import functions, symbols
+from tripoint.facts.operators.intervals import interval as interval  # used through this module
 
 Element = Any
 """``int``, ``Fraction``, ``sympy.Expr`` or ``UNKNOWN``."""
@@ -25,6 +27,10 @@ Element = Any
 UNKNOWN: Element = sympy.nan
 
 _INT64 = 2**63
+_LONGEST = 2**1100
+"""Fractions with more than this below or above the line are given up; doubles have less."""
+_LARGE_SIZE = 2**21
+"""Floats are written as what they are where sizes up to this one are not exact in them."""
 _LARGEST = 256
 """Parts of an expression; a larger one helps nobody and takes long."""
 
@@ -77,7 +83,7 @@ def _tidy(result: Any) -> Element:
         if result.denominator == 1:
             result = int(result)
         else:
-            return result if max(abs(result.numerator), result.denominator) < _INT64 else UNKNOWN
+            return result if max(abs(result.numerator), result.denominator) < _LONGEST else UNKNOWN
     if isinstance(result, int):
         return int(result) if -_INT64 <= result < _INT64 else UNKNOWN
     return UNKNOWN
@@ -143,39 +149,155 @@ def divide(a: Element, b: Element) -> Any:
     return quotient
 
 
-_ROUNDING = (sympy.floor, sympy.ceiling, sympy.Mod, sympy.Max, sympy.Min)
+_ROUNDING = (
+    *(sympy.floor, sympy.ceiling, sympy.Mod, sympy.Max, sympy.Min),
+    *(functions.Rounded, functions.Round, functions.Where, functions.Less, functions.Equal),
+)
+
+
+# Floats
+
+
+def rounded(a: Element, dtype: ir.DataType | None) -> Element:
+    """What a tensor of some type holds of a number.
+
+    Of floats with 16 bits only what they hold exactly is known: ONNX Runtime computes with 32 bits
+    in their place, TensorRT does not.
+    """
+    if dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
+        return _rounded(a, _FLOATS[dtype])
+    if dtype in _HALVES:
+        return _kept(a, *_HALVES[dtype])
+    return a
+
+
+def wrapped(a: Element, dtype: ir.DataType) -> Element:
+    """What a tensor of integers holds of an integer; unknown where it may be too large."""
+    if isinstance(a, int):
+        low, high = _integers(dtype)
+        return a if low <= a <= high else UNKNOWN
+    if dtype in _SHORT and a is not UNKNOWN:
+        (least, most), (low, high) = interval(a), _integers(dtype)
+        return a if low <= least and most <= high else UNKNOWN
+    return a
+
+
+_SHORT = frozenset({ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16, ir.DataType.UINT16})
+
+
+def _integers(dtype: ir.DataType) -> tuple[int, int]:
+    bits = dtype.bitwidth
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dtype.is_signed() else (0, 2**bits - 1)
+
+
+_FLOATS = {ir.DataType.FLOAT: functions.Float32, ir.DataType.DOUBLE: functions.Float64}
+_HALVES = {ir.DataType.FLOAT16: (11, 15), ir.DataType.BFLOAT16: (8, 127)}
+"""Binary digits and largest exponent."""
 
 
 @_arithmetic
+def _rounded(a: Element, kind: Any) -> Any:
+    if isinstance(a, int | Fraction):
+        return functions.nearest(a, kind.digits, kind.largest)
+    return a if _is_exact(a, kind.digits) else kind(a)
+
+
+@_arithmetic
+def _kept(a: Element, digits: int, largest: int) -> Any:
+    if isinstance(a, int | Fraction):
+        return a if functions.nearest(a, digits, largest) == a else None
+    return a if _is_exact(a, digits) else None
+
+
+def _is_exact(a: Any, digits: int) -> bool:
+    """Whether a float of that many digits holds an expression, while sizes are not too large."""
+    if isinstance(a, sympy.Rational):
+        exact = Fraction(int(a.p), int(a.q))
+        return functions.nearest(exact, digits, 127) == exact
+    if isinstance(a, functions.Rounded):
+        return bool(a.digits <= digits)
+    if isinstance(a, sympy.Max | sympy.Min):
+        return all(_is_exact(part, digits) for part in a.args)
+    if isinstance(a, functions.Where):
+        return all(_is_exact(part, digits) for part in a.args[1:])
+    whole, divisor = symbols.over_integer(a)
+    below = int(divisor)
+    return bool(whole.is_integer and not below & (below - 1) and _magnitude(whole) <= 2**digits)
+
+
+def _magnitude(a: Any) -> float | Fraction:
+    low, high = interval(a, _LARGE_SIZE)
+    return high if high >= -low else -low
+
+
+def _near(a: Any) -> Any:
+    """An expression with the same integers around it: without a rounding that leaves them.
+
+    With integers p and q whose sum is less than ``2**(digits + 1)``, no integer lies between p/q
+    and the float that is next to it, and neither does half of one where the sum is less than
+    ``2**(digits - 1)``: p/q is ``1/(2q)`` away from it at least. The same holds for roots of
+    integers of less than ``2**(digits - 1)``.
+    """
+    if not isinstance(a, functions.Rounded):
+        return a
+    (inner,) = a.args
+    limit = 2 ** (a.digits - 3)
+    if isinstance(inner, sympy.Pow) and inner.exp == sympy.Rational(1, 2):
+        base = inner.base
+        return inner if base.is_integer and _magnitude(base) <= limit else a
+    above, below = sympy.fraction(sympy.together(inner))
+    fits = above.is_integer and below.is_integer and interval(below)[0] > 0
+    return inner if fits and max(_magnitude(above), _magnitude(below)) <= limit else a
+
+
+def _in_cases(function: Callable[[Any], Any]) -> Callable[[Element], Element]:
+    """Let a function act on each case of one that is not decided."""
+
+    @functools.wraps(function)
+    def apply(a: Element) -> Any:
+        if isinstance(a, functions.Where):
+            condition, *cases = a.args
+            return functions.Where(condition, *map(apply, cases))
+        if isinstance(a, sympy.Rational):
+            a = Fraction(int(a.p), int(a.q))
+        return function(a)
+
+    return apply
+
+
+@_arithmetic
+@_in_cases
 def floor(a: Element) -> Any:
     """The largest integer that is not more."""
-    return math.floor(a) if isinstance(a, int | Fraction) else symbols.floor(a)
+    return math.floor(a) if isinstance(a, int | Fraction) else symbols.floor(_near(a))
 
 
 @_arithmetic
+@_in_cases
 def ceiling(a: Element) -> Any:
     """The smallest integer that is not less."""
-    return math.ceil(a) if isinstance(a, int | Fraction) else symbols.ceiling(a)
+    return math.ceil(a) if isinstance(a, int | Fraction) else symbols.ceiling(_near(a))
 
 
 @_arithmetic
+@_in_cases
 def truncate(a: Element) -> Any:
     """Towards zero, as ONNX casts floats and divides integers."""
     if isinstance(a, int | Fraction):
         return int(a)
     if a.is_integer:
         return a
+    near = _near(a)
     if a.is_nonnegative or interval(a)[0] >= 0:
-        return symbols.floor(a)
-    return sympy.Max(0, symbols.floor(a)) + sympy.Min(0, symbols.ceiling(a))
+        return symbols.floor(near)
+    return sympy.Max(0, symbols.floor(near)) + sympy.Min(0, symbols.ceiling(near))
 
 
 @_arithmetic
+@_in_cases
 def round_even(a: Element) -> Any:
     """To the nearest integer, halves to the even one."""
-    if isinstance(a, int | Fraction):
-        return round(a)
-    return a if a.is_integer else UNKNOWN
+    return round(a) if isinstance(a, int | Fraction) else functions.Round(_near(a))
 
 
 @_arithmetic
@@ -190,8 +312,27 @@ def remainder(a: Element, b: Element) -> Any:
 def power(a: Element, b: Element) -> Any:
     """``a`` to the power of a small number."""
     if b == Fraction(1, 2):
-        return sympy.sqrt(a)
+        return root(a)
     return a**b if isinstance(b, int) and 0 <= b <= 8 else UNKNOWN
+
+
+def root(a: Element, dtype: ir.DataType | None = None) -> Element:
+    """The square root as a tensor of some type holds it; exactly without a type."""
+    kind = _FLOATS.get(dtype) if dtype is not None else None
+    found = _root(a, kind)
+    return found if kind is not None else rounded(found, dtype)
+
+
+@_arithmetic
+def _root(a: Element, kind: Any) -> Any:
+    inner = a.args[0] if isinstance(a, functions.Rounded) else a
+    exact = sympy.sqrt(inner)
+    if kind is None:
+        return sympy.sqrt(a)
+    # The root of a square that was rounded is the number that was squared (binary floats).
+    if exact.is_integer and _is_exact(exact, kind.digits):
+        return exact
+    return kind(sympy.sqrt(a))
 
 
 @_arithmetic
@@ -227,14 +368,9 @@ def _plain(*elements: Element) -> bool:
     return all(isinstance(element, int | Fraction) for element in elements)
 
 
-@_arithmetic
-def sign(a: Element) -> Any:
-    """-1, 0 or 1 where that is the same for all sizes."""
-    if isinstance(a, int | Fraction):
-        return (a > 0) - (a < 0)
-    if a.is_positive:
-        return 1
-    return -1 if a.is_negative else 0 if a.is_zero else UNKNOWN
+def sign(a: Element) -> Element:
+    """-1, 0 or 1."""
+    return choose(is_less(a, 0), -1, is_less(0, a))
 
 
 @_arithmetic
@@ -246,51 +382,6 @@ def is_negative(a: Element) -> Any:
     if a.is_negative or highest < 0:
         return 1
     return 0 if a.is_nonnegative or lowest >= 0 else UNKNOWN
-
-
-@functools.lru_cache(maxsize=1 << 14)
-def interval(a: Element) -> tuple[float | Fraction, float | Fraction]:
-    """Two numbers that an element lies between for all sizes; they may be infinite.
-
-    Each part is taken by itself, so the numbers need not be the closest.
-    """
-    if isinstance(a, int | Fraction):
-        return a, a
-    if isinstance(a, sympy.Rational):
-        exact = Fraction(int(a.p), int(a.q))
-        return exact, exact
-    if isinstance(a, sympy.Symbol):
-        return (1 if a.is_positive else 0 if a.is_nonnegative else -math.inf), math.inf
-    parts = [interval(part) for part in a.args]
-    if isinstance(a, sympy.Add):
-        return sum(low for low, _ in parts), sum(high for _, high in parts)
-    if isinstance(a, sympy.Mul):
-        return functools.reduce(_times, parts)
-    if isinstance(a, sympy.Max | sympy.Min):
-        choose = max if isinstance(a, sympy.Max) else min
-        return choose(low for low, _ in parts), choose(high for _, high in parts)
-    if isinstance(a, sympy.floor | sympy.ceiling):
-        ((low, high),) = parts
-        near = math.floor if isinstance(a, sympy.floor) else math.ceil
-        return low if math.isinf(low) else near(low), high if math.isinf(high) else near(high)
-    if isinstance(a, sympy.Mod) and parts[1][0] > 0:
-        return 0, parts[1][1]
-    if isinstance(a, sympy.Pow) and parts[0][0] >= 0 and a.exp.is_Integer:
-        (low, high), exponent = parts[0], int(a.exp)
-        if exponent > 0:
-            return low**exponent, high**exponent
-        if exponent == -1:
-            return (0 if math.isinf(high) else 1 / Fraction(high)), (
-                1 / Fraction(low) if low else math.inf
-            )
-    return -math.inf, math.inf
-
-
-def _times(
-    a: tuple[float | Fraction, float | Fraction], b: tuple[float | Fraction, float | Fraction]
-) -> tuple[float | Fraction, float | Fraction]:
-    corners = [x * y if x and y else 0 for x in a for y in b]
-    return min(corners), max(corners)
 
 
 @_arithmetic
@@ -340,11 +431,35 @@ def either(a: Element, b: Element) -> Element:
     return 1 if a == 1 or b == 1 else maximum(a, b)
 
 
+def is_less(a: Element, b: Element) -> Element:
+    """1 or 0, or the comparison itself where the sizes decide."""
+    found = less(a, b)
+    return found if found is not UNKNOWN else _compared(functions.Less, a, b)
+
+
+def is_equal(a: Element, b: Element) -> Element:
+    """1 or 0, or the comparison itself where the sizes decide."""
+    found = equal(a, b)
+    return found if found is not UNKNOWN else _compared(functions.Equal, a, b)
+
+
+@_arithmetic
+def _compared(kind: Any, a: Element, b: Element) -> Any:
+    return kind(a, b)
+
+
 def choose(condition: Element, a: Element, b: Element) -> Element:
     """``a`` where the condition holds, else ``b``."""
     if condition is UNKNOWN:
         return a if a == b else UNKNOWN
-    return a if condition != 0 else b
+    if isinstance(condition, int | Fraction):
+        return a if condition != 0 else b
+    return _where(condition, a, b)
+
+
+@_arithmetic
+def _where(condition: Element, a: Element, b: Element) -> Any:
+    return functions.Where(condition, a, b)
 
 
 def divide_integers(a: Element, b: Element) -> Element:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from tripoint.facts.operators import elements as e
 from tripoint.facts.operators.context import Context, dims_of, operand
 from tripoint.facts.operators.elements import UNKNOWN, Element
-from tripoint.facts.operators.values import scalar
+from tripoint.facts.operators.moving import scalar
 
 _ROUNDS = 3
 """How often the body of a loop is inferred at most before nothing is assumed of what it carries."""
@@ -24,7 +24,7 @@ def if_(ctx: Context, node: ir.Node) -> None:
     """If: what its branches agree on, or all of the one that is always taken."""
     branches = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
     condition = ctx.scalar(node.inputs[0])
-    taken = branches[condition == 0] if e.is_known(condition) else None
+    taken = branches[condition == 0] if isinstance(condition, int) else None
     for branch in branches:
         before = dict(ctx.contradictions)
         ctx.visit(branch)

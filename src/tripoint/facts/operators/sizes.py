@@ -24,8 +24,12 @@ def range_(ctx: Context, node: ir.Node) -> None:
     if isinstance(delta, int) and delta == 0:
         ctx.record_error(node, "its step is 0")
         return
-    count = e.maximum(0, e.divide_up(e.subtract(limit, start), delta))
-    ctx.set_dims(node.outputs[0], [count], node.inputs[0].dtype if node.inputs[0] else None)
+    dtype = node.inputs[0].dtype if node.inputs[0] else None
+    # ONNX Runtime takes the difference in the type of the operands, and divides doubles.
+    quotient = e.divide(e.rounded(e.subtract(limit, start), dtype), delta)
+    if dtype is not None and dtype.is_floating_point():
+        quotient = e.rounded(quotient, ir.DataType.DOUBLE)
+    ctx.set_dims(node.outputs[0], [e.maximum(0, e.ceiling(quotient))], dtype)
 
 
 def resize(ctx: Context, node: ir.Node) -> None:
@@ -44,19 +48,23 @@ def resize(ctx: Context, node: ir.Node) -> None:
             found[axis] = size
     elif scales:
         for axis, scale in zip(axes, scales, strict=True):
-            found[axis] = e.divide_down(e.multiply(dims[axis], scale), 1)
+            found[axis] = e.truncate(_float(e.multiply(_float(dims[axis]), scale)))
     else:
         for axis in axes:
             found[axis] = UNKNOWN
     ctx.set_dims(node.outputs[0], found, data.dtype)
 
 
+def _float(element: Element) -> Element:
+    return e.rounded(element, ir.DataType.FLOAT)
+
+
 def _scales(ctx: Context, node: ir.Node, count: int) -> list[Element] | None:
     if (given := node.attributes.get_floats("scales")) is not None:
-        return [Fraction(str(scale)) for scale in given]
+        return [_float(Fraction(scale)) for scale in given]
     if (height := node.attributes.get_float("height_scale")) is not None:
         width = node.attributes.get_float("width_scale") or 1.0
-        return [1, 1, Fraction(str(height)), Fraction(str(width))]
+        return [1, 1, _float(Fraction(height)), _float(Fraction(width))]
     early = ctx.opset < 11 or node.op_type == "Upsample"
     value = operand(node, 1 if early else 2)
     found = ctx.elements(value)
@@ -64,15 +72,18 @@ def _scales(ctx: Context, node: ir.Node, count: int) -> list[Element] | None:
 
 
 def _fitted(node: ir.Node, dims: list[Element], sizes: list[Element]) -> list[Element]:
-    """The sizes after ``keep_aspect_ratio_policy``: one scale for all axes, rounded half up."""
+    """The sizes after ``keep_aspect_ratio_policy``: one scale for all axes, rounded half up.
+
+    ONNX Runtime works that out in floats of 32 bits.
+    """
     policy = node.attributes.get_string("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":
         return sizes
-    ratios = [e.divide(size, dim) for size, dim in zip(sizes, dims, strict=True)]
+    ratios = [_float(e.divide(size, dim)) for size, dim in zip(sizes, dims, strict=True)]
     scale = ratios[0]
     for ratio in ratios[1:]:
         scale = (e.minimum if policy == "not_larger" else e.maximum)(scale, ratio)
-    return [e.floor(e.add(e.multiply(dim, scale), Fraction(1, 2))) for dim in dims]
+    return [e.floor(e.add(_float(e.multiply(dim, scale)), Fraction(1, 2))) for dim in dims]
 
 
 def topk(ctx: Context, node: ir.Node) -> None:

@@ -16,16 +16,13 @@ import onnx_ir as ir
 
 from tripoint.facts.operands import READS_SIZES
 from tripoint.facts.operators import elements as e
+from tripoint.facts.operators import moving
 from tripoint.facts.operators.elements import UNKNOWN, Element
+from tripoint.facts.operators.moving import Array, Compute, Found, scalar, vector
 
 if TYPE_CHECKING:
     from tripoint.facts.operators.context import Context
 
-Array = np.ndarray[Any, Any]
-"""An object array of elements."""
-
-Found = Array | Sequence[Array] | None
-Compute = Callable[[ir.Node, Sequence[Array | None]], Found]
 
 LARGEST = 64
 """Elements of the largest tensor that is taken for a shape."""
@@ -51,9 +48,8 @@ def _number(number: Any) -> Element:
     if isinstance(number, np.bool_ | np.integer):
         return int(number)
     try:
-        # The shortest decimal that is this float: 0.1 is meant where 0.1 is written.
-        exact = Fraction(str(number))
-    except (ValueError, TypeError):
+        exact = Fraction(float(number))
+    except (ValueError, TypeError, OverflowError):
         try:
             return int(number)
         except (ValueError, TypeError, OverflowError):
@@ -110,7 +106,7 @@ def _operands(ctx: Context, node: ir.Node) -> list[Array | None] | None:
         (value,) = node.inputs[:1]
         if value is None or value.shape is None:
             return None
-        return [_array([e.from_dim(dim) for dim in value.shape])]
+        return [vector([e.from_dim(dim) for dim in value.shape])]
     # Weights are only read if the other operand is known, as it is not for data.
     given = [value for value in node.inputs if value is not None]
     computed = [value for value in given if value.const_value is None]
@@ -133,38 +129,34 @@ def _operand(ctx: Context, value: ir.Value | None) -> Array | None:
     return found
 
 
-def _array(found: Sequence[Element]) -> Array:
-    array = np.empty(len(found), dtype=object)
-    array[:] = found
-    return array
-
-
-def scalar(element: Element) -> Array:
-    """A tensor of rank 0."""
-    array = np.empty((), dtype=object)
-    array[()] = element
-    return array
-
-
 # Element by element
 
 
 def _elementwise(function: Callable[..., Element], operands: int) -> Compute:
     ufunc: Any = np.frompyfunc(function, operands, 1)
 
-    def compute(_: ir.Node, inputs: Sequence[Array | None]) -> Found:
-        return np.asarray(ufunc(*inputs[:operands]), dtype=object)
+    def compute(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
+        return _held(node, ufunc(*inputs[:operands]))
 
     return compute
+
+
+def _held(node: ir.Node, found: Any) -> Array:
+    """What the output of a node holds of some elements: floats are rounded."""
+    dtype = node.outputs[0].dtype
+    if dtype is None or not (dtype.is_floating_point() or dtype.is_integer()):
+        return np.asarray(found, dtype=object)
+    rounded = e.wrapped if dtype.is_integer() else e.rounded
+    return np.asarray(np.frompyfunc(lambda x: rounded(x, dtype), 1, 1)(found), dtype=object)
 
 
 def _variadic(function: Callable[[Element, Element], Element]) -> Compute:
     ufunc: Any = np.frompyfunc(function, 2, 1)
 
-    def compute(_: ir.Node, inputs: Sequence[Array | None]) -> Found:
+    def compute(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
         found = inputs[0]
         for other in inputs[1:]:
-            found = ufunc(found, other)
+            found = _held(node, ufunc(found, other))
         return found
 
     return compute
@@ -174,7 +166,7 @@ _DIVIDE_INTEGERS = _elementwise(e.divide_integers, 2)
 _DIVIDE = _elementwise(e.divide, 2)
 _REMAINDER = _elementwise(e.remainder, 2)
 _TRUNCATE = _elementwise(e.truncate, 1)
-_IS_SET = _elementwise(lambda x: e.invert(e.is_zero(x)), 1)
+_IS_SET = _elementwise(lambda x: e.invert(e.is_equal(x, 0)), 1)
 
 
 def _divide(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
@@ -195,7 +187,28 @@ def _cast(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
         return None
     if dtype == ir.DataType.BOOL:
         return _IS_SET(node, inputs)
-    return _TRUNCATE(node, inputs) if dtype.is_integer() else inputs[0]
+    return _TRUNCATE(node, inputs) if dtype.is_integer() else _held(node, inputs[0])
+
+
+def _root(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
+    dtype = node.outputs[0].dtype
+    return np.asarray(np.frompyfunc(lambda x: e.root(x, dtype), 1, 1)(inputs[0]), dtype=object)
+
+
+def _power(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
+    """Powers that are products, and roots; what else a library makes of a power is not decided."""
+    dtype = node.outputs[0].dtype
+    whole = dtype is not None and dtype.is_integer()
+
+    def power(a: Element, b: Element) -> Element:
+        if b == Fraction(1, 2):
+            return UNKNOWN if whole else e.root(a, dtype)
+        exact = e.power(a, b)
+        found = e.rounded(exact, dtype)
+        return found if found == exact or b == 2 else UNKNOWN
+
+    ufunc: Any = np.frompyfunc(power, 2, 1)
+    return _held(node, ufunc(*inputs[:2]))
 
 
 def _clip(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
@@ -219,119 +232,6 @@ def _is_integer(node: ir.Node) -> bool:
     return dtype is not None and dtype.is_integer()
 
 
-# Where elements go
-
-
-def _reshaped(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-    shape = node.outputs[0].shape
-    return inputs[0].reshape(tuple(shape)) if inputs[0] is not None and shape is not None else None
-
-
-def _transpose(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-    return inputs[0].transpose(node.attributes.get_ints("perm")) if inputs[0] is not None else None
-
-
-def _concat(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-    arrays = [array for array in inputs if array is not None]
-    if len(arrays) < len(inputs):
-        return None
-    return np.concatenate(arrays, axis=node.attributes.get_int("axis", 1))
-
-
-def _slice(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-    data = inputs[0]
-    if data is None:
-        return None
-    given: list[list[Any] | None]
-    if len(node.inputs) > 1:
-        given = [None if array is None else list(array.flat) for array in inputs[1:]]
-    else:
-        attributes = (node.attributes.get_ints(name) for name in ("starts", "ends", "axes"))
-        given = [None if found is None else list(found) for found in attributes]
-    starts, ends, axes, steps = (given + [None] * 4)[:4]
-    if starts is None or ends is None:
-        return None
-    taken: list[slice] = [slice(None)] * data.ndim
-    for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        step = steps[index] if steps else 1
-        axis = axes[index] if axes else index
-        if not all(isinstance(bound, int) for bound in (start, end, step, axis)):
-            return None
-        size = data.shape[axis]
-        # Below -size the end lies before the first element, which numpy spells None.
-        stop = None if step < 0 and end < -size else end
-        taken[axis] = slice(start, stop, step)
-    return data[tuple(taken)]
-
-
-def _split(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-    axis = node.attributes.get_int("axis", 0)
-    data, offset, parts = inputs[0], 0, []
-    for output in node.outputs:
-        size = output.shape[axis] if output.shape is not None else None
-        if data is None or not isinstance(size, int):
-            return None
-        parts.append(np.take(data, range(offset, offset + size), axis))
-        offset += size
-    return parts
-
-
-def _gather(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-    data, indices = inputs[:2]
-    if data is None or indices is None or any(not isinstance(i, int) for i in indices.flat):
-        return None
-    axis = node.attributes.get_int("axis", 0)
-    taken = np.take(data, indices.astype(np.int64).reshape(-1), axis)
-    return taken.reshape(data.shape[:axis] + indices.shape + data.shape[axis:][1:])
-
-
-def _gather_elements(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-    data, indices = inputs[:2]
-    if data is None or indices is None:
-        return None
-    axis = node.attributes.get_int("axis", 0)
-    return np.take_along_axis(data, indices.astype(np.int64), axis)
-
-
-def _scatter(put: Callable[[ir.Node, Array, Array, Array], None]) -> Compute:
-    """Replaces elements in a copy of the data; what combines them with the old ones is left out."""
-
-    def compute(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-        data, indices, updates = inputs[:3]
-        if data is None or indices is None or updates is None:
-            return None
-        if node.attributes.get_string("reduction", "none") != "none":
-            return None
-        found = data.copy()
-        put(node, found, indices.astype(np.int64), updates)
-        return found
-
-    return compute
-
-
-def _put_elements(node: ir.Node, found: Array, indices: Array, updates: Array) -> None:
-    np.put_along_axis(found, indices, updates, node.attributes.get_int("axis", 0))
-
-
-def _put_parts(_: ir.Node, found: Array, indices: Array, updates: Array) -> None:
-    for index in np.ndindex(*indices.shape[:-1]):
-        found[tuple(indices[index])] = updates[index]
-
-
-def _expand(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-    shape = node.outputs[0].shape
-    if inputs[0] is None or shape is None:
-        return None
-    return np.broadcast_to(inputs[0], [dim for dim in shape if isinstance(dim, int)])
-
-
-def _tile(_: ir.Node, inputs: Sequence[Array | None]) -> Found:
-    data, repeats = inputs[:2]
-    if data is None or repeats is None:
-        return None
-    return np.tile(data, [int(count) for count in repeats.flat])
-
-
 # What is made of several elements
 
 
@@ -350,7 +250,10 @@ def _reduce(function: Callable[[Element, Element], Element], start: Element) -> 
         found = data
         for axis in sorted((axis % data.ndim for axis in axes or range(data.ndim)), reverse=True):
             found = _fold(function, start, found, axis, keep)
-        return found
+        # Where floats are rounded on the way the order matters, which is not fixed.
+        held = _held(node, found)
+        agreed: Any = np.frompyfunc(lambda a, b: a if a == b else UNKNOWN, 2, 1)
+        return np.asarray(agreed(found, held), dtype=object)
 
     return compute
 
@@ -381,7 +284,7 @@ def _cumulate(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
         after = e.add(total, element)
         found.append(total if exclusive else after)
         total = after
-    return _array(found[::-1] if reverse else found)
+    return vector(found[::-1] if reverse else found)
 
 
 def _range(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
@@ -390,7 +293,21 @@ def _range(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
     count = shape[0] if shape is not None else None
     if not isinstance(count, int):
         return None
-    return _array([e.add(start, e.multiply(delta, index)) for index in range(count)])
+    return _agreed(
+        node,
+        [e.add(start, e.multiply(delta, index)) for index in range(count)],
+        [start] * bool(count) + [delta] * (count - 1),
+    )
+
+
+def _agreed(node: ir.Node, exact: Sequence[Element], terms: Sequence[Element]) -> Array:
+    """Sums, as far as adding the terms one by one rounds none of them."""
+    dtype = node.outputs[0].dtype
+    found, total = [], 0
+    for index, term in enumerate(terms):
+        total = e.rounded(e.add(total, term), dtype)
+        found.append(total if total == exact[index] else UNKNOWN)
+    return vector(found)
 
 
 def _constant_of_shape(node: ir.Node, _: Sequence[Array | None]) -> Found:
@@ -413,53 +330,41 @@ def _size(_: ir.Node, inputs: Sequence[Array | None]) -> Found:
 
 
 COMPUTE: dict[str, Compute] = {
+    **moving.COMPUTE,
     **{
         op: _elementwise(function, count)
         for op, function, count in (
             ("Add", e.add, 2),
             ("Sub", e.subtract, 2),
             ("Mul", e.multiply, 2),
-            ("Pow", e.power, 2),
             ("Neg", e.negate, 1),
             ("Abs", e.absolute, 1),
             ("Sign", e.sign, 1),
             ("Floor", e.floor, 1),
             ("Ceil", e.ceiling, 1),
             ("Round", e.round_even, 1),
-            ("Sqrt", lambda x: e.power(x, Fraction(1, 2)), 1),
             ("Reciprocal", lambda x: e.divide(1, x), 1),
             ("Relu", lambda x: e.maximum(x, 0), 1),
             ("Not", e.invert, 1),
             ("And", e.both, 2),
             ("Or", e.either, 2),
-            ("Xor", lambda a, b: e.invert(e.equal(a, b)), 2),
-            ("Equal", e.equal, 2),
-            ("Less", e.less, 2),
-            ("Greater", lambda a, b: e.less(b, a), 2),
-            ("LessOrEqual", lambda a, b: e.invert(e.less(b, a)), 2),
-            ("GreaterOrEqual", lambda a, b: e.invert(e.less(a, b)), 2),
+            ("Xor", lambda a, b: e.invert(e.is_equal(a, b)), 2),
+            ("Equal", e.is_equal, 2),
+            ("Less", e.is_less, 2),
+            ("Greater", lambda a, b: e.is_less(b, a), 2),
+            ("LessOrEqual", lambda a, b: e.invert(e.is_less(b, a)), 2),
+            ("GreaterOrEqual", lambda a, b: e.invert(e.is_less(a, b)), 2),
             ("Where", e.choose, 3),
         )
     },
     **{op: _variadic(f) for op, f in (("Max", e.maximum), ("Min", e.minimum), ("Sum", e.add))},
     "Div": _divide,
+    "Pow": _power,
+    "Sqrt": _root,
     "Mod": _mod,
     "Cast": _cast,
     "CastLike": _cast,
     "Clip": _clip,
-    **dict.fromkeys(
-        ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"), _reshaped
-    ),
-    "Transpose": _transpose,
-    "Concat": _concat,
-    "Slice": _slice,
-    "Split": _split,
-    "Gather": _gather,
-    "GatherElements": _gather_elements,
-    "ScatterElements": _scatter(_put_elements),
-    "ScatterND": _scatter(_put_parts),
-    "Expand": _expand,
-    "Tile": _tile,
     "ReduceSum": _reduce(e.add, 0),
     "ReduceProd": _reduce(e.multiply, 1),
     "ReduceMax": _reduce(e.maximum, UNKNOWN),

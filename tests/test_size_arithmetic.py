@@ -1,0 +1,197 @@
+"""Sizes that shape arithmetic works out: as ONNX Runtime computes them, at many sizes each.
+
+Every expression of the table is put beside what ONNX Runtime makes of the same graph, floats
+included, where a rounding to the wrong side is a size that is off by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from graphs import build, to_bytes
+from tripoint.facts import truth
+from tripoint.facts.symbols import evaluate
+from tripoint.facts.table import Dim
+
+SIZES = (
+    1,
+    2,
+    3,
+    5,
+    7,
+    8,
+    10,
+    15,
+    16,
+    29,
+    31,
+    33,
+    50,
+    63,
+    64,
+    100,
+    101,
+    127,
+    224,
+    225,
+    300,
+    511,
+    1023,
+)
+"""Small ones, ones around powers of two, and those at which 0.3 and 60/29 are on the wrong side."""
+
+
+def executed(
+    inputs: str, body: str, opset: int, feeds: Sequence[dict[str, int]]
+) -> list[list[int]]:
+    """What ONNX Runtime computes for ``t`` at each point; ``x`` is of those sizes."""
+    content = to_bytes(build(inputs, body, opset, "int64[n] t"))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(content, options)
+    found = []
+    for point in feeds:
+        given = {}
+        for each in session.get_inputs():
+            shape = [dim if isinstance(dim, int) else point[dim] for dim in each.shape]
+            # One byte stands for all of it, so that large sizes cost nothing.
+            given[each.name] = np.broadcast_to(np.zeros((), np.uint8), shape)
+        found.append(session.run(["t"], given)[0].tolist())
+    return found
+
+
+def inferred(inputs: str, body: str, opset: int) -> tuple[Dim, ...]:
+    """The elements of ``t``, by the shape of a tensor made of it."""
+    known = truth.infer(build(inputs, f"{body}; y = ConstantOfShape(t)", opset, "float[] y").ir)
+    assert not known.contradictions
+    shape = known.shapes["y"]
+    assert shape is not None
+    return shape
+
+
+CONSTANTS = (
+    "float k = {0.3}, float q = {0.75}, float third = {0.33333334}, float sixty = {60.0},"
+    "float lim = {100.0}, float half = {0.5}, double dk = {0.3}, double dt = {0.1},"
+    "int64[1] zero = {0}, int64[1] one = {1}, int64 i0 = {0}, int64 i1 = {1}, int64 limit = {100},"
+    "int64[2] pair = {3,7}, int64[2] turned = {1,0}, int64 i2 = {2}, int64[1] two = {2}"
+)
+FLOATS = "s = Shape(x); f = Cast<to = 1>(s);"
+DOUBLES = "s = Shape(x); f = Cast<to = 11>(s);"
+EACH = "h = Gather(f, i0); w = Gather(f, i1);"
+INTEGERS = "s = Shape(x); h = Gather(s, i0); w = Gather(s, i1);"
+TO_INTEGERS = "t = Cast<to = 7>(r)"
+
+ARITHMETIC = {
+    "truncated product": f"{FLOATS} r = Mul(f, k); {TO_INTEGERS}",
+    "floor of a product": f"{FLOATS} m = Mul(f, k); r = Floor(m); {TO_INTEGERS}",
+    "ceil of a product": f"{FLOATS} m = Mul(f, k); r = Ceil(m); {TO_INTEGERS}",
+    "round of a product": f"{FLOATS} m = Mul(f, k); r = Round(m); {TO_INTEGERS}",
+    "round of an exact product": f"{FLOATS} m = Mul(f, q); r = Round(m); {TO_INTEGERS}",
+    "round of halves": f"{FLOATS} m = Mul(f, half); r = Round(m); {TO_INTEGERS}",
+    "quotient by a scale": f"{FLOATS} m = Div(f, k); r = Ceil(m); {TO_INTEGERS}",
+    "quotient of integers": f"{FLOATS} {EACH} m = Div(f, w); r = Floor(m); {TO_INTEGERS}",
+    "shortest edge": f"{FLOATS} {EACH} n = Min(h, w); d = Div(sixty, n); m = Mul(f, d);"
+    f"r = Floor(m); {TO_INTEGERS}",
+    "longest edge": f"{FLOATS} {EACH} n = Max(h, w); d = Div(sixty, n); m = Mul(f, d);"
+    f"r = Ceil(m); {TO_INTEGERS}",
+    "product with a third": f"{FLOATS} m = Mul(f, third); r = Floor(m); {TO_INTEGERS}",
+    "sum of roundings": f"{FLOATS} m = Mul(f, k); n = Div(f, sixty); a = Add(m, n); r = Ceil(a);"
+    f"{TO_INTEGERS}",
+    "rounded half up": f"{FLOATS} m = Mul(f, k); n = Add(m, half); r = Floor(n); {TO_INTEGERS}",
+    "difference": f"{FLOATS} m = Mul(f, k); n = Sub(f, m); r = Ceil(n); {TO_INTEGERS}",
+    "root of a size": f"{FLOATS} m = Sqrt(f); r = Floor(m); {TO_INTEGERS}",
+    "root of a product": f"{FLOATS} {EACH} p = Mul(h, w); m = Sqrt(p); r0 = Ceil(m);"
+    f"r = Mul(f, r0); {TO_INTEGERS}",
+    "root of a square": f"{FLOATS} p = Mul(f, f); r = Sqrt(p); {TO_INTEGERS}",
+    "power of a half": f"{FLOATS} m = Pow(f, half); r = Round(m); {TO_INTEGERS}",
+    "square": f"{FLOATS} two32 = Cast<to = 1>(i2); m = Mul(f, k); p = Pow(m, two32); r = Floor(p);"
+    f"{TO_INTEGERS}",
+    "reciprocal": f"{FLOATS} m = Reciprocal(f); p = Mul(m, sixty); r = Floor(p); {TO_INTEGERS}",
+    "where of two scales": f"{FLOATS} c = Greater(f, lim); a = Mul(f, k); b = Mul(f, q);"
+    f"r = Where(c, a, b); {TO_INTEGERS}",
+    "where of a limit": f"{FLOATS} c = Less(f, lim); r = Where(c, f, lim); {TO_INTEGERS}",
+    "where behind rounding": f"{FLOATS} m = Mul(f, k); c = GreaterOrEqual(m, half); a = Ceil(m);"
+    f"r = Where(c, a, lim); {TO_INTEGERS}",
+    "clip": f"{FLOATS} m = Mul(f, k); r = Clip(m, half, lim); {TO_INTEGERS}",
+    "to multiples": f"{FLOATS} m = Mul(f, k); n = Div(m, sixty); o = Ceil(n); r = Mul(o, sixty);"
+    f"{TO_INTEGERS}",
+    "doubles": f"{DOUBLES} m = Mul(f, dk); r = Ceil(m); {TO_INTEGERS}",
+    "quotient of doubles": f"{DOUBLES} m = Div(f, dt); r = Floor(m); {TO_INTEGERS}",
+    "doubles from floats": f"{FLOATS} m = Mul(f, k); d = Cast<to = 11>(m); e = Div(d, dk);"
+    f"r = Floor(e); {TO_INTEGERS}",
+    "floats from doubles": f"{DOUBLES} m = Mul(f, dk); d = Cast<to = 1>(m); r = Floor(d);"
+    f"{TO_INTEGERS}",
+    "mod of floats": f"{FLOATS} m = Mod<fmod = 1>(f, sixty); r = Add(m, half); {TO_INTEGERS}",
+    "absolute difference": f"{FLOATS} {EACH} d = Sub(h, w); a = Abs(d); m = Mul(a, k);"
+    f"r = Add(f, m); {TO_INTEGERS}",
+    "sign": f"{FLOATS} {EACH} d = Sub(h, w); g = Sign(d); r = Add(f, g); {TO_INTEGERS}",
+    "condition as a number": f"{FLOATS} c = Greater(f, lim); b = Cast<to = 1>(c); r = Add(f, b);"
+    f"{TO_INTEGERS}",
+    "conditions": f"{FLOATS} {EACH} c = Greater(h, w); d = Greater(f, lim); a = And(c, d);"
+    f"n = Not(a); r = Where(n, f, lim); {TO_INTEGERS}",
+    "equality": f"{INTEGERS} c = Equal(h, w); t = Where(c, pair, s)",
+    "limit of integers": f"{INTEGERS} c = Greater(s, limit); t = Where(c, limit, s)",
+    "integer mod": f"{INTEGERS} t = Mod(s, pair)",
+    "integer quotient": f"{INTEGERS} t = Div(s, pair)",
+}
+
+TENSORS = {
+    "pad": "int64[2] p = {1,2} | s = Shape(x); t = Pad(s, p)",
+    "pad cuts": "int64[2] p = {0,-1} | s = Shape(x); t = Pad(s, p)",
+    "pad cuts and fills": "int64[2] p = {-1,2}, int64 v = {5} | s = Shape(x); t = Pad(s, p, v)",
+    "pad edge": 'int64[2] p = {2,1} | s = Shape(x); t = Pad<mode = "edge">(s, p)',
+    "pad reflect": 'int64[2] p = {1,1} | s = Shape(x); t = Pad<mode = "reflect">(s, p)',
+    "slice backwards": "int64[1] a = {-1}, int64[1] b = {-9} |"
+    "s = Shape(x); t = Slice(s, a, b, zero, a)",
+    "scatter nd": "int64[1,1] i = {1} | s = Shape(x); t = ScatterND(s, i, one)",
+    "scatter elements": "s = Shape(x); t = ScatterElements(s, zero, two)",
+    "gather turned": "s = Shape(x); t = Gather(s, turned)",
+    "gather nd": "int64[2,1] i = {1,0} | s = Shape(x); t = GatherND(s, i)",
+    "compress": "bool[2] c = {0,1} | s = Shape(x); t = Compress<axis = 0>(s, c)",
+    "places": "s = Shape(x); m = Sub(s, s); a = Concat<axis = 0>(m, s); n = NonZero(a);"
+    "t = Squeeze(n, zero)",
+    "cumsum": "s = Shape(x); t = CumSum(s, i0)",
+    "cumsum backwards": "s = Shape(x); t = CumSum<reverse = 1, exclusive = 1>(s, i0)",
+    "product": "s = Shape(x); t = ReduceProd(s)",
+    "sum": "s = Shape(x); t = ReduceSum(s)",
+    "largest": "s = Shape(x); t = ReduceMax(s)",
+    "smallest": "s = Shape(x); t = ReduceMin(s)",
+    "tile": "s = Shape(x); t = Tile(s, two)",
+    "expand": "s = Shape(x); a = Unsqueeze(s, zero); b = Expand(a, turned2); t = Reshape(b, flat)",
+    "transpose": "s = Shape(x); a = Concat<axis = 0>(s, pair); b = Reshape(a, square);"
+    "c = Transpose<perm = [1,0]>(b); t = Reshape(c, flat)",
+    "split": "s = Shape(x); a, b = Split<axis = 0>(s); t = Concat<axis = 0>(b, a, b)",
+    "range": "s = Shape(x); r = Range(i0, i2, i1); t = Add(s, r)",
+    "range of floats": "float a = {0.0}, float b = {0.7}, float d = {0.1} | s = Shape(x);"
+    "r = Range(a, b, d); c = Shape(r); t = Add(s, c)",
+}
+MORE = ", int64[1] flat = {-1}, int64[2] square = {2,2}, int64[2] turned2 = {2,2}"
+
+POINTS = [{"H": h, "W": w} for h, w in zip(SIZES, SIZES[7:] + SIZES[:7], strict=True)]
+
+
+def case(text: str) -> tuple[str, str]:
+    more, _, body = text.rpartition("|")
+    return f"uint8[H,W] x | {CONSTANTS}{MORE}{', ' if more else ''}{more}", body
+
+
+@pytest.mark.parametrize("name", [*ARITHMETIC, *TENSORS])
+def test_expressions_are_what_onnxruntime_computes(name: str) -> None:
+    inputs, body = case({**ARITHMETIC, **TENSORS}[name])
+    found = inferred(inputs, body, 13)
+    for point, right in zip(POINTS, executed(inputs, body, 13, POINTS), strict=True):
+        assert [evaluate(dim, point) for dim in found] == right, (found, point)
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
+def test_sizes_that_are_known_are_what_onnxruntime_computes(name: str) -> None:
+    inputs, body = case(ARITHMETIC[name])
+    points = [{"H": 50, "W": 29}, {"H": 101, "W": 150}]
+    for point, right in zip(points, executed(inputs, body, 13, points), strict=True):
+        known = inputs.replace("[H,W]", f"[{point['H']},{point['W']}]")
+        assert list(inferred(known, body, 13)) == right
