@@ -430,7 +430,7 @@ def test_a_model_that_the_parser_refuses(cli: Callable[..., Result], tmp_path: P
         refused(cli("build", path, "-q"), 4, "NonZero")
         seen = cli("shapes", path, "--target", "installed")
     assert seen.exit_code == 0
-    assert "refuses or misreads 1 nodes" in seen.stdout
+    assert "refuses or misreads 1 node:" in seen.stdout
     assert "NonZero" in seen.stdout
     ran = cli("run", path, "-o", tmp_path / "out", "-q")
     assert ran.exit_code == 4, ran.output

@@ -101,7 +101,7 @@ def test_text_and_json_of_two_versions() -> None:
             ]
         ),
         "",
-        f"1 tensors seen differently, {found.same} alike",
+        f"1 tensor seen differently, {found.same} alike",
         "1 lost in A only",
         f"lost dims: {a.summary.lost_dims} in A, {a.summary.lost_dims - 1} in B",
     ]

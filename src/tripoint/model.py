@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from tripoint import files
 from tripoint.errors import InputError
+from tripoint.words import number_of
 
 TEXT_SUFFIXES = frozenset({".onnxtxt", ".onnxtext"})
 _INLINE_LIMIT = 1 << 30
@@ -165,9 +166,14 @@ def _check_structure(model: ir.Model) -> None:
     _check_functions(model)
 
 
+def node_name(node: ir.Node) -> str:
+    """Name of a node; of one without, that of its first output that has one, else its operator."""
+    named = (value.name for value in node.outputs if value.name)
+    return node.name or next(named, None) or node.op_type
+
+
 def _described(node: ir.Node) -> str:
-    name = node.name or next((output.name for output in node.outputs), "")
-    return f"node {name!r} ({node.op_type})"
+    return f"node {node_name(node)!r} ({node.op_type})"
 
 
 def _check_functions(model: ir.Model) -> None:
@@ -183,7 +189,7 @@ def _check_functions(model: ir.Model) -> None:
             sizes[key] = sum(sizes.get(call, 1) for call in calls)
             if sizes[key] > _MOST_NODES:
                 raise InputError(
-                    f"the local function {key[1]!r} expands to {sizes[key]} nodes, "
+                    f"the local function {key[1]!r} expands to {number_of(sizes[key], 'node')}, "
                     f"more than {_MOST_NODES}"
                 )
         elif key not in sizes:

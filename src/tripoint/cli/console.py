@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
 
 DONE, FOUND, BROKEN, UNPROVEN, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
+
+_NARROWEST = 40
+"""Columns of a terminal below which no line is broken."""
+
+_COPIED = re.compile(r"(?:^|\s)--[a-zA-Z]|Execution[ ]?Provider|=== ")
+"""What is in lines that people copy."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -117,7 +126,30 @@ def verdict_code(verdict: str, *, strict: bool) -> int:
 def _fail(message: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"tripoint {clean_lines(message)}\n")
+    lines = f"tripoint {clean_lines(message)}".split("\n")
+    sys.stderr.write("\n".join(_wrapped(lines, sys.stderr)) + "\n")
+
+
+def _wrapped(lines: Iterable[str], stream: TextIO, shown: bool = True) -> Iterator[str]:
+    """Lines as they are, or on a terminal, sentences broken between words to its width.
+
+    What is to be copied, such as options, stays in one line.
+    """
+    width = shutil.get_terminal_size().columns if shown and stream.isatty() else 0
+    for line in lines:
+        if len(line) <= width or width < _NARROWEST or _COPIED.search(line):
+            yield line
+            continue
+        indent = line[: len(line) - len(line.lstrip())] + "    "
+        yield from textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+            drop_whitespace=True,
+        )
 
 
 def emit(
@@ -145,7 +177,7 @@ def emit(
 
         text = json.dumps(document())
     else:
-        text = "\n".join(lines())
+        text = "\n".join(_wrapped(lines(), sys.stdout, output_file is None))
     if output_file is not None:
         files.write_text(output_file, text + "\n", force=force)
         return

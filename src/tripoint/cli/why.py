@@ -59,7 +59,7 @@ def why(
                 **json.envelope("why", known.model),
                 "target": known.table.target,
                 **json.tensor(facts),
-                **json.chain(chain),
+                **json.explained(chain),
             },
             force=force,
         )

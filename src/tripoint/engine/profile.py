@@ -13,6 +13,7 @@ from tripoint.errors import UsageError
 from tripoint.facts.symbols import evaluate, symbols_of
 from tripoint.facts.table import Dim, Shape
 from tripoint.spec import ENDS, InputSpec, Range, Spec
+from tripoint.words import number_of
 
 Sizes = tuple[int, ...]
 
@@ -239,7 +240,8 @@ def _bind_input(
         )
     if len(given.dims) != len(shape):
         raise UsageError(
-            f"input {name!r} has {len(shape)} axes ({_spell(shape)}), {len(given.dims)} were given"
+            f"input {name!r} has {number_of(len(shape), 'axis')} ({_spell(shape)}), "
+            f"{len(given.dims)} were given"
         )
     for axis, (true, said) in enumerate(zip(shape, given.dims, strict=True)):
         size = _range(said, dims)

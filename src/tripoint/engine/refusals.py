@@ -8,8 +8,8 @@ from typing import Any
 import onnx_ir as ir
 
 from tripoint.engine.meanings import plain
-from tripoint.facts.mechanisms import node_name
 from tripoint.facts.table import Refusal
+from tripoint.model import node_name
 from tripoint.sources.lines import source_of
 
 _LEADS = {

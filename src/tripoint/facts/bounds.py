@@ -10,6 +10,7 @@ from tripoint.facts.operators import elements
 from tripoint.facts.operators.context import Context
 from tripoint.facts.symbols import symbols_of
 from tripoint.facts.table import Bound, Dim
+from tripoint.model import node_name
 
 
 def collect(names: Mapping[ir.Value, str], found: Context) -> tuple[Bound, ...]:
@@ -31,7 +32,7 @@ def collect(names: Mapping[ir.Value, str], found: Context) -> tuple[Bound, ...]:
                 seen[symbol] = Bound(
                     symbol=symbol,
                     tensor=name,
-                    node=size.node.name or size.node.outputs[0].name or "",
+                    node=node_name(size.node),
                     op=size.node.op_type,
                     least=size.least,
                     most=_text(size.most),

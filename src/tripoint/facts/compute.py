@@ -91,7 +91,12 @@ class Facts:
     @cached_property
     def _explainer(self) -> Explainer:
         return Explainer(
-            self.graph, self._facts, self.view.reasons, str(self.view.target), self.view.refusals
+            self.graph,
+            self._facts,
+            self.view.reasons,
+            str(self.view.target),
+            self.view.refusals,
+            self.truth.frozen,
         )
 
 

@@ -22,6 +22,7 @@ from tripoint.facts.operators import layout
 from tripoint.facts.operators.context import FAILURES, Context, dims_of, graphs_of, operand
 from tripoint.facts.operators.elements import Element
 from tripoint.facts.table import Frozen
+from tripoint.model import node_name
 
 _PROBES = (97, 101, 103, 107, 109, 113, 127, 131)
 """Sizes that tell an expression from a constant."""
@@ -103,7 +104,7 @@ class _Search:
         return Frozen(
             tensor=self.names.get(value, value.name or ""),
             axis=axis,
-            node=node.name or node.outputs[0].name or "",
+            node=node_name(node),
             op=node.op_type,
             size=size,
             expected=str(expected),

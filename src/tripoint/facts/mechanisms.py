@@ -19,6 +19,7 @@ from tripoint.facts.sizes import Axis, Element, Place, Sizes
 from tripoint.facts.sizes.axes import BROADCASTING, BY_VALUES
 from tripoint.facts.sizes.elements import CONSTANT, COPYING
 from tripoint.facts.table import Dim, TensorFacts
+from tripoint.model import node_name as node_name
 
 _NO_SIZES = frozenset({"CumSum", "TopK", "ScatterElements", "ScatterND", "Einsum"})
 """Operators whose layers give no size, even of constants (TensorRT-RTX 1.6.1)."""
@@ -351,11 +352,6 @@ class Mechanisms:
             )
         )
         return " and ".join(named[:_NAMED]) + (" and others" if len(named) > _NAMED else "")
-
-
-def node_name(node: ir.Node) -> str:
-    """Name of a node, or that of its first output where it has none."""
-    return node.name or (node.outputs[0].name if node.outputs else "") or ""
 
 
 def size_operand(node: ir.Node) -> ir.Value | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections import deque
@@ -13,11 +14,13 @@ import onnx_ir as ir
 
 from tripoint.facts import roles, truth
 from tripoint.facts.losses import Losses, Rules, computed
-from tripoint.facts.mechanisms import Mechanisms, node_name, size_operand
+from tripoint.facts.mechanisms import Mechanisms, size_operand
 from tripoint.facts.operands import READS_SIZES
+from tripoint.facts.operators.context import graphs_of
 from tripoint.facts.sizes import Axis, Element, Place, Sizes
 from tripoint.facts.symbols import symbols_of
-from tripoint.facts.table import Chain, Reason, Refusal, Source, Step, TensorFacts
+from tripoint.facts.table import Chain, Frozen, Reason, Refusal, Source, Step, TensorFacts
+from tripoint.model import node_name
 from tripoint.sources import lines
 
 __all__ = ["Explainer", "format_shape", "node_name", "source"]
@@ -43,6 +46,7 @@ class Explainer:
         reasons: What the importer said about a tensor, where it said something.
         version: How to call the target in a sentence.
         refusals: Nodes that the target refused. A real parser stops at the first.
+        frozen: Frozen sizes of the model.
     """
 
     model: ir.Model
@@ -50,6 +54,7 @@ class Explainer:
     reasons: Mapping[str, Reason]
     version: str
     refusals: tuple[Refusal, ...] = ()
+    frozen: tuple[Frozen, ...] = ()
 
     def chains(self) -> tuple[Chain, ...]:
         """One chain for each origin, in graph order."""
@@ -71,8 +76,20 @@ class Explainer:
         value = self._named[name]
         lost = self._lost.get(value, ())
         if lost:
-            return self._lost_chain(value, self._losses.starts(value, lost) or Axis(value, lost[0]))
-        return Chain(name, None, tuple(self._known(value)), ())
+            start = self._losses.starts(value, lost) or Axis(value, lost[0])
+            found = self._lost_chain(value, start)
+        else:
+            found = Chain(name, None, tuple(self._known(value)), ())
+        nodes = {node_name(node): None for node in _made_from(value)}
+        return dataclasses.replace(
+            found,
+            node=next(iter(nodes), None),
+            refusals=tuple(
+                refusal for node in nodes for refusal in self.refusals if refusal.node == node
+            ),
+            frozen=tuple(entry for node in nodes for entry in self.frozen if entry.node == node)
+            or tuple(entry for entry in self.frozen if entry.tensor == name),
+        )
 
     # The graph, once
 
@@ -287,6 +304,21 @@ class Explainer:
         if node is None:
             return Step(self._name(value), None, None, reason)
         return Step(self._name(value), node_name(node), node.op_type, reason, source(node))
+
+
+def _made_from(value: ir.Value) -> Iterator[ir.Node]:
+    """The nodes that a tensor is made from, the nearest first, those of nested graphs too."""
+    seen: set[ir.Node] = set()
+    pending = deque([value])
+    while pending:
+        node = pending.popleft().producer()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        pending.extend(each for each in node.inputs if each is not None)
+        for graph in graphs_of(node):
+            pending.extend(graph.outputs)
 
 
 def source(node: ir.Node) -> Source | None:

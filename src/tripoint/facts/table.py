@@ -228,12 +228,19 @@ class Chain:
         origin: The origin that its loss goes back to; None if it lost nothing.
         back: From the tensor back over its origin to what made the size operand opaque.
         reaches: Graph outputs downstream of the origin that lost dimensions through it.
+        node: Name of the node that makes the tensor; None for an input.
+        refusals: Nodes among those that it is made from, itself first, which the target refuses
+            or misreads. Filled in where one tensor is explained.
+        frozen: Frozen sizes of the tensor, or at the nodes that it is made from; likewise.
     """
 
     tensor: str
     origin: str | None
     back: tuple[Step, ...]
     reaches: tuple[str, ...]
+    node: str | None = None
+    refusals: tuple[Refusal, ...] = ()
+    frozen: tuple[Frozen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

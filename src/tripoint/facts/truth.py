@@ -15,6 +15,7 @@ from tripoint.facts import bounds, dim_names, frozen, inference
 from tripoint.facts.operators.context import graphs_in
 from tripoint.facts.symbols import symbols_of
 from tripoint.facts.table import Bound, Dim, Frozen, Shape
+from tripoint.model import node_name
 
 _MOST_NODES = 1_000_000
 """Nodes of a model whose local functions were inlined."""
@@ -266,7 +267,7 @@ def _scoped(graph: ir.Graph, scope: str) -> Iterator[tuple[ir.Value, str]]:
     yield from ((value, scope) for value in graph.inputs if value.name)
     for node in graph:
         yield from ((value, scope) for value in node.outputs if value.name)
-        label = node.name or next((value.name for value in node.outputs if value.name), "")
+        label = node_name(node)
         for attribute in node.attributes.values():
             for nested in graphs_in(attribute):
                 yield from _scoped(nested, f"{scope}{label}/{attribute.name}/")

@@ -8,6 +8,7 @@ from typing import Literal
 
 from tripoint.parity.compare import OutputComparison
 from tripoint.parity.metamorphic import FINITE, REBUILD, SECOND_RUN, MetamorphicCheck
+from tripoint.words import number_of
 
 Verdict = Literal["equal", "different", "unproven"]
 PYTORCH = "PyTorch"
@@ -135,7 +136,8 @@ def decide(
             if not entry.equal:
                 wrong.setdefault((entry.pair, entry.name, entry.status), []).append((point, entry))
     different = [
-        f"{pair}: output {name} is {status} at {len(found)} of {len(points)} points{_worst(found)}"
+        f"{pair}: output {name} is {status} at {len(found)} of "
+        f"{number_of(len(points), 'point')}{_worst(found)}"
         for (pair, name, status), found in wrong.items()
     ]
     unproven = [

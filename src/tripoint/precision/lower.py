@@ -30,6 +30,7 @@ from tripoint.precision import choice, converter, weights
 from tripoint.precision.choice import Kept
 from tripoint.precision.converter import free_name
 from tripoint.precision.weights import Clamped
+from tripoint.words import number_of
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 Io = Literal["keep", "match"]
@@ -129,7 +130,9 @@ def _has_result(node: ir.Node) -> bool:
 
 
 def _commonest(kept: dict[ir.Node, str]) -> str:
-    return "; ".join(f"{why} ({n} nodes)" for why, n in Counter(kept.values()).most_common(3))
+    return "; ".join(
+        f"{why} ({number_of(n, 'node')})" for why, n in Counter(kept.values()).most_common(3)
+    )
 
 
 # Before the converter

@@ -21,6 +21,7 @@ from tripoint.numeric.inputs import MINIMUM_POINTS
 from tripoint.precision.lower import LOW, Io, Lowered, Precision, lower
 from tripoint.precision.rehearse import Overflow, Rehearsal, overflow, rehearse
 from tripoint.spec import ENDS
+from tripoint.words import number_of
 
 _MOST_ROUNDS = 8
 _MOST_NAMED = 100
@@ -76,7 +77,7 @@ def prepare(
     lowered = lower(model, requested, keep=keep, io=io)
     if points is None:
         return Prepared(requested, lowered)
-    say(f"precision: comparing {requested} with float32 at {len(points)} points")
+    say(f"precision: comparing {requested} with float32 at {number_of(len(points), 'point')}")
     try:
         rehearsal = rehearse(lowered, points, original=model)
     except ExternalStepError as error:
@@ -171,7 +172,7 @@ def _refusal(
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ExternalStepError(
         fact,
-        hint=f"{shown}{more} keeps {len(names)} nodes in float32, "
+        hint=f"{shown}{more} keeps {number_of(len(names), 'node')} in float32, "
         f"with which the largest error is {worst:.2g}{f'; or {other}' if other else ''}",
     )
 

@@ -11,6 +11,7 @@ from tripoint.facts.origins import format_shape
 from tripoint.facts.table import ViewShape
 from tripoint.report.sanitize import clean
 from tripoint.report.text import columns
+from tripoint.words import number_of
 
 _KINDS: Mapping[Kind, str] = {
     "lost_in_a": "lost in A only",
@@ -74,7 +75,7 @@ def _summary(value: Differences) -> list[str]:
     if not value.tensors:
         return [f"both see all {value.same} tensors alike"]
     return [
-        f"{len(value.tensors)} tensors seen differently, {value.same} alike",
+        f"{number_of(len(value.tensors), 'tensor')} seen differently, {value.same} alike",
         *(
             f"{value.counts[kind]} {words}"
             for kind, words in _KINDS.items()

@@ -113,6 +113,15 @@ def chain(value: Chain) -> dict[str, Any]:
     }
 
 
+def explained(value: Chain) -> dict[str, Any]:
+    """As :func:`chain`, with what the target refuses, and what is frozen, on the way to it."""
+    return {
+        **chain(value),
+        "refusals": [dataclasses.asdict(refusal) for refusal in value.refusals],
+        "frozen": [dataclasses.asdict(entry) for entry in value.frozen],
+    }
+
+
 def fix(result: FixResult) -> dict[str, Any]:
     """The outcome of the rewrites."""
     return {

@@ -13,6 +13,7 @@ from tripoint.precision.rehearse import Rehearsal
 from tripoint.report import text
 from tripoint.report.sanitize import clean
 from tripoint.spec import ENDS
+from tripoint.words import number_of
 
 _MOST_KEPT = 8
 _MOST_NODES = 4
@@ -70,8 +71,8 @@ def precision(found: Evidence) -> list[str]:
     lines = []
     if (lowered := prepared.lowered) is not None:
         lines.append(
-            f"precision {prepared.requested}: {lowered.lowered} nodes in it, "
-            f"{len(lowered.kept)} kept in float32, {lowered.casts} casts added"
+            f"precision {prepared.requested}: {number_of(lowered.lowered, 'node')} in it, "
+            f"{len(lowered.kept)} kept in float32, {number_of(lowered.casts, 'cast')} added"
         )
         reasons = Counter((entry.op, entry.reason) for entry in lowered.kept)
         lines += [
@@ -96,7 +97,7 @@ def precision(found: Evidence) -> list[str]:
             lines.append(f"engine: {found.wanted} is not proven, its inspector tells no types")
         if found.elsewhere:
             lines.append(
-                f"engine: {len(found.elsewhere)} nodes without {found.wanted}: "
+                f"engine: {number_of(len(found.elsewhere), 'node')} without {found.wanted}: "
                 f"{_several(found.elsewhere)}"
             )
     if found.note:

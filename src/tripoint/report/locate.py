@@ -11,6 +11,7 @@ from tripoint.parity.results import LegReport
 from tripoint.parity.tolerance import Tolerance
 from tripoint.report.sanitize import clean
 from tripoint.report.text import columns
+from tripoint.words import number_of
 
 MOST = 10
 """Entries of a list that are shown; the JSON output has all."""
@@ -132,7 +133,7 @@ def ranking(value: Ranking) -> list[str]:
     lines += [f"note: {clean(note)}" for note in value.notes]
     lines += ["", f"all nodes in {value.precision}: {_cost(value.all_rounded)}"]
     if value.keep:
-        lines.append(f"with {len(value.keep)} nodes in float32: {_cost(value.kept)}")
+        lines.append(f"with {number_of(len(value.keep), 'node')} in float32: {_cost(value.kept)}")
     if not value.met:
         lines.append("the goal is not met by any of these sets")
     lines += [

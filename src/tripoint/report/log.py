@@ -9,6 +9,7 @@ from tripoint.facts.table import TensorTable
 from tripoint.facts.views.log import Recording
 from tripoint.report import json, text
 from tripoint.report.sanitize import clean
+from tripoint.words import number_of
 
 
 def lines(
@@ -38,7 +39,7 @@ def _heading(recording: Recording, which: str) -> list[str]:
     target = recording.view.target
     opset = f"opset {recording.model.opset}, " if recording.model.opset else ""
     return [
-        f"{clean(target.name)}{which}: {opset}{recording.model.nodes} nodes",
+        f"{clean(target.name)}{which}: {opset}{number_of(recording.model.nodes, 'node')}",
         f"target: {clean(target)}",
         f"version: {clean(recording.version)}, because {clean(recording.evidence)}",
         *(f"note: {clean(note)}" for note in recording.notes),

@@ -15,6 +15,7 @@ from tripoint.facts.symbols import symbols_of
 from tripoint.report.sanitize import clean, clean_lines
 from tripoint.report.text import columns
 from tripoint.spec import ENDS
+from tripoint.words import number_of, once
 
 _WORDS: Mapping[Status, str] = {
     "holds": "holds",
@@ -94,10 +95,15 @@ def _equations(result: ProfileResult) -> Iterator[str]:
 def _findings(examined: Examined) -> Iterator[str]:
     counts = Counter(finding.status for finding in examined.findings)
     said = ", ".join(
-        f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]
+        f"{counts[status]} {'hold' if status == 'holds' and counts[status] > 1 else word}"
+        for status, word in _WORDS.items()
+        if counts[status]
     )
-    total = counts.total()
-    yield f"{total} equation{'' if total == 1 else 's'}: {said}"
+    yield f"{number_of(counts.total(), 'equation')}: {said}"
+    yield from once(_faults(examined))
+
+
+def _faults(examined: Examined) -> Iterator[str]:
     for finding in examined.findings:
         if finding.status == "violated":
             yield f"error: {clean(sentence(finding))}"

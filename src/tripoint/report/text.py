@@ -15,7 +15,8 @@ from tripoint.facts.origins import format_shape
 from tripoint.facts.table import Bound, Chain, Frozen, Refusal, Step, TensorFacts, TensorTable
 from tripoint.model import Model
 from tripoint.report.sanitize import clean
-from tripoint.rewrites.base import Applied, FixResult, Numeric, Proof
+from tripoint.rewrites.base import Applied, FixResult, Numeric, Proof, Refused
+from tripoint.words import number_of, once
 
 LONG_TABLE = 40
 """Rows up to which a summary shows the whole tensor table."""
@@ -48,7 +49,7 @@ def heading(model: Model, table: TensorTable | None = None) -> list[str]:
     """Which model, and whose view."""
     recorded = table is not None and table.target.kind == "log" and model.path is None
     name = clean(table.target.name if table and recorded else model.origin or "model in memory")
-    lines = [f"{name}: opset {model.opset or 'unknown'}, {model.nodes} nodes"]
+    lines = [f"{name}: opset {model.opset or 'unknown'}, {number_of(model.nodes, 'node')}"]
     if table is not None:
         lines.append(f"target: {clean(table.target)}")
     return lines
@@ -92,7 +93,9 @@ def _row(facts: TensorFacts, origins: frozenset[str], frozen: frozenset[str]) ->
 def summary(table: TensorTable) -> list[str]:
     """The counts of a table, with what was not decided."""
     counts = table.summary
-    lines = [f"{counts.tensors} tensors, {_lost(counts.lost_dims, counts.lost_tensors)}"]
+    lines = [
+        f"{number_of(counts.tensors, 'tensor')}, {_lost(counts.lost_dims, counts.lost_tensors)}"
+    ]
     if counts.origins:
         named = ", ".join(map(clean, counts.origins[:LONG_TABLE]))
         more = len(counts.origins) - LONG_TABLE
@@ -102,12 +105,14 @@ def summary(table: TensorTable) -> list[str]:
         (counts.data_dependent_dims, "data-dependent"),
         (counts.unresolved_dims, "not decided"),
     ]
-    lines += [f"{count} dims {what}" for count, what in others if count]
+    lines += [f"{number_of(count, 'dim')} {what}" for count, what in others if count]
     if counts.differing_tensors:
-        lines.append(f"{counts.differing_tensors} tensors of another size than the true one")
+        lines.append(
+            f"{number_of(counts.differing_tensors, 'tensor')} of another size than the true one"
+        )
     if counts.not_seen:
-        lines.append(f"{counts.not_seen} tensors that the target did not reach")
-    lines += [f"contradiction: {clean(text)}" for text in table.contradictions]
+        lines.append(f"{number_of(counts.not_seen, 'tensor')} that the target did not reach")
+    lines += once(f"contradiction: {clean(text)}" for text in table.contradictions)
     lines += _listed("frozen sizes", (_frozen(entry) for entry in table.frozen))
     lines += _listed("sizes that values decide", (_bound(entry) for entry in table.bounds))
     lines += [f"note: {clean(note)}" for note in table.notes]
@@ -139,7 +144,8 @@ def refusals(table: TensorTable) -> list[str]:
     """Nodes that the target would refuse or read differently."""
     if not table.refusals:
         return []
-    lines = [f"{table.target} refuses or misreads {len(table.refusals)} nodes:"]
+    count = len({(each.op, each.node) for each in table.refusals})
+    lines = [f"{table.target} refuses or misreads {number_of(count, 'node')}:"]
     reasons: dict[str, list[Refusal]] = {}
     for refusal in table.refusals:
         lead = f"{refusal.op}: " if refusal.op else ""
@@ -153,7 +159,7 @@ def refusals(table: TensorTable) -> list[str]:
 
 
 def _lost(dims: int, tensors: int) -> str:
-    return f"{dims} lost dims in {tensors} of them" if dims else "no lost dimension"
+    return f"{number_of(dims, 'lost dim')} in {tensors} of them" if dims else "no lost dimension"
 
 
 def chain(value: Chain) -> list[str]:
@@ -165,10 +171,28 @@ def chain(value: Chain) -> list[str]:
     steps = [_step(step) for step in value.back]
     if len(steps) > 2 * _ENDS:
         hidden = len(steps) - 2 * _ENDS
-        steps[_ENDS:-_ENDS] = [("...", "", "", f"{hidden} more steps")]
+        steps[_ENDS:-_ENDS] = [("...", "", "", f"{number_of(hidden, 'more step')}")]
     lines += columns(steps, indent="    ")
     if value.reaches:
         lines.append(f"    reaches the outputs {', '.join(map(clean, value.reaches))}")
+    lines += _refused_on_the_way(value)
+    lines += [f"    frozen: {_frozen(entry)}" for entry in value.frozen[:_OFTEN]]
+    if len(value.frozen) > _OFTEN:
+        lines.append(f"    and {number_of(len(value.frozen) - _OFTEN, 'more frozen size')}")
+    return lines
+
+
+def _refused_on_the_way(value: Chain) -> list[str]:
+    """What the target refuses or misreads of the node of a tensor, and of those that feed it."""
+    groups: dict[tuple[bool, str, str], list[str]] = {}
+    for refusal in value.refusals:
+        behind = refusal.node != value.node
+        groups.setdefault((behind, refusal.op, refusal.reason), []).append(refusal.node)
+    lines = []
+    for (behind, op, reason), nodes in groups.items():
+        more = f" and {len(nodes) - _OFTEN} more" if len(nodes) > _OFTEN else ""
+        made_from = f"made from {op} {', '.join(nodes[:_OFTEN])}{more}, " if behind else ""
+        lines.append(clean(f"    {made_from}refused or misread: {reason}"))
     return lines
 
 
@@ -180,7 +204,7 @@ def chains(table: TensorTable, *, limit: int = 5) -> list[str]:
     """The chains of the origins, the first few in full."""
     lines = [line for value in table.chains[:limit] for line in chain(value)]
     if len(table.chains) > limit:
-        lines.append(f"and {len(table.chains) - limit} more origins")
+        lines.append(f"and {number_of(len(table.chains) - limit, 'more origin')}")
     return lines
 
 
@@ -189,9 +213,7 @@ def fix(result: FixResult) -> list[str]:
     lines = _all_applied(result.applied)
     if not result.applied:
         lines.append("no rewrite applies")
-    for refused in result.refused:
-        lines.append(f"not applied: {refused.rewrite} at {clean(refused.node)}")
-        lines.append(f"    {clean(refused.reason)}")
+    lines += _all_refused(result.refused)
     if result.proof is not None:
         lines += ["whole model", *(f"    {line}" for line in proof(result.proof))]
     lines.append(
@@ -199,11 +221,24 @@ def fix(result: FixResult) -> list[str]:
         f"lost dims {result.before.lost_dims} -> {result.after.lost_dims}"
     )
     if result.remaining:
-        lines.append(f"{len(result.remaining)} tensors still have lost dims:")
+        lines.append(f"{number_of(len(result.remaining), 'tensor')} with dims that are still lost:")
         rows = [(entry.tensor, f"axes {entry.lost}", entry.reason) for entry in result.remaining]
         lines += columns(rows[:LONG_TABLE], indent="    ")
         if len(rows) > LONG_TABLE:
             lines.append(f"    and {len(rows) - LONG_TABLE} more")
+    return lines
+
+
+def _all_refused(refused: Sequence[Refused]) -> list[str]:
+    """Each reason of a rewrite once, with the first nodes at which it holds."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for entry in refused:
+        groups.setdefault((entry.rewrite, entry.reason), []).append(entry.node)
+    lines = []
+    for (rewrite, reason), nodes in groups.items():
+        more = f" and {len(nodes) - _OFTEN} more" if len(nodes) > _OFTEN else ""
+        lines.append(f"not applied: {rewrite} at {clean(', '.join(nodes[:_OFTEN]))}{more}")
+        lines.append(f"    {clean(reason)}")
     return lines
 
 
@@ -218,7 +253,7 @@ def _all_applied(applied: Sequence[Applied]) -> list[str]:
             lines += [line for entry in entries for line in _applied(entry)]
             continue
         proofs = Counter(line for entry in entries for line in proof(entry.proof))
-        lines.append(f"{name}: {len(entries)} places")
+        lines.append(f"{name}: {number_of(len(entries), 'place')}")
         lines += [f"    {line} ({count})" for line, count in proofs.most_common(_OFTEN)]
     return lines
 
@@ -248,7 +283,7 @@ def numeric(value: Numeric) -> str:
     where = "; ".join(dict.fromkeys(map(point, value.points)))
     return (
         f"{'equal' if value.status == 'holds' else 'different'} in ONNX Runtime at "
-        f"{len(value.points)} points ({where}), max error {value.max_abs_error:.2g}, "
+        f"{number_of(len(value.points), 'point')} ({where}), max error {value.max_abs_error:.2g}, "
         f"allowed {value.tolerance:.2g}: {clean(value.reason)}"
     )
 

@@ -9,6 +9,7 @@ from tripoint.parity.metamorphic import MetamorphicCheck
 from tripoint.parity.results import LegReport, PointReport, Verification
 from tripoint.report.sanitize import clean
 from tripoint.report.text import columns
+from tripoint.words import number_of
 
 
 def verification(value: Verification) -> list[str]:
@@ -29,7 +30,7 @@ def verification(value: Verification) -> list[str]:
 def verdict(value: Verification) -> list[str]:
     """The verdict, what it does not cover, where a failing case lies, and what to run next."""
     ran = [clean(leg.name) for leg in value.legs if leg.status == "ran"]
-    compared = f"compared {', '.join(ran)} at {len(value.points)} points"
+    compared = f"compared {', '.join(ran)} at {number_of(len(value.points), 'point')}"
     if len(ran) < 2:
         compared = f"nothing was compared: {f'only {ran[0]}' if ran else 'no leg'} ran"
     if value.verdict == "unproven" and len(ran) > 1:
@@ -76,7 +77,7 @@ def _comparisons(value: Verification) -> Iterator[Sequence[object]]:
         if all(entry.equal for _, entry in entries):
             _, worst = max(entries, key=lambda pair: (pair[1].excess or 0.0, pair[1].max_abs or 0))
             agree = _agree([entry for _, entry in entries])
-            yield _comparison(worst, f"equal at {len(entries)} points", agree)
+            yield _comparison(worst, f"equal at {number_of(len(entries), 'point')}", agree)
         else:
             for found, entry in entries:
                 status = f"{entry.status} at {found.place}"

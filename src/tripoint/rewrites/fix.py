@@ -32,6 +32,7 @@ from tripoint.rewrites.base import (
 )
 from tripoint.rewrites.loss import Loss
 from tripoint.rewrites.numbers import Points
+from tripoint.words import number_of
 
 _Place = tuple[str, str]
 """Name of a rewrite, and of the node at which it is tried."""
@@ -328,7 +329,9 @@ class _Run:
 
     def note(self, applied: Applied) -> None:
         self.state.applied.append(applied)
-        self.on_progress(f"{applied.rewrite}: {applied.tensor or f'{len(applied.nodes)} nodes'}")
+        self.on_progress(
+            f"{applied.rewrite}: {applied.tensor or number_of(len(applied.nodes), 'node')}"
+        )
 
 
 def _look(rewrite: Rewrite, node: ir.Node, site: Site) -> Replacement | str | None:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from tripoint.facts import truth
 from tripoint.facts.table import View
+from tripoint.words import number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Loss:
             return f"TensorRT would not reach `{first}` any more"
         count, previous = self._count(unseen), before._count(unseen)
         if count > previous:
-            return f"TensorRT would lose {count} dims instead of {previous}"
+            return f"TensorRT would lose {number_of(count, 'dim')} instead of {previous}"
         return ""
 
     def _count(self, unseen: frozenset[str]) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tripoint.errors import UsageError
 from tripoint.sources.python import TorchModel
 from tripoint.spec import InputSpec, Range, Spec
+from tripoint.words import number_of
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +93,8 @@ def _dims(
 ) -> tuple[int | str, ...]:
     if example is not None and len(written.dims) != example.dim():
         raise UsageError(
-            f"input {name!r} is given {len(written.dims)} dims, its example has {example.dim()}",
+            f"input {name!r} is given {number_of(len(written.dims), 'dim')}, "
+            f"its example has {example.dim()}",
             hint=f"the example has the shape {'x'.join(map(str, example.shape)) or '[]'}",
         )
     dims: list[int | str] = []

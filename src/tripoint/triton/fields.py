@@ -14,6 +14,7 @@ from tripoint.triton import schema
 from tripoint.triton.findings import Notes
 from tripoint.triton.interface import DATA_TYPES
 from tripoint.triton.text import Parsed, TextError, UnknownField
+from tripoint.words import number_of
 
 _OTHER_NAMES = {
     "onnx": "onnxruntime",
@@ -171,8 +172,8 @@ def _check_tensor(tensor: Any, which: str, index: int, parsed: Parsed, notes: No
     if which == "input" and tensor.format != 0 and len(tensor.dims) != 3:
         notes.error(
             "format",
-            f"{called} has {len(tensor.dims)} dims; FORMAT_NCHW and FORMAT_NHWC take 3, those of "
-            "one image",
+            f"{called} has {number_of(len(tensor.dims), 'dim')}; "
+            "FORMAT_NCHW and FORMAT_NHWC take 3, those of one image",
             "no format; it changes nothing but this",
             line=line("format"),
         )

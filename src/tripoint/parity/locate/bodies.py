@@ -27,6 +27,7 @@ from tripoint.parity.locate.onnxruntime import OnnxRuntime
 from tripoint.parity.locate.scan import scan
 from tripoint.parity.locate.search import Replayed, search
 from tripoint.parity.tolerance import products_of
+from tripoint.words import number_of
 
 NOT_INSIDE = "the search does not go inside"
 NONE_ALONE = "no node inside makes the error alone"
@@ -102,7 +103,7 @@ def _inside(node: ir.Node) -> int:
 
 
 def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count} nodes"
+    return number_of(count, "node")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from tripoint.parity.locate.scan import scan
 from tripoint.parity.locate.search import Found, Replayed, search
 from tripoint.parity.results import LegReport
 from tripoint.parity.tolerance import Given, products_of
+from tripoint.words import number_of
 
 Say = Callable[[str], None]
 
@@ -186,7 +187,7 @@ class _Comparison:
         if pair.graph is not None:
             common = set(pair.graph.comparable)
             known = [name for name in known if name in common]
-        self._say(f"compare {len(known)} tensors of {pair.title}")
+        self._say(f"compare {number_of(len(known), 'tensor')} of {pair.title}")
         scanned = scan(pair.reference, pair.suspect, known, feed, allowed.behind)
         found.resolution = _resolution(pair, len(scanned), len(known))
         if all(scanned[name].agrees for name in outputs.deviations if name in scanned):

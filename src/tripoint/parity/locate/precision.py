@@ -27,6 +27,7 @@ from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.switches import SWITCHES, rounds, switched
 from tripoint.parity.tolerance import Chain, Given, Tolerance, derive, override
 from tripoint.sources.lines import source_of
+from tripoint.words import number_of
 
 Precision = Literal["fp16", "bf16"]
 DTYPES: Mapping[Precision, ir.DataType] = {
@@ -146,7 +147,7 @@ def rank(
     everything = set(range(len(nodes)))
 
     def with_kept(count: int) -> Cost:
-        say(f"keep {count} of {len(nodes)} nodes")
+        say(f"keep {count} of {number_of(len(nodes), 'node')}")
         left = everything - set(order[:count])
         return max((bench.cost(run, left) for run in runs), key=lambda cost: cost.share)
 
@@ -207,7 +208,7 @@ def _listable(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names that fit on a line of a list, and a note on those that do not."""
     good = tuple(name for name in names if name and name.isprintable())
     left = len(names) - len(good)
-    note = f"{left} nodes have names that no list can hold" if left else ""
+    note = f"no list can hold the names of {number_of(left, 'node')}" if left else ""
     return good, (note,) if note else ()
 
 

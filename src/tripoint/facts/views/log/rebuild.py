@@ -21,6 +21,7 @@ from tripoint.facts.views.log.errors import Failure
 from tripoint.facts.views.log.grammar import Item
 from tripoint.facts.views.log.record import NESTING, UNNAMED, NodeRecord, Record
 from tripoint.model import Model
+from tripoint.words import number_of
 
 _IR_VERSION = 8
 _LONGEST_SYMBOL = 60
@@ -393,7 +394,8 @@ def _notes(record: Record) -> Iterator[str]:
         yield "it has no verbose lines of the parser, so no shapes are in it"
     unfinished = sum(node.outputs is None for node in record.nodes)
     if unfinished:
-        yield f"{unfinished} nodes have no outputs in it: refused there, or the log is cut"
+        what = number_of(unfinished, "node")
+        yield f"{what} without outputs in it: refused there, or the log is cut"
     if record.broken:
         yield f"{record.broken} lines of the parser in it are damaged and were left out"
 
