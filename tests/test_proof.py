@@ -195,11 +195,12 @@ AT_LEAST_FIVE = (
         (DYNAMIC, Points.guess(["N"]), [1, 2, 5]),
         (AT_LEAST_FIVE, sizes(1, 5, 2, 6, 7), [5, 6, 7]),
         (AT_LEAST_FIVE, Points.guess(["N"]), [5, 8, 16]),
-        # fewer than three
-        (DYNAMIC, sizes(1, 2), None),
+        # fewer than three are taken again with other inputs
+        (DYNAMIC, sizes(1, 2), [1, 2, 1]),
+        (DYNAMIC, sizes(0, 0, 0, 1, 2), [1, 2, 1]),
+        (AT_LEAST_FIVE, sizes(1, 2, 3, 4, 5), [5, 5, 5]),
         (DYNAMIC, sizes(), None),
-        (DYNAMIC, sizes(0, 0, 0, 1, 2), None),
-        (AT_LEAST_FIVE, sizes(1, 2, 3, 4, 5, 6), None),
+        (AT_LEAST_FIVE, sizes(1, 2, 3, 4), None),
     ],
 )
 def test_points(case: tuple[str, str, str], points: Points, used: list[int] | None) -> None:
@@ -207,11 +208,17 @@ def test_points(case: tuple[str, str, str], points: Points, used: list[int] | No
     assert proof.symbolic == "holds"
     if used is None:
         assert (proof.numeric.status, proof.holds) == ("undecided", False)
-        assert "3 needed" in proof.reason
+        assert "at none of the" in proof.reason
         assert proof.numeric.max_abs_error is None
     else:
         assert (proof.numeric.status, proof.holds) == ("holds", True)
         assert [point["N"] for point in proof.numeric.points] == used
+
+
+def test_few_points_are_told() -> None:
+    few = outcome(*DYNAMIC, sizes(0, 4)).numeric
+    assert few.reason.endswith("runs at 1 of the 2 points tried, taken again with other inputs")
+    assert "taken again" not in outcome(*DYNAMIC, sizes(1, 4, 7)).numeric.reason
 
 
 def test_difference_at_a_single_size_is_found() -> None:

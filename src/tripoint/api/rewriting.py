@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tripoint.api.arguments import ModelLike
     from tripoint.model import Model
     from tripoint.rewrites.base import FixResult
-    from tripoint.rewrites.numbers import Points
+    from tripoint.rewrites.points import Points
     from tripoint.spec import Spec
 
 
@@ -64,7 +64,7 @@ def _proof_points(model: Model, spec: Spec | None) -> Points | None:
     if spec is None or not (spec.inputs or spec.dims):
         return None
     from tripoint.engine.constraints.legal import LegalSizes
-    from tripoint.rewrites.numbers import Points
+    from tripoint.rewrites.points import Points
 
     legal = LegalSizes.of(model, spec)
     return Points(tuple(legal.points()), ranges=legal.limits)

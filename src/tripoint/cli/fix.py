@@ -102,8 +102,13 @@ def fix(
     if not result.proven:
         sys.stderr.write("tripoint fix: the whole model is not proven equal; nothing was kept\n")
         raise typer.Exit(console.FOUND)
+    if result.undecided:
+        sys.stderr.write(
+            "tripoint fix: the whole model could not be compared; each rewrite that was kept is "
+            "proven by itself\n"
+        )
     skipped = result.proof is not None and result.proof.numeric.status == "skipped"
-    if strict and skipped:
+    if strict and (skipped or result.undecided):
         raise typer.Exit(console.UNPROVEN)
     if result.remaining and strict:
         raise typer.Exit(console.FOUND)

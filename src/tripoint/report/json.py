@@ -132,6 +132,7 @@ def fix(result: FixResult) -> dict[str, Any]:
         "after": dataclasses.asdict(result.after),
         "renamed": dict(result.renamed),
         "proof": dataclasses.asdict(result.proof) if result.proof else None,
+        "proven": result.proven,
     }
 
 

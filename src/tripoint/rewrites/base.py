@@ -167,6 +167,11 @@ class Proof:
         """Whether the rewrite may be kept: proven, or proven in part because that was asked."""
         return self.symbolic == "holds" and self.numeric.status in ("holds", "skipped")
 
+    @property
+    def refuted(self) -> bool:
+        """Whether a difference was found."""
+        return "fails" in (self.symbolic, self.numeric.status)
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -231,8 +236,17 @@ class FixResult:
 
     @property
     def proven(self) -> bool:
-        """Whether the new model may take the place of the given one."""
-        return self.proof is None or self.proof.holds
+        """Whether the new model may take the place of the given one.
+
+        Each rewrite that was kept is proven by itself. The whole has to be proven, too, as far as
+        it can be compared; see :attr:`undecided`.
+        """
+        return self.proof is None or not self.proof.refuted
+
+    @property
+    def undecided(self) -> bool:
+        """Whether only the rewrites are proven, since the whole could not be compared."""
+        return self.proof is not None and not self.proof.holds and not self.proof.refuted
 
     @property
     def before(self) -> Counts:

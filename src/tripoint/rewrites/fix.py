@@ -15,10 +15,9 @@ from tripoint.errors import UsageError
 from tripoint.facts import dim_names, truth, views
 from tripoint.facts.compute import Facts
 from tripoint.facts.origins import node_name
-from tripoint.facts.symbols import symbols_of
 from tripoint.facts.table import TensorTable, View
 from tripoint.model import Model
-from tripoint.rewrites import patterns, proof, transaction
+from tripoint.rewrites import largest, patterns, proof, transaction
 from tripoint.rewrites.base import (
     Applied,
     FixResult,
@@ -30,12 +29,11 @@ from tripoint.rewrites.base import (
     Site,
     When,
 )
+from tripoint.rewrites.largest import Attempt
 from tripoint.rewrites.loss import Loss
-from tripoint.rewrites.numbers import Points
+from tripoint.rewrites.points import Points
+from tripoint.rewrites.state import Place, State
 from tripoint.words import number_of
-
-_Place = tuple[str, str]
-"""Name of a rewrite, and of the node at which it is tried."""
 
 _ROUNDS = 64
 """A rewrite may open the way for another; more rounds than this have not been seen to help."""
@@ -109,80 +107,64 @@ def fix(
         seen = views.start(Model(_as_declared(state, declared)), target, tensorrt=tensorrt)
         return seen(shapes)
 
-    points = points or Points.guess(_symbols(original))
+    points = points or Points.fitting(model.ir, original)
     prover = proof.Prover(original.opset_imports, points, numeric=numeric)
-    state = _State.of(original.clone(deep_copy=True))
     before = Facts(model, known, pending(known.shapes))
-    run = _Run(state, prover, see, before.view, on_progress or (lambda _: None))
-    fixed, after, whole = model, before, None
-    with truth.tensor_names_kept(original):
+    say = on_progress or (lambda _: None)
+
+    def attempt(most: int | None, excluded: Mapping[Place, str]) -> Attempt:
+        state = State.of(original.clone(deep_copy=True))
+        run = _Run(state, prover, see, before.view, say, most, excluded)
         for applied in misnamed:
             run.note(applied)
         run.until_nothing_fits(chosen)
-        if run.state.applied:
-            found = truth.annotate(run.state.model)
-            fixed = Model(_as_declared(run.state.model, declared))
-            # The annotated copy is the same function as its file, so ONNX Runtime may read that.
-            whole = proof.prove(
-                proof.Side(Model(original, model.path), known),
-                proof.Side(Model(run.state.model), found),
-                points,
-                numeric=numeric,
-                kept=_tensors(original) - run.state.names.gone,
-                written=fixed,
-            )
-            after = Facts(fixed, found, run.view)
-    there = {node_name(node) for node in run.state.model.graph}
-    refused = tuple(each for each in run.state.refused.values() if each.node in there)
+        state = run.state
+        if not state.applied:
+            return Attempt(state)
+        found = truth.annotate(state.model)
+        fixed = Model(_as_declared(state.model, declared))
+        # The annotated copy is the same function as its file, so ONNX Runtime may read that.
+        whole = proof.prove(
+            proof.Side(Model(original, model.path), known),
+            proof.Side(Model(state.model), found),
+            points,
+            numeric=numeric,
+            kept=_tensors(original) - state.names.gone,
+            written=fixed,
+        )
+        return Attempt(state, Facts(fixed, found, run.view), whole)
+
+    with truth.tensor_names_kept(original):
+        kept = largest.proven(attempt, say)
+    state, after = kept.state, kept.after or before
+    there = {node_name(node) for node in state.model.graph}
+    refused = tuple(each for each in state.refused.values() if each.node in there)
     return FixResult(
-        model=fixed,
-        applied=tuple(_with_proof(each, whole) for each in run.state.applied),
+        model=after.model,
+        applied=tuple(_with_proof(each, kept.whole) for each in state.applied),
         refused=refused,
-        remaining=tuple(_remaining(fixed, after.table, refused)),
+        remaining=tuple(_remaining(after.model, after.table, refused)),
         facts_before=before,
         facts_after=after,
-        renamed=run.state.renamed,
-        proof=whole,
+        renamed=state.renamed,
+        proof=kept.whole,
     )
 
 
 @dataclass
-class _State:
-    """A model on the way from one rewrite to the next, and what was done so far."""
-
-    model: ir.Model
-    names: transaction.Names
-    pool: transaction.Pool
-    applied: list[Applied] = field(default_factory=list)
-    refused: dict[_Place, Refused] = field(default_factory=dict)
-    renamed: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, model: ir.Model) -> _State:
-        graph = model.graph
-        return cls(model, transaction.Names.of(graph), transaction.Pool.of(graph))
-
-    def copy(self) -> _State:
-        state = _State.of(self.model.clone(deep_copy=True))
-        state.names.gone.update(self.names.gone)
-        state.applied, state.refused = list(self.applied), dict(self.refused)
-        state.renamed = dict(self.renamed)
-        return state
-
-    def refuse(self, place: _Place, reason: str) -> None:
-        self.refused[place] = Refused(*place, reason)
-
-
-@dataclass
 class _Run:
-    state: _State
+    state: State
     prover: proof.Prover
     see: Callable[[ir.Model], View]
     view: View
     on_progress: Callable[[str], None]
-    banned: set[_Place] = field(default_factory=set)
+    most: int | None
+    excluded: Mapping[Place, str]
+    banned: set[Place] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        for place, reason in self.excluded.items():
+            self.state.refuse(place, reason)
         self.loss = Loss.of(self.state.model, self.view)
         self.unseen = self.loss.unseen
 
@@ -230,8 +212,8 @@ class _Run:
         return False
 
     def _culprit(
-        self, rewrite: Rewrite, start: _State, places: Sequence[_Place]
-    ) -> tuple[_Place, str]:
+        self, rewrite: Rewrite, start: State, places: Sequence[Place]
+    ) -> tuple[Place, str]:
         """The place at which a pass makes the view worse, and how."""
         good, bad = 0, len(places)
         reason = self._worse()
@@ -254,7 +236,7 @@ class _Run:
 
     # One rewrite
 
-    def _pass(self, rewrite: Rewrite, most: int | None = None) -> list[_Place]:
+    def _pass(self, rewrite: Rewrite, most: int | None = None) -> list[Place]:
         """Try a rewrite at each node.
 
         Args:
@@ -266,22 +248,27 @@ class _Run:
         """
         graph = self.state.model.graph
         site = Site(self.state.model, self.view.target, self.loss.axes)
-        made: list[_Place] = []
+        made: list[Place] = []
         gone: list[str] = []
         for node in list(graph):
             if len(made) == most:
                 break
             place = (rewrite.name, node_name(node))
-            if node.graph is graph and place not in self.banned and rewrite.may_match(node):
+            if node.graph is graph and self._may(place) and rewrite.may_match(node):
                 replaced = self._try(rewrite, node, site)
                 if replaced is not None:
                     made.append(place)
                     gone.extend(replaced)
-        if rewrite.initializers and len(made) != most:
+        if rewrite.initializers and len(made) != most and self.most != 0:
             made.extend((rewrite.name, name) for name in self._swept(rewrite))
         if rewrite.clean_up and gone:
             self.note(Applied(rewrite.name, tuple(gone), "", proof.OF_THE_WHOLE))
         return made
+
+    def _may(self, place: Place) -> bool:
+        """Whether a rewrite may be tried at a place, as far as others went before."""
+        more = self.most is None or len(self.state.places) < self.most
+        return more and place not in self.banned and place not in self.excluded
 
     def _try(self, rewrite: Rewrite, node: ir.Node, site: Site) -> tuple[str, ...] | None:
         """Make a rewrite at a node if it fits; the names of the nodes that are gone."""
@@ -309,6 +296,7 @@ class _Run:
         )
         transaction.let_initializers_be(state.model)
         state.refused.pop(place, None)
+        state.places.append(place)
         gone = tuple(name for other, name in names if other.graph is None)
         if not rewrite.clean_up:
             self.note(Applied(rewrite.name, gone, tensor, outcome))
@@ -391,15 +379,12 @@ def _tensors(model: ir.Model) -> set[str]:
     return {value.name or "" for value in (*graph.inputs, *graph.initializers.values(), *made)}
 
 
-def _symbols(model: ir.Model) -> list[str]:
-    shapes = [truth.shape_of(value) or () for value in model.graph.inputs]
-    return list(dict.fromkeys(s for shape in shapes for dim in shape for s in symbols_of(dim)))
-
-
 def _with_proof(applied: Applied, whole: Proof | None) -> Applied:
     """A clean-up with the proof of the whole model, on which it rests."""
     if applied.proof is not proof.OF_THE_WHOLE or whole is None:
         return applied
+    if not whole.holds:
+        return dataclasses.replace(applied, proof=proof.COMPUTES_NOTHING)
     return dataclasses.replace(applied, proof=whole)
 
 

@@ -8,9 +8,10 @@ independent roundings, four times.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,38 +24,11 @@ from tripoint.numeric import ort
 from tripoint.numeric.inputs import MINIMUM_POINTS, Arrays, InputSpecs, generate, inputs_of
 from tripoint.numeric.reductions import longest_reduction
 from tripoint.rewrites.base import Numeric
+from tripoint.rewrites.points import SIZES, Points
 from tripoint.rewrites.transaction import FREE_INITIALIZERS
 
 _SMALL = 1024
 """Elements of an initializer that may say a size, and is no weight."""
-
-_SIZES = (1, 2, 5, 8, 16, 31, 32, 64, 128, 224)
-
-
-@dataclass(frozen=True, slots=True)
-class Points:
-    """Where in the input range numbers are compared.
-
-    Args:
-        candidates: Size of each symbol, point by point.
-        guessed: Whether nobody gave a range. Candidates at which the original does not run are
-            then passed over, and three that do are enough.
-        ranges: Smallest and largest size by symbol, where somebody gave them.
-    """
-
-    candidates: tuple[Mapping[str, int], ...]
-    guessed: bool = False
-    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-
-    @classmethod
-    def guess(cls, names: Sequence[str]) -> Points:
-        """Sizes to try without a range: distinct per symbol first, then all alike."""
-        if not names:
-            return cls(({},) * MINIMUM_POINTS)
-        distinct = [{name: size + i for i, name in enumerate(names)} for size in _SIZES]
-        alike = [dict.fromkeys(names, size) for size in _SIZES]
-        return cls(tuple(distinct + alike if len(names) > 1 else alike), guessed=True)
-
 
 Terms = Callable[[Mapping[str, int]], int]
 """Terms of the longest sum when the symbols have these sizes."""
@@ -74,7 +48,8 @@ def compare(
         before: The graph as it was; its values carry their true shapes.
         after: The graph as it would be.
         points: Where numbers are compared. At points at which the original itself does not run
-            there is nothing to compare; at least three must remain.
+            there is nothing to compare; where less than three remain, they are taken again with
+            other inputs.
         terms_at: Terms of the longest sum in them, see :func:`terms_of`.
         is_part: Whether they are parts of a model. Integers that enter a part may be anything;
             those that enter a model mostly mean something.
@@ -83,11 +58,10 @@ def compare(
         runs = _runs(ort.Session(before), before, points, is_part=is_part)
     except TripointError as error:
         return Numeric("undecided", (), None, None, error.fact)
-    if len(runs.found) < MINIMUM_POINTS:
-        found = tuple(run.point for run in runs.found)
-        reason = f"the original runs at {len(found)} of the points tried, {MINIMUM_POINTS} needed"
+    if not runs.found:
+        reason = f"the original runs at none of the {len(points.candidates)} points tried"
         detail = f" ({runs.passed_over})" if runs.passed_over else ""
-        return Numeric("undecided", found, None, None, reason + detail)
+        return Numeric("undecided", (), None, None, reason + detail)
     # The other session is gone by now, so that the weights are in memory once.
     try:
         candidate = ort.Session(after)
@@ -109,7 +83,10 @@ def compare(
             if not difference <= tolerance:
                 reason = f"differs by {difference:.3g}, allowed is {tolerance:.3g}"
                 return Numeric("fails", tuple(used), difference, tolerance, reason)
-    return Numeric("holds", tuple(used), worst, allowed, _tolerance_reason(terms))
+    reason = _tolerance_reason(terms)
+    if runs.again:
+        reason += f"; {runs.again}"
+    return Numeric("holds", tuple(used), worst, allowed, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +98,17 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """What a graph computes, and why it does not run at the last point that was passed over."""
+    """What a graph computes.
+
+    Args:
+        found: Run by run.
+        passed_over: Why it does not run at the last point that was passed over.
+        again: That points were taken again, since it runs at too few; else empty.
+    """
 
     found: Sequence[_Run]
     passed_over: str
+    again: str = ""
 
 
 def _runs(session: ort.Session, model: Model, points: Points, *, is_part: bool) -> _Runs:
@@ -140,7 +124,16 @@ def _runs(session: ort.Session, model: Model, points: Points, *, is_part: bool) 
         found.append(_Run(point, feed, expected))
         if points.guessed and len(found) == MINIMUM_POINTS:
             break
-    return _Runs(found, passed_over)
+    count = len(found)
+    if not 0 < count < MINIMUM_POINTS:
+        return _Runs(found, passed_over)
+    for index in range(count, MINIMUM_POINTS):
+        point, seed = found[index % count].point, len(points.candidates) + index
+        with contextlib.suppress(TripointError):
+            feed, expected = _reference(session, model, inputs, point, seed, is_part=is_part)
+            found.append(_Run(point, feed, expected))
+    again = f"the original runs at {count} of the {len(points.candidates)} points tried"
+    return _Runs(found, passed_over, f"{again}, taken again with other inputs")
 
 
 def _reference(
@@ -194,7 +187,7 @@ def _completed(
         symbol for _, shape in inputs.values() for dim in shape for symbol in symbols_of(dim)
     )
     missing = [symbol for symbol in used if symbol not in point]
-    size = _SIZES[1 + seed % 3]
+    size = SIZES[1 + seed % 3]
     yield {**{name: size + index for index, name in enumerate(missing)}, **point}
     if len(missing) > 1:
         yield {**dict.fromkeys(missing, size), **point}

@@ -22,7 +22,7 @@ from tripoint.facts.truth import Truth
 from tripoint.model import Model
 from tripoint.rewrites import numbers, shared, subgraph
 from tripoint.rewrites.base import Numeric, Proof, Replacement, Status
-from tripoint.rewrites.numbers import Points
+from tripoint.rewrites.points import Points
 
 _NAME = re.compile(r"\b[A-Za-z_]\w*")
 
@@ -33,6 +33,11 @@ OF_THE_WHOLE = Proof(
     "holds", Numeric("skipped", (), None, None, "rests on the proof of the whole model")
 )
 """Of a clean-up, until the whole model is proven."""
+
+COMPUTES_NOTHING = Proof(
+    "holds", Numeric("skipped", (), None, None, "it drops or moves what computes nothing")
+)
+"""Of a clean-up where the whole model cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +119,7 @@ def prove(
     Args:
         before: The graph as it was.
         after: The graph as it would be.
-        points: Where numbers are compared. At points at which the original itself does not run
-            there is nothing to compare; at least three must remain.
+        points: Where numbers are compared; see :func:`tripoint.rewrites.numbers.compare`.
         numeric: False leaves the numbers out, and the proof says so.
         kept: Of a model that came from another by steps that are proven already, the names of
             the tensors that are the same in both; None for parts.
@@ -123,7 +127,7 @@ def prove(
             in ONNX Runtime wherever the original does, even without a numeric proof.
     """
     symbolic, reason = _symbolic(before, after, kept or (), points.ranges)
-    if symbolic != "holds":
+    if symbolic == "fails" or (symbolic == "undecided" and kept is None):
         return Proof(symbolic, Numeric("skipped", (), None, None, "shapes differ"), reason)
     candidate = written or after.model
     if numeric:
@@ -131,7 +135,8 @@ def prove(
         result = numbers.compare(before.model, candidate, points, terms, is_part=kept is None)
     else:
         result = (numbers.unloadable(before.model, written) if written else None) or SKIPPED
-    reason = "" if result.status in ("holds", "skipped") else result.reason
+    if result.status not in ("holds", "skipped"):
+        reason = f"{reason}; {result.reason}" if reason else result.reason
     return Proof(symbolic, result, reason)
 
 

@@ -1,0 +1,212 @@
+"""Where in the input range numbers are compared.
+
+Where nobody gave a range, sizes are made up that satisfy what the graph needs of them
+(:mod:`tripoint.facts.equations`), small ones first: a proof is as good at three rows as at sixty,
+and what runs holds all that is alive at once in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import onnx_ir as ir
+
+from tripoint.facts import equations as needs
+from tripoint.facts import shape_inputs, truth
+from tripoint.facts.equations import Equation
+from tripoint.facts.equations.evaluate import UndecidedError, holds
+from tripoint.facts.symbols import evaluate, symbols_of
+from tripoint.facts.table import Dim
+from tripoint.numeric.inputs import MINIMUM_POINTS
+from tripoint.rewrites.subgraph import read_by
+
+Sizes = Mapping[str, int]
+"""A size by symbol."""
+
+SIZES = (1, 2, 5, 8, 16, 31, 32, 64, 128, 224)
+"""Sizes that are tried without a range."""
+
+_BATCHES = 3
+"""Sizes of a leading dim that are tried: 1, 2 and 3. Larger ones only take longer."""
+
+_ROUNDS = 32
+"""Violated equations that are mended one after the other at most."""
+
+_CHEAP = 1 << 28
+"""Bytes that a point may take before cheaper ones are tried first."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """Where in the input range numbers are compared.
+
+    Args:
+        candidates: Size of each symbol, point by point.
+        guessed: Whether nobody gave a range. Candidates at which the original does not run are
+            then passed over, and three that do are enough.
+        ranges: Smallest and largest size by symbol, where somebody gave them.
+    """
+
+    candidates: Sequence[Sizes]
+    guessed: bool = False
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @classmethod
+    def guess(cls, names: Sequence[str], *, batches: Iterable[str] = ()) -> Points:
+        """Sizes to try without a range: distinct per symbol first, then all alike.
+
+        Args:
+            names: The symbols.
+            batches: Those among them that number rows.
+        """
+        if not names:
+            return cls(({},) * MINIMUM_POINTS)
+        rows = set(batches)
+        distinct, alike = (
+            [
+                {
+                    name: 1 + index % _BATCHES if name in rows else size + step * place
+                    for place, name in enumerate(names)
+                }
+                for index, size in enumerate(SIZES)
+            ]
+            for step in (1, 0)
+        )
+        return cls(tuple(distinct + alike if len(names) > 1 else alike), guessed=True)
+
+    @classmethod
+    def fitting(cls, model: ir.Model, annotated: ir.Model) -> Points:
+        """Sizes that a model takes, as far as equations between them decide it.
+
+        Args:
+            model: The model.
+            annotated: The same with true shapes on its values.
+
+        Returns:
+            Its candidates are worked out when the first one is asked for.
+        """
+        names = _symbols(model, annotated)
+        if not names:
+            return cls.guess([])
+        return cls(_Later(lambda: _found(model, annotated, names)), guessed=True)
+
+
+class _Later(Sequence[Sizes]):
+    """A sequence that is made when it is needed."""
+
+    def __init__(self, make: Callable[[], Sequence[Sizes]]) -> None:
+        self._make = make
+
+    @functools.cached_property
+    def _made(self) -> Sequence[Sizes]:
+        return self._make()
+
+    @overload
+    def __getitem__(self, index: int) -> Sizes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sizes]: ...
+    def __getitem__(self, index: int | slice) -> Sizes | Sequence[Sizes]:
+        return self._made[index]
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
+def _symbols(model: ir.Model, annotated: ir.Model) -> list[str]:
+    """The symbols of the inputs, and of the values of those that are shape tensors."""
+    dims = (dim for value in annotated.graph.inputs for dim in truth.shape_of(value) or ())
+    values = itertools.chain.from_iterable(shape_inputs.find(model).values())
+    return list(dict.fromkeys([*(s for dim in dims for s in symbols_of(dim)), *values]))
+
+
+def _found(model: ir.Model, annotated: ir.Model, names: Sequence[str]) -> Sequence[Sizes]:
+    shapes = [truth.shape_of(value) or () for value in annotated.graph.inputs]
+    rows = {str(shape[0]) for shape in shapes if len(shape) > 1 and shape[0] in names}
+    guessed = Points.guess(names, batches=rows if rows != set(names) else ()).candidates
+    known = [each for each in needs.collect(model) if each.decided]
+    fitting = [
+        point
+        for escape in (False, True)
+        for each in guessed
+        if (point := _mended(known, each, escape=escape)) is not None
+    ]
+    # Those in which equations are broken come last: an equation may ask for more than is needed.
+    candidates: list[Sizes] = [dict(p) for p in dict.fromkeys(tuple(p.items()) for p in fitting)]
+    candidates += [point for point in guessed if point not in candidates] if known else []
+    cost = _Cost(annotated)
+    # Stable, so that cheap ones stay in the order in which they were made up.
+    return sorted(candidates, key=lambda point: max(1, math.ceil(cost.of(point) / _CHEAP)))
+
+
+def _mended(equations: Sequence[Equation], at: Sizes, *, escape: bool) -> Sizes | None:
+    """Sizes near others that satisfy all equations; None if none are found.
+
+    Args:
+        equations: Decided ones.
+        at: The size of every symbol.
+        escape: Whether a size of 1, which broadcasts, may take the place of an equal one.
+    """
+    from tripoint.engine.constraints import nearest
+
+    sizes = dict(at)
+    for _ in range(_ROUNDS):
+        broken = next((each for each in equations if not _holds(each, sizes)), None)
+        if broken is None:
+            return sizes
+        changes = [{**sizes, **new} for new in nearest.legal(equations, broken, sizes)]
+        if not changes:
+            return None
+        sizes = min(changes, key=lambda new: _distance(broken, new, sizes, escape=escape))
+    return None
+
+
+def _distance(
+    equation: Equation, new: Sizes, old: Sizes, *, escape: bool
+) -> tuple[bool, int, int, int]:
+    """How far sizes were moved, and whether they satisfy an equation by broadcasting alone."""
+    escapes = False
+    if equation.kind in ("broadcast", "expands"):
+        escapes = evaluate(equation.left, new) != evaluate(equation.right, new)
+    moves = [abs(size - old[name]) for name, size in new.items()]
+    ones = sum(size == 1 < old[name] for name, size in new.items())
+    return escapes != escape, ones, sum(moves), sum(new.values())
+
+
+def _holds(equation: Equation, at: Sizes) -> bool:
+    with contextlib.suppress(UndecidedError):
+        return bool(holds(equation, at))
+    return True
+
+
+class _Cost:
+    """How many bytes of tensors are alive at once when a graph runs."""
+
+    def __init__(self, annotated: ir.Model) -> None:
+        nodes = list(annotated.graph)
+        last = {value: index for index, node in enumerate(nodes) for value in read_by([node])}
+        self._nodes = len(nodes)
+        self._tensors = [
+            (value, index, last.get(value, index))
+            for index, node in enumerate(nodes)
+            for value in node.outputs
+        ]
+
+    def of(self, point: Sizes) -> int:
+        """Bytes at some sizes; what data decides counts as 1."""
+        known: dict[Dim, int] = {}
+        change = [0] * (self._nodes + 1)
+        for value, made, last in self._tensors:
+            size = value.dtype.itemsize if value.dtype is not None else 4
+            for dim in truth.shape_of(value) or ():
+                if dim not in known:
+                    known[dim] = max(evaluate(dim, point) or 1, 1)
+                size *= known[dim]
+            change[made] += int(size)
+            change[last + 1] -= int(size)
+        return max(itertools.accumulate(change))
