@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from tripoint import files
-from tripoint.engine import bindings, gpu, manifest, meanings, network, outputs, process, proof
+from tripoint.engine import (
+    bindings,
+    gpu,
+    manifest,
+    meanings,
+    network,
+    outputs,
+    passed,
+    process,
+    proof,
+)
 from tripoint.engine.bindings import Binding
 from tripoint.engine.network import NetworkDescription
 from tripoint.engine.options import BuildOptions
@@ -103,6 +113,7 @@ def build(
     described = manifest.path_for(output)
     asked = options or BuildOptions()
     request = asked.request()
+    profiles = [each.renamed(_names(model, "outputs")) for each in profiles]
     binding = refuse_early(model, output, tensorrt=tensorrt, options=asked, force=force)
     events = _Events(on_phase)
     with (
@@ -128,7 +139,9 @@ def build(
         _raise_refusal(model, built, f"{binding.name} {built['version']}", events.watch)
         found = proof.gather(precision, built, plan, binding, timeout=timeout)
         size, digest = plan.stat().st_size, sha256(plan)
-        description = network.from_child(built, _names(model, "inputs"), _names(model, "outputs"))
+        given_out = _names(model, "outputs")
+        given_in = [passed.engine_name(name, given_out) for name in _names(model, "inputs")]
+        description = network.from_child(built, given_in, given_out)
         content = manifest.create(
             model=_identity(model, source),
             engine={"file": output.name, "bytes": size, "sha256": digest},

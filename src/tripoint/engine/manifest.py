@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tripoint
-from tripoint.engine import network
+from tripoint.engine import network, passed
 from tripoint.engine.bindings import Binding
 from tripoint.engine.gpu import Device
 from tripoint.engine.network import NetworkDescription
@@ -230,7 +230,11 @@ def rebuild(manifest: Mapping[str, Any], machine: Machine) -> str | None:
         return None
     words = ["tripoint", "build", manifest["model"].get("path") or "MODEL"]
     words += ["-o", manifest["engine"].get("file") or "model.plan"]
-    profiles = [[_spell(entry) for entry in profile] for profile in manifest.get("profiles") or ()]
+    outputs = {entry.get("name") for entry in manifest.get("outputs") or ()}
+    profiles = [
+        [_spell({**entry, "name": passed.onnx_name(entry["name"], outputs)}) for entry in profile]
+        for profile in manifest.get("profiles") or ()
+    ]
     if len(profiles) > 1:
         for profile in profiles:
             words += ["--profile", " ".join(profile)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from tripoint.engine import passed
 from tripoint.facts.table import TensorTable, ViewShape
 
 
@@ -48,12 +49,17 @@ _ONNX_DTYPES = {"float": "float32", "double": "float64"}
 def describe(table: TensorTable) -> NetworkDescription:
     """The network as the table's target sees it.
 
+    An output that is listed twice is there once: TensorRT marks it once.
+
     Args:
         table: Facts of the model; its target's view gives the shapes.
     """
     return NetworkDescription(
-        tuple(_of_table(table, name) for name in table.inputs),
-        tuple(_of_table(table, name) for name in table.outputs),
+        tuple(
+            replace(_of_table(table, name), name=passed.engine_name(name, table.outputs))
+            for name in table.inputs
+        ),
+        tuple(_of_table(table, name) for name in dict.fromkeys(table.outputs)),
         table.layers,
     )
 

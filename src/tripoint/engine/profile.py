@@ -6,9 +6,10 @@ An input whose values are sizes, a shape tensor, has a profile of its values; se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from tripoint.engine import passed
 from tripoint.errors import UsageError
 from tripoint.facts.symbols import evaluate, symbols_of
 from tripoint.facts.table import Dim, Shape
@@ -42,6 +43,15 @@ class Profile:
     """One optimization profile over all inputs, in the model's order."""
 
     inputs: tuple[InputProfile, ...]
+
+    def renamed(self, outputs: Container[str]) -> Profile:
+        """The same with the names that the engine has; see :mod:`tripoint.engine.passed`.
+
+        Args:
+            outputs: Names of the graph outputs.
+        """
+        named = (replace(i, name=passed.engine_name(i.name, outputs)) for i in self.inputs)
+        return Profile(tuple(named))
 
 
 Values = Mapping[str, Sequence[str]]

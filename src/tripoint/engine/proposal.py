@@ -97,13 +97,14 @@ def profiles(model: Model, specs: Sequence[Spec]) -> ProfileResult:
     found = tuple(propose(model, needed, spec) for spec in specs)
     found = found if dynamic else ()
     examined = examine(needed, [each.profile for each in found])
+    outputs = {value.name or "" for value in model.ir.graph.outputs}
     right = bool(found) and not any(each.violated for each in examined)
     return ProfileResult(
         needed,
         {name: dtype for name, (dtype, _) in inputs.items()},
         found,
         examined,
-        spell([each.profile for each in found], inputs) if right else None,
+        spell([each.profile for each in found], inputs, outputs) if right else None,
     )
 
 

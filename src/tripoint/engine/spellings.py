@@ -18,8 +18,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from tripoint.engine import passed
 from tripoint.engine.profile import InputProfile, Profile, Sizes
 from tripoint.numeric.inputs import InputSpecs
 from tripoint.spec import ENDS
@@ -47,13 +48,16 @@ class Spellings:
     notes: tuple[str, ...] = ()
 
 
-def spell(profiles: Sequence[Profile], inputs: InputSpecs) -> Spellings:
+def spell(
+    profiles: Sequence[Profile], inputs: InputSpecs, outputs: Collection[str] = ()
+) -> Spellings:
     """Write profiles for other tools.
 
     Args:
         profiles: The profiles, of one model.
         inputs: Element type and true shape by input; those of a fixed shape are left out where
             a tool does not ask for them.
+        outputs: Names of the graph outputs; see :mod:`tripoint.engine.passed`.
     """
     told = [
         [
@@ -63,9 +67,11 @@ def spell(profiles: Sequence[Profile], inputs: InputSpecs) -> Spellings:
         ]
         for profile in profiles
     ]
+    # These two build the whole model; for the others TensorRT gets graphs of their own making.
+    whole = [[replace(i, name=passed.engine_name(i.name, outputs)) for i in own] for own in told]
     return Spellings(
-        trtexec=_trtexec(told),
-        polygraphy=_polygraphy(told),
+        trtexec=_trtexec(whole),
+        polygraphy=_polygraphy(whole),
         onnxruntime={
             provider: _onnxruntime(told, prefix)
             for provider, prefix in (

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import onnx_ir as ir
 
+from tripoint.engine import passed
 from tripoint.facts import roles, truth, views
 from tripoint.facts.origins import Explainer, node_name, source
-from tripoint.facts.table import Chain, Source, TensorFacts, TensorTable, View
+from tripoint.facts.table import INITIALIZER, Chain, Source, TensorFacts, TensorTable, View
 from tripoint.facts.truth import Truth
 from tripoint.facts.views.importer import operators
 from tripoint.model import Model
@@ -34,7 +37,7 @@ class Facts:
         graph = self.graph.graph
         return TensorTable(
             target=self.view.target,
-            inputs=tuple(value.name or "" for value in graph.inputs),
+            inputs=tuple(value.name or "" for value in truth.given_inputs(graph)),
             outputs=tuple(value.name or "" for value in graph.outputs),
             tensors=tuple(self._facts.values()),
             symbols=self.truth.symbols,
@@ -67,7 +70,23 @@ class Facts:
                 f"TensorRT {target.version} was made for opset {newest} and older, "
                 f"this model has opset {self.model.opset}"
             )
-        return (*self.view.notes, *notes)
+        return (*self.view.notes, *notes, *self._passed)
+
+    @property
+    def _passed(self) -> Iterator[str]:
+        """What TensorRT makes of outputs that are inputs, or that are listed twice."""
+        graph = self.graph.graph
+        outputs = Counter(value.name or "" for value in graph.outputs)
+        for value in truth.given_inputs(graph):
+            name = value.name or ""
+            if name in outputs:
+                yield (
+                    f"the input `{name}` is an output as well; an engine cannot give both one "
+                    f"name, and calls the input `{passed.engine_name(name, outputs)}`"
+                )
+        for name, count in outputs.items():
+            if count > 1:
+                yield f"the output `{name}` is listed {count} times; an engine has it once"
 
     @cached_property
     def _facts(self) -> dict[str, TensorFacts]:
@@ -77,7 +96,7 @@ class Facts:
             node = value.producer()
             facts[name] = TensorFacts(
                 name=name,
-                op=node.op_type if node is not None else None,
+                op=node.op_type if node is not None else _without_node(value),
                 node=node_name(node) if node is not None else None,
                 dtype=self.truth.dtypes.get(name),
                 shape=self.truth.shapes.get(name),
@@ -98,6 +117,10 @@ class Facts:
             self.view.refusals,
             self.truth.frozen,
         )
+
+
+def _without_node(value: ir.Value) -> str | None:
+    return INITIALIZER if value.is_initializer() else None
 
 
 def compute(model: Model, target: str | None = None, *, tensorrt: str | None = None) -> Facts:

@@ -16,6 +16,9 @@ ViewShape = tuple[int, ...]
 
 Role = Literal["execution", "shape", "both"]
 
+INITIALIZER = "initializer"
+"""What makes a graph output that no node makes; it stands where other tensors have an operator."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -162,8 +165,9 @@ class TensorFacts:
 
     Args:
         name: ONNX tensor name.
-        op: Operator that makes it, None for a graph input.
-        node: Name of the node that makes it, None for a graph input.
+        op: Operator that makes it, :data:`INITIALIZER` for a constant that is a graph output, None
+            for a graph input.
+        node: Name of the node that makes it, None where no node does.
         dtype: ONNX element type in lower case, for instance ``"float"``, or None if unknown.
         shape: True shape, None if not even the rank is known.
         tensorrt: TensorRT's view, None where it never reached this tensor.
@@ -264,9 +268,10 @@ class TensorTable:
 
     Args:
         target: Whose view it is.
-        inputs: Names of the graph inputs, in order.
+        inputs: Names of the graph inputs that must be fed, in order.
         outputs: Names of the graph outputs, in order.
-        tensors: Every input and every node output, in graph order.
+        tensors: Every input, every initializer that is an output, and every node output, in
+            graph order.
         symbols: The symbols that the graph inputs declare.
         data_dependent: Symbols that stand for sizes decided by tensor values.
         chains: One chain for each origin.

@@ -83,6 +83,11 @@ def annotate(model: ir.Model, *, named: bool = False) -> Truth:
 def _annotate(model: ir.Model, *, named: bool) -> Truth:
     for value, shape in ({} if named else dim_names.input_shapes(model.graph)).items():
         value.shape = shape
+    for value in (*model.graph.inputs, *constant_outputs(model.graph)):
+        if value.is_initializer() and value.const_value is not None:
+            # What is declared of an input or output need not be the shape of the constant.
+            value.shape = ir.Shape(value.const_value.shape.numpy())
+            value.dtype = value.const_value.dtype
     declared: dict[ir.Value, ir.Shape | None] = {}
     for value in _node_outputs(model):
         declared[value] = value.shape
@@ -226,9 +231,23 @@ def _dim(dim: int | ir.SymbolicDim) -> Dim:
 
 
 def values(model: ir.Model) -> Iterator[ir.Value]:
-    """Every graph input and every node output, those of nested graphs included."""
-    yield from model.graph.inputs
+    """Every graph input, constant output and node output, those of nested graphs included."""
+    yield from dict.fromkeys((*model.graph.inputs, *constant_outputs(model.graph)))
     yield from _node_outputs(model)
+
+
+def constant_outputs(graph: ir.Graph) -> list[ir.Value]:
+    """The initializers that a graph gives out as they are, each once."""
+    return [value for value in dict.fromkeys(graph.outputs) if value.is_initializer()]
+
+
+def given_inputs(graph: ir.Graph) -> list[ir.Value]:
+    """The inputs that must be fed.
+
+    Up to IR version 3 every initializer is listed as an input, too; later that gives an input a
+    default. TensorRT takes all of these for constants.
+    """
+    return [value for value in graph.inputs if not value.is_initializer()]
 
 
 def _node_outputs(model: ir.Model) -> Iterator[ir.Value]:
@@ -238,6 +257,8 @@ def _node_outputs(model: ir.Model) -> Iterator[ir.Value]:
 
 def names(model: ir.Model) -> dict[ir.Value, str]:
     """A name of its own for every tensor that a graph takes in or a node makes, nested ones too.
+
+    So have the initializers that the main graph gives out.
 
     That is the tensor's ONNX name, if it is the only one of that name or belongs to the main
     graph. Otherwise, nested graphs may use a name again, it is ``<node>/<attribute>/<name>``,
@@ -264,7 +285,9 @@ def names(model: ir.Model) -> dict[ir.Value, str]:
 
 def _scoped(graph: ir.Graph, scope: str) -> Iterator[tuple[ir.Value, str]]:
     """The named tensors of a graph and of those in it, each with the path of its graph."""
-    yield from ((value, scope) for value in graph.inputs if value.name)
+    yield from ((value, scope) for value in given_inputs(graph) if value.name)
+    if not scope:
+        yield from ((value, scope) for value in constant_outputs(graph) if value.name)
     for node in graph:
         yield from ((value, scope) for value in node.outputs if value.name)
         label = node_name(node)

@@ -12,7 +12,16 @@ from tripoint.engine.inspect import PlanInspection
 from tripoint.engine.network import NetworkDescription
 from tripoint.facts.compute import NodeLine
 from tripoint.facts.origins import format_shape
-from tripoint.facts.table import Bound, Chain, Frozen, Refusal, Step, TensorFacts, TensorTable
+from tripoint.facts.table import (
+    INITIALIZER,
+    Bound,
+    Chain,
+    Frozen,
+    Refusal,
+    Step,
+    TensorFacts,
+    TensorTable,
+)
 from tripoint.model import Model
 from tripoint.report.sanitize import clean
 from tripoint.rewrites.base import Applied, FixResult, Numeric, Proof, Refused
@@ -302,7 +311,9 @@ def section(title: str, lines: Iterable[str]) -> list[str]:
 
 def tensor(facts: TensorFacts) -> list[str]:
     """One tensor: where it comes from, its true shape and TensorRT's view."""
-    made_by = f"{facts.op} node {facts.node}" if facts.op else "graph input"
+    made_by = f"{facts.op} node {facts.node}" if facts.node is not None else "graph input"
+    if facts.op == INITIALIZER:
+        made_by = "no node: it is an initializer that the graph gives out"
     seen = format_shape(facts.tensorrt) if facts.tensorrt is not None else "not reached"
     rows = [
         ("tensor", facts.name),

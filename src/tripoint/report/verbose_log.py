@@ -50,6 +50,9 @@ _LINES: Mapping[str, Mapping[str, tuple[str, int]]] = {
 
 _UNSUPPORTED_NODE = 8
 
+OUTPUT = "output"
+"""What stands for an operator where a graph output is refused."""
+
 
 def lines(table: TensorTable, model: Model) -> Iterator[str]:
     """The log.
@@ -194,10 +197,10 @@ class _Log:
 
     def inputs(self, graph: ir.Graph) -> Iterator[str]:
         """The inputs of the network."""
-        for value in graph.inputs:
+        for value in truth.given_inputs(graph):
             name = self._name(value)
             shape = self._seen(name)
-            if shape is not None and not value.is_initializer():
+            if shape is not None:
                 dtype = self.version.input_dtype(self.table.by_name[name].dtype)
                 sizes = f"dimensions: {_shape(shape)}"
                 text = f"Adding network input: {escape(name)} with dtype: {dtype}, {sizes}"
@@ -209,7 +212,7 @@ class _Log:
         """The initializers of a graph."""
         for name in graph.initializers:
             yield self.version.line("initializer", f"Importing initializer: {escape(name)}")
-            yield from self._failures(name, -1, None)
+            yield from self._failures(name, -1, None, but=OUTPUT)
 
     def reached(self, nodes: list[ir.Node]) -> int:
         """How many nodes the target looked at."""
@@ -252,6 +255,7 @@ class _Log:
     def outputs(self, graph: ir.Graph) -> Iterator[str]:
         """The outputs of the network that were reached."""
         for name in dict.fromkeys(map(self._name, graph.outputs)):
+            yield from self._failures(name, -1, None)
             if self._seen(name) is not None:
                 unique = escape(self._unique.get(name, name))
                 yield self.version.line("mark", f"Marking {unique} as output: {escape(name)}")
@@ -279,8 +283,12 @@ class _Log:
         text = f"Registering tensor: {escape(unique)} for ONNX tensor: {escape(name)}"
         return self.version.line("tensor", text)
 
-    def _failures(self, place: str, at: int, node: ir.Node | None) -> Iterator[str]:
+    def _failures(
+        self, place: str, at: int, node: ir.Node | None, *, but: str | None = None
+    ) -> Iterator[str]:
         for refusal in self._refused.get(place, ()):
+            if refusal in self._written or refusal.op == but:
+                continue
             if node is None or refusal.op == node.op_type:
                 self._written.add(refusal)
                 yield from self.version.failure(refusal, at, node)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tripoint import files
 from tripoint import model as models
+from tripoint.engine import passed
 from tripoint.errors import InputError, OutputError, TripointError, UsageError
 from tripoint.facts import truth
 from tripoint.model import Model
@@ -170,7 +171,12 @@ def _shapes_of_plan(path: Path, built: Plan, given: Path | None) -> TrueShapes:
 
 
 def _true_shapes(model: Model) -> TrueShapes:
-    return TrueShapes(truth.infer(model.ir).shapes)
+    shapes = truth.infer(model.ir).shapes
+    outputs = {value.name or "" for value in model.ir.graph.outputs}
+    given = (value.name or "" for value in model.ir.graph.inputs)
+    # A plan may call an input otherwise.
+    in_plan = {passed.engine_name(name, outputs): shapes.get(name) for name in given}
+    return TrueShapes({**in_plan, **shapes})
 
 
 def _write(

@@ -102,7 +102,8 @@ def of_model(model: Model, source: str) -> Interface:
     inputs, outputs = (
         tuple(
             _tensor(name, kind, shape if shape or name in ranked else None)
-            for name, kind, shape in types
+            # Triton knows an output by its name, so one that is listed twice is there once.
+            for name, (kind, shape) in {each[0]: each[1:] for each in types}.items()
         )
         for types in (session.input_types, session.output_types)
     )

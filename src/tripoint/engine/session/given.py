@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tripoint.engine import exchange
+from tripoint.engine import exchange, passed
 from tripoint.engine.session.arrays import DeviceArray
 from tripoint.engine.session.tensors import Shape, Tensor, as_wanted, nbytes
 from tripoint.errors import InputError, UsageError
@@ -59,9 +59,12 @@ def in_order(tensors: Sequence[Tensor], inputs: Mapping[str, Any]) -> list[Any]:
             return [inputs[tensor.name] for tensor in tensors]
         except KeyError:
             pass
+    found = [passed.given(tensor.name, inputs) for tensor in tensors]
+    if len(inputs) == len(tensors) and all(value is not None for value in found):
+        return found
     names = [tensor.name for tensor in tensors]
-    for name in names:
-        if name not in inputs:
+    for name, value in zip(names, found, strict=True):
+        if value is None:
             raise InputError(f"input {name!r} of the engine was not given")
     unknown = next(name for name in inputs if name not in names)
     raise InputError(f"the engine has no input {unknown!r}; it has {', '.join(names) or 'none'}")

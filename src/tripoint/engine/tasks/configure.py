@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tripoint.engine import meanings, tf32
+from tripoint.engine import meanings, passed, tf32
 from tripoint.engine.tasks import native
 from tripoint.errors import ExternalStepError, InputError, UsageError
 from tripoint.model import sha256
@@ -146,7 +146,7 @@ def add_profile(parsed: native.Parsed, config: Any, entries: Mapping[str, Any]) 
         if not axes and not tensor.is_shape_tensor:
             continue
         needed = True
-        _set_range(profile, tensor, axes, entries.get(tensor.name))
+        _set_range(profile, tensor, axes, passed.given(tensor.name, entries))
     if needed and config.add_optimization_profile(profile) < 0:
         raise ExternalStepError("TensorRT refuses the optimization profile")
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tripoint.engine import bindings, exchange
+from tripoint.engine import bindings, exchange, passed
 from tripoint.engine.options import BuildOptions
 from tripoint.engine.session import loading
 from tripoint.engine.tasks import configure, cuda, listening, native
@@ -132,8 +132,9 @@ def _around(network: Any, feed: Mapping[str, exchange.Array]) -> dict[str, dict[
     entries = {}
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        if tensor.name in feed:
-            array, values = feed[tensor.name], bool(tensor.is_shape_tensor)
+        array = passed.given(tensor.name, feed)
+        if array is not None:
+            values = bool(tensor.is_shape_tensor)
             numbers = array.ravel().tolist() if values else list(array.shape)
             entries[tensor.name] = {**dict.fromkeys(ENDS, numbers), "values": values}
     return entries

@@ -61,6 +61,12 @@ class Graph:
         self.position = {node: index for index, node in enumerate(self.nodes)}
         self.values = {value.name: value for node in graph for value in node.outputs if value.name}
         self.values |= {value.name: value for value in self.inputs if value.name}
+        self.constants: dict[str, ir.TensorProtocol] = {
+            value.name: value.const_value
+            for value in graph.outputs
+            if value.name and value.is_initializer() and value.const_value is not None
+        }
+        """The outputs that no node makes, for all that is fed."""
         self.users: dict[ir.Value, list[ir.Node]] = {}
         for node in self.nodes:
             for value in read_by([node]):

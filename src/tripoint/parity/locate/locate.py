@@ -190,8 +190,11 @@ class _Comparison:
         self._say(f"compare {number_of(len(known), 'tensor')} of {pair.title}")
         scanned = scan(pair.reference, pair.suspect, known, feed, allowed.behind)
         found.resolution = _resolution(pair, len(scanned), len(known))
+        wrong = [name for name, each in outputs.deviations.items() if not each.agrees]
+        unmade = [name for name in wrong if pair.suspect.graph.node_of(name) is None]
+        found.reasons += [_why_unmade(pair.suspect.graph, name) for name in unmade]
         if all(scanned[name].agrees for name in outputs.deviations if name in scanned):
-            if not all(deviation.agrees for deviation in outputs.deviations.values()):
+            if len(wrong) > len(unmade):
                 found.reasons.append(
                     "an engine built for the search agrees with the reference: the difference "
                     "belongs to the plan that was given, or comes and goes"
@@ -273,6 +276,15 @@ class _Comparison:
             for name, array in outputs.expected.items()
             if name in fusion.unfused
         )
+
+
+def _why_unmade(graph: Graph, name: str) -> str:
+    """Where an output comes from that no node makes."""
+    what = "an initializer" if name in graph.constants else "an input"
+    return (
+        f"no node makes output {name}: the file gives out {what} as it is, so export the module "
+        "again if that is not what it returns"
+    )
 
 
 def _legs(pair: Pair) -> tuple[Reference, Reference]:

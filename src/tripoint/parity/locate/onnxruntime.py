@@ -53,6 +53,8 @@ class OnnxRuntime:
         Raises:
             ExternalStepError: If ONNX Runtime cannot load or run a slice.
         """
+        constants = self.graph.constants
+        yield from ((name, constants[name].numpy()) for name in tensors if name in constants)
         wanted = {name for name in tensors if name in self.graph.values}
         with Shelf(self._limit) as shelf:
             for value in self.graph.inputs:

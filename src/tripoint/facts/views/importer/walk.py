@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from tripoint.facts.table import Reason, Refusal, Shape, Target, View, ViewShape
-from tripoint.facts.truth import names
+from tripoint.facts.truth import constant_outputs, names
 from tripoint.facts.views.importer import attributes, operators
 from tripoint.facts.views.importer.context import (
     MOST_DIMS,
@@ -42,7 +42,7 @@ def view(model: Model, truth: Mapping[str, Shape | None], version: Version) -> V
     for node in graph:
         _import_node(version.node(node, network))
     _mark_outputs(network, graph)
-    hidden = network.initializers
+    hidden = network.initializers - {value.name for value in constant_outputs(graph)}
     return View(
         target=Target(name=version.name, kind="importer", version=version.name),
         shapes={name: shape for name, shape in network.shapes.items() if name not in hidden},
