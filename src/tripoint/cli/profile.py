@@ -43,4 +43,4 @@ def profile(
             document=lambda: {**json.envelope("profile", loaded), **report.document(result)},
             force=force,
         )
-    refuse(result.examined)
+    refuse(result.examined, result.needed, specs, listed=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tripoint.engine import profile
 from tripoint.engine.constraints import nearest
 from tripoint.engine.constraints.profiles import Examined, Needs, examine, needs
+from tripoint.engine.constraints.solve import solve
 from tripoint.engine.profile import Profile
 from tripoint.engine.spellings import Spellings, spell
 from tripoint.facts.equations import Equation
@@ -19,9 +20,6 @@ from tripoint.model import Model
 from tripoint.numeric.inputs import inputs_of
 from tripoint.sources import ranges as recording
 from tripoint.spec import ENDS, Range, Spec
-
-_ROUNDS = 32
-"""Violated equations that are mended one after the other at most."""
 
 _BATCH = re.compile(r"(^|_)(n|b|bs|batch\w*)(_|$)|batch", re.IGNORECASE)
 _LENGTH = re.compile(
@@ -197,64 +195,23 @@ def _mended(
     sources: dict[str, str],
 ) -> dict[str, Range]:
     """Ranges whose free symbols were moved until min, opt and max satisfy the equations."""
+    found = dict(solve(equations, ranges, free).ranges)
     decided = [each for each in equations if each.decided and each.symbols <= ranges.keys()]
-    ends = {
-        end: _moved(decided, {name: getattr(size, end) for name, size in ranges.items()}, free, end)
-        for end in ENDS
-    }
-    sizes = {end: {symbol: ends[end][0][symbol] for symbol in free} for end in ENDS}
+    wrong = [each for each in decided if not _holds(each, ranges)]
     for symbol in free:
-        high = sizes["max"][symbol]
-        sizes["min"][symbol] = low = min(sizes["min"][symbol], high)
-        sizes["opt"][symbol] = min(max(low, sizes["opt"][symbol]), high)
-    given = {name: size.opt for name, size in ranges.items()}
-    if not all(_holds(each, {**given, **sizes["opt"]}) for each in decided):
-        # Moved one by one they need not go together; those at max do.
-        sizes["opt"] = sizes["max"]
-    found = dict(ranges)
-    for symbol in free:
-        found[symbol] = Range(*(sizes[end][symbol] for end in ENDS))
         if found[symbol] != ranges[symbol]:
+            # What is moved for others may have been right by itself.
             reasons = dict.fromkeys(
-                reason for end in ENDS for reason in ends[end][1].get(symbol, ())
+                nearest.rule(each) or each.meant for each in wrong if symbol in each.symbols
             )
             why = f", moved because {', '.join(reasons)}" if reasons else ", moved along"
             sources[symbol] += f" ({ranges[symbol]}){why}"
     return found
 
 
-def _moved(
-    equations: Sequence[Equation], at: Mapping[str, int], free: Sequence[str], end: str
-) -> tuple[dict[str, int], dict[str, list[str]]]:
-    """Sizes near others that satisfy all equations, and per moved symbol what moved it."""
-    sizes, reasons = dict(at), dict[str, list[str]]()
-    for _ in range(_ROUNDS):
-        broken = next((each for each in equations if not _holds(each, sizes)), None)
-        if broken is None:
-            break
-        changes = [
-            change
-            for change in nearest.legal(equations, broken, sizes)
-            if all(name in free for name in change)
-        ]
-        if not changes:
-            break
-        change = min(changes, key=lambda new: _cost(new, sizes, end))
-        for name in change:
-            reasons.setdefault(name, []).append(nearest.rule(broken) or broken.text)
-        sizes.update(change)
-    return sizes, reasons
-
-
-def _cost(change: Mapping[str, int], at: Mapping[str, int], end: str) -> tuple[int, int]:
-    """How much a change costs: at min to go down, at max to go up, and how far at all."""
-    moves = [size - at[name] for name, size in change.items()]
-    wrong = sum(move < 0 if end == "min" else move > 0 if end == "max" else 0 for move in moves)
-    return wrong, sum(map(abs, moves))
-
-
-def _holds(equation: Equation, at: Mapping[str, int]) -> bool:
+def _holds(equation: Equation, ranges: Mapping[str, Range]) -> bool:
+    ends = ({name: getattr(size, end) for name, size in ranges.items()} for end in ENDS)
     try:
-        return bool(holds(equation, at))
+        return all(bool(holds(equation, at, strict=True)) for at in ends)
     except UndecidedError:
         return True

@@ -70,7 +70,7 @@ def spell(
     # These two build the whole model; for the others TensorRT gets graphs of their own making.
     whole = [[replace(i, name=passed.engine_name(i.name, outputs)) for i in own] for own in told]
     return Spellings(
-        trtexec=_trtexec(whole),
+        trtexec=trtexec(whole),
         polygraphy=_polygraphy(whole),
         onnxruntime={
             provider: _onnxruntime(told, prefix)
@@ -107,18 +107,20 @@ def _x(sizes: Sizes) -> str:
     return "x".join(map(str, sizes)) or "scalar"
 
 
-def _trtexec(told: Sequence[Sequence[InputProfile]]) -> str:
+def trtexec(told: Sequence[Sequence[InputProfile]]) -> str:
+    """Options of trtexec: the inputs of each profile, with their sizes."""
     options = []
     for index, own in enumerate(told):
         if len(told) > 1:
             options.append(f"--profile={index}")
         for end in ENDS:
-            shapes = ",".join(f"{_quoted(each.name)}:{_x(getattr(each, end))}" for each in own)
+            shapes = ",".join(f"{quoted(each.name)}:{_x(getattr(each, end))}" for each in own)
             options.append(shlex.quote(f"--{end}Shapes={shapes}"))
     return " ".join(options)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """The name of an input, in single quotes where it would be read as something else."""
     return name if _PLAIN.fullmatch(name) else f"'{name}'"
 
 

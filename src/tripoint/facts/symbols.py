@@ -47,14 +47,28 @@ def expression(dim: Dim) -> Any:
     Raises:
         ValueError: If the text is not an expression.
     """
+    return _parsed(dim, symbol)
+
+
+@functools.lru_cache(maxsize=4096)
+def bare_expression(dim: Dim) -> Any:
+    """As :func:`expression`, over symbols of which nothing is known: they may be 0.
+
+    Raises:
+        ValueError: As :func:`expression`.
+    """
+    return _parsed(dim, _bare)
+
+
+def _parsed(dim: Dim, named: Callable[[str], Any]) -> Any:
     import sympy
 
     if isinstance(dim, int):
         return sympy.Integer(dim)
     if is_plain(dim):
-        return symbol(dim)
+        return named(dim)
     try:
-        return _built(ast.parse(dim.strip(), mode="eval").body)
+        return _built(ast.parse(dim.strip(), mode="eval").body, named)
     except (
         *(SyntaxError, TypeError, LookupError, AttributeError),
         *(ArithmeticError, RecursionError, MemoryError),
@@ -62,11 +76,12 @@ def expression(dim: Dim) -> Any:
         raise ValueError(f"{dim!r} is not an expression in sizes") from error
 
 
-def _built(node: ast.expr, decimals: Any = None) -> Any:
+def _built(node: ast.expr, named: Callable[[str], Any], decimals: Any = None) -> Any:
     """The expression of a tree.
 
     Args:
         node: The tree.
+        named: The symbol of a name.
         decimals: The float type that decimals are of, see :mod:`tripoint.facts.functions`.
     """
     import sympy
@@ -77,11 +92,11 @@ def _built(node: ast.expr, decimals: Any = None) -> Any:
         found = decimals.read(repr(node.value))
         return sympy.Rational(found.numerator, found.denominator)
     if isinstance(node, ast.Name):
-        return symbol(node.id)
+        return named(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_built(node.operand, decimals)
+        return -_built(node.operand, named, decimals)
     if isinstance(node, ast.BinOp):
-        operands = (_built(operand, decimals) for operand in (node.left, node.right))
+        operands = (_built(operand, named, decimals) for operand in (node.left, node.right))
         return _BINARY[type(node.op)](*operands)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         name = node.func.id
@@ -92,8 +107,15 @@ def _built(node: ast.expr, decimals: Any = None) -> Any:
             decimals = function if name in _FLOATS else decimals
         else:
             function = _CALLS[name]
-        return function(*(_built(each, decimals) for each in node.args))
+        return function(*(_built(each, named, decimals) for each in node.args))
     raise TypeError(type(node).__name__)
+
+
+@functools.lru_cache(maxsize=4096)
+def _bare(name: str) -> Any:
+    import sympy
+
+    return sympy.Symbol(name, integer=True)
 
 
 def floor(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,9 @@ from tripoint.report.sanitize import clean, clean_lines
 from tripoint.report.text import columns
 from tripoint.spec import ENDS
 from tripoint.words import number_of, once
+
+_WIDEST = 72
+"""Characters of an equation behind which it goes on in the next line, at a blank."""
 
 _WORDS: Mapping[Status, str] = {
     "holds": "holds",
@@ -74,18 +78,13 @@ def _equations(result: ProfileResult) -> Iterator[str]:
         return
     statuses = [tuple(e.findings[i].status for e in result.examined) for i in range(len(equations))]
     yield "what the graph needs:"
-    yield from columns(
-        [
-            (
-                equation.text,
-                equation.op,
-                equation.node,
-                equation.source or "",
-                ", ".join(dict.fromkeys(_WORDS[status] for status in statuses[index])),
-            )
-            for index, equation in enumerate(equations)
-        ]
-    )
+    rows: list[Sequence[object]] = []
+    for index, equation in enumerate(equations):
+        first, *rest = textwrap.wrap(equation.text, _WIDEST, break_long_words=False)
+        said = ", ".join(dict.fromkeys(_WORDS[status] for status in statuses[index]))
+        rows.append((first, equation.op, equation.node, equation.source or "", said))
+        rows += [(f"  {line}",) for line in rest]
+    yield from columns(rows)
     yield ""
     for index, examined in enumerate(result.examined):
         which = f"profile {index}: " if len(result.examined) > 1 else ""

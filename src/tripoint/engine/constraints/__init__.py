@@ -20,13 +20,16 @@ import numpy as np
 
 from tripoint.engine.constraints import nearest
 from tripoint.facts.equations import Equation
-from tripoint.facts.equations.evaluate import UndecidedError, holds, surely_holds
+from tripoint.facts.equations.decide import surely_holds
+from tripoint.facts.equations.evaluate import UndecidedError, holds
 from tripoint.spec import ENDS, Range
 
 Status = Literal["holds", "partly", "violated", "undecided"]
 
 _MOST = 20_000
 """Sizes of a box up to which all are tried; of a larger one as many are drawn."""
+_MOST_OF_ONE = 200_000
+"""The same where an equation is about one symbol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def _counterexample(
     if not own:
         return None, True
     spans = [range(size.min, size.max + 1) for size in own.values()]
-    complete = math.prod(map(len, spans)) <= _MOST
+    complete = math.prod(map(len, spans)) <= (_MOST if len(spans) > 1 else _MOST_OF_ONE)
     if complete:
         tried = list(itertools.product(*spans))
     else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import sympy
@@ -28,7 +29,8 @@ Change = Mapping[str, int]
 def legal(equations: Sequence[Equation], broken: Equation, at: Mapping[str, int]) -> list[Change]:
     """The nearest sizes at which a broken equation holds, and if possible all others.
 
-    One size is changed where that is enough, else two together.
+    One size is changed where that is enough, else two together. Sizes that broadcast are made the
+    same, and 1 only where nothing else is near.
 
     Args:
         equations: All that should hold.
@@ -39,50 +41,65 @@ def legal(equations: Sequence[Equation], broken: Equation, at: Mapping[str, int]
         Per symbol the nearest smaller and the nearest larger size; empty if none is near.
     """
     own = sorted(broken.symbols)
-    for wanted in (equations, (broken,)):
-        found = [change for name in own for change in _single(wanted, name, at)]
+    for wanted, strict in itertools.product((equations, (broken,)), (True, False)):
+        found = [change for name in own for change in _single(wanted, name, at, strict)]
         if not found and len(own) >= 2:
             found = [
                 change
                 for index, name in enumerate(own)
                 for other in own[:index]
-                for change in _double(wanted, other, name, at)
+                for change in _double(wanted, other, name, at, strict)
             ]
         if found:
             return found
     return []
 
 
-def _single(equations: Sequence[Equation], name: str, at: Mapping[str, int]) -> list[Change]:
-    reach = min(max(_NEAR, at[name], *map(_scale, equations)), _FARTHEST)
+def reach_of(equations: Iterable[Equation], size: int) -> int:
+    """How far around a size others are worth trying."""
+    return min(max(_NEAR, size, *map(_scale, equations)), _FARTHEST)
+
+
+def _single(
+    equations: Sequence[Equation], name: str, at: Mapping[str, int], strict: bool
+) -> list[Change]:
+    reach = reach_of(equations, at[name])
     sizes = np.arange(max(1, at[name] - reach), at[name] + reach + 1, dtype=object)
-    good = sizes[_all(equations, {name}, {**at, name: sizes}, len(sizes))]
+    good = sizes[_all(equations, {name}, {**at, name: sizes}, len(sizes), strict)]
     below, above = good[good < at[name]], good[good > at[name]]
     return [{name: int(size)} for size in (*below[-1:], *above[:1])]
 
 
-def _double(equations: Sequence[Equation], a: str, b: str, at: Mapping[str, int]) -> list[Change]:
+def _double(
+    equations: Sequence[Equation], a: str, b: str, at: Mapping[str, int], strict: bool
+) -> list[Change]:
     axes = [
         np.arange(max(1, at[name] - _TOGETHER), at[name] + _TOGETHER + 1, dtype=object)
         for name in (a, b)
     ]
     first, second = (grid.reshape(-1) for grid in np.meshgrid(*axes, indexing="ij"))
-    good = _all(equations, {a, b}, {**at, a: first, b: second}, len(first))
+    good = _all(equations, {a, b}, {**at, a: first, b: second}, len(first), strict)
     if not good.any():
         return []
-    away = np.abs(first[good] - at[a]) + np.abs(second[good] - at[b])
+    moves = np.abs(first[good] - at[a]), np.abs(second[good] - at[b])
+    # Of those as near as each other, the one that moves both alike.
+    away = (moves[0] + moves[1]) * (2 * _TOGETHER + 1) + np.abs(moves[0] - moves[1])
     best = int(np.argmin(away.astype(np.int64)))
     return [{a: int(first[good][best]), b: int(second[good][best])}]
 
 
 def _all(
-    equations: Sequence[Equation], moved: set[str], sizes: Mapping[str, object], count: int
+    equations: Sequence[Equation],
+    moved: set[str],
+    sizes: Mapping[str, object],
+    count: int,
+    strict: bool,
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     good = np.ones(count, dtype=bool)
     for equation in equations:
         if equation.symbols & moved:
             try:
-                good &= holds(equation, sizes)
+                good &= holds(equation, sizes, strict=strict)
             except UndecidedError:
                 continue
     return good

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tripoint.engine.constraints import Finding, check
+from tripoint.engine.constraints import Finding, check, hints
 from tripoint.engine.profile import InputProfile, Profile, Values, several
 from tripoint.errors import UsageError
 from tripoint.facts import equations, shape_inputs
@@ -93,7 +93,7 @@ def asked(needed: Needs, specs: Sequence[Spec]) -> tuple[Examined, ...]:
         UsageError: As :func:`checked`.
     """
     examined = examine(needed, several(needed.inputs, specs, values=needed.values))
-    refuse(examined)
+    refuse(examined, needed, specs)
     return examined
 
 
@@ -123,8 +123,16 @@ def takes(needed: Needs, sizes: Mapping[str, int]) -> bool:
     return True
 
 
-def refuse(examined: Sequence[Examined]) -> None:
-    """Raise the first violated equation.
+def refuse(
+    examined: Sequence[Examined], needed: Needs, specs: Sequence[Spec], *, listed: bool = False
+) -> None:
+    """Raise the first violated equation, with options that satisfy all where some were found.
+
+    Args:
+        examined: The profiles.
+        needed: What the model needs.
+        specs: What was written, one for each profile.
+        listed: Whether all violated equations were told already.
 
     Raises:
         UsageError: If one is violated at min, opt or max of a profile.
@@ -133,8 +141,20 @@ def refuse(examined: Sequence[Examined]) -> None:
         if each.violated:
             first, more = each.violated[0], len(each.violated) - 1
             which = f"profile {index}: " if len(examined) > 1 else ""
-            others = f" (and {more} more, which tripoint profile lists)" if more else ""
-            raise UsageError(f"{which}{sentence(first)}{others}", hint=_hint(each, first))
+            where = "" if listed else ", which tripoint profile lists"
+            others = f" (and {more} more{where})" if more else ""
+            right = hints.options(
+                needed.inputs,
+                needed.equations,
+                [(one.profile, one.ranges) for one in examined],
+                index,
+                specs,
+            )
+            none = "" if right else "; no sizes near these satisfy all that the graph needs"
+            raise UsageError(
+                f"{which}{sentence(first)}{others}{none}",
+                hint=f"for instance {right}" if right else None,
+            )
 
 
 def sentence(finding: Finding) -> str:
@@ -166,31 +186,6 @@ def shown(changes: Sequence[Mapping[str, int]]) -> str:
         else:
             said += [" with ".join(f"{n} = {size}" for n, size in each.items()) for each in group]
     return ", or ".join(said)
-
-
-def _hint(examined: Examined, finding: Finding) -> str:
-    """The options with the nearest legal sizes in place of those that are illegal."""
-    at = finding.sizes or {}
-    near = sorted(
-        finding.nearest, key=lambda new: sum(abs(size - at[name]) for name, size in new.items())
-    )
-    for change in near:
-        if finding.at is None or not change.keys() <= examined.dims:
-            continue
-        said = []
-        for name, size in change.items():
-            ends = {end: getattr(examined.ranges[name], end) for end in ENDS}
-            if ends["min"] == ends["max"]:
-                said.append(f"--dim {name}={size}")
-                continue
-            ends[finding.at] = size
-            low, high = min(ends["min"], size), max(ends["max"], size)
-            if finding.at != "opt":
-                low, high = min(ends["min"], ends["max"]), ends["max"]
-            ends = {"min": low, "opt": min(max(low, ends["opt"]), high), "max": high}
-            said.append(f"--dim {name}={Range(**ends)}")
-        return f"for instance {' '.join(said)}"
-    return "tripoint profile lists what the graph needs"
 
 
 def ranges_of(needed: Needs, profile: Profile) -> dict[str, Range]:

@@ -79,13 +79,26 @@ class Equation:
         left, right = str(self.left), str(self.right)
         if self.kind == "divisible":
             return f"{_grouped(left)} % {_grouped(right)} == 0"
-        if self.kind == "broadcast":
-            ones = [f"{side} == 1" for side in (left, right) if not side.isdecimal()]
-            return " or ".join([f"{left} == {right}", *ones])
-        if self.kind == "expands":
-            ones = [] if right.isdecimal() else [f"{right} == 1"]
-            return " or ".join([f"{right} == {left}", *ones])
+        if self.kind in ("broadcast", "expands"):
+            sides = (self.left, self.right) if self.kind == "broadcast" else (self.right,)
+            ones = [f"{side} == 1" for side in sides if _may_be_one(side)]
+            return " or ".join([self.meant, *ones])
         return f"{left} {_SIGNS[self.kind]} {right}"
+
+    @property
+    def meant(self) -> str:
+        """As :attr:`text`, without the 1 that sizes that broadcast may be."""
+        if self.kind == "broadcast":
+            return f"{self.left} == {self.right}"
+        return f"{self.right} == {self.left}" if self.kind == "expands" else self.text
+
+
+def _may_be_one(side: Dim) -> bool:
+    """Whether a side of an equation can be 1, where all sizes are 1 at least."""
+    if isinstance(side, int) or side == "?":
+        return side == "?"
+    low, high = e.interval(symbols.expression(side))
+    return low <= 1 <= high
 
 
 def _grouped(text: str) -> str:
@@ -156,6 +169,9 @@ def _equal(left: Element, right: Element) -> Iterator[tuple[Kind, Element, Eleme
             rest = b.func(*(part for part in b.args if part != a))
             yield ("at_most" if isinstance(b, sympy.Min) else "at_least"), a, _plain(rest)
             return
+        if (cut := _cut(b, a)) is not None:
+            yield _ordered("at_most", *cut)
+            return
     yield "equal", *_integer_last(left, right)
 
 
@@ -177,6 +193,9 @@ def _broadcast(
             if isinstance(rest, int) and rest > 1:
                 yield "at_most", a, rest
                 return
+        if (cut := _cut(b, a)) is not None:
+            yield _ordered("at_most", *cut)
+            return
     if kind == "expands" and isinstance(right, int):
         yield "equal", left, right
         return
@@ -274,6 +293,36 @@ def _whole_part_of(product: Element, whole: Element) -> int | None:
         constant, terms = product.as_coeff_Add()
         return None if constant == 0 or terms == product else _shifted(product, whole)
     return int(factor) if factor > 1 and symbols.floor(whole / factor) == rest else None
+
+
+def _cut(part: Element, whole: Element) -> tuple[Element, int] | None:
+    """What must not be more than a limit, so that a slice of a table is as long as it was asked.
+
+    With ``whole == X - Y``, ``Max(0, Min(c, X) - Min(c, Y))`` is ``whole`` where ``X <= c``, and
+    less elsewhere; ``Y`` may be known to be no more than ``c``.
+
+    Returns:
+        ``X`` and ``c``; None if ``part`` is no such slice of ``whole``.
+    """
+    if isinstance(part, sympy.Max) and 0 in part.args and len(part.args) == 2:
+        (part,) = (each for each in part.args if each != 0)
+    if not isinstance(part, sympy.Expr):
+        return None
+    found: list[tuple[int, Any, Any]] = []
+    for term in sympy.Add.make_args(part):
+        sign, inner = term.as_coeff_Mul()
+        numbers = [each for each in inner.args if each.is_Integer]
+        if isinstance(inner, sympy.Min) and sign in (1, -1) and len(numbers) == 1:
+            ends = inner.func(*(each for each in inner.args if not each.is_Integer))
+            found.append((int(sign), ends, numbers[0]))
+    last = [(ends, limit) for sign, ends, limit in found if sign == 1]
+    if len(last) != 1 or len({limit for *_, limit in found}) != 1 or len(found) > 2:
+        return None
+    uncut = part.subs({sympy.Min(ends, limit): ends for _, ends, limit in found})
+    if sympy.expand(uncut - whole) != 0 or e.sign(whole) != 1:
+        return None
+    ends, limit = last[0]
+    return _plain(ends), int(limit)
 
 
 def _shifted(product: Any, whole: Any) -> int | None:

@@ -12,8 +12,7 @@ import sympy
 
 from tripoint.facts import functions, symbols
 from tripoint.facts.equations.equation import Equation
-from tripoint.facts.operators import elements as e
-from tripoint.spec import Range
+from tripoint.facts.table import Dim
 
 Sizes = Mapping[str, Any]
 """By symbol a whole number, or an object array of such; all arrays have the same length."""
@@ -23,7 +22,7 @@ class UndecidedError(Exception):
     """An expression holds something that is not worked out here, such as a root."""
 
 
-def holds(equation: Equation, sizes: Sizes) -> Any:
+def holds(equation: Equation, sizes: Sizes, *, strict: bool = False) -> Any:
     """Whether an equation holds, for each size.
 
     What divides by zero does not hold.
@@ -31,6 +30,7 @@ def holds(equation: Equation, sizes: Sizes) -> Any:
     Args:
         equation: A decided one.
         sizes: A size, or many, for each of its symbols.
+        strict: Whether sizes that broadcast must be the same, though one of them may be 1.
 
     Returns:
         A bool, or an array of them.
@@ -39,31 +39,45 @@ def holds(equation: Equation, sizes: Sizes) -> Any:
         UndecidedError: If a symbol has no size, or an expression cannot be worked out.
     """
     try:
-        return _holds(equation, sizes)
+        return _holds(equation, sizes, strict=strict)
     except ZeroDivisionError:
         count = next((len(each) for each in sizes.values() if isinstance(each, np.ndarray)), 0)
         if not count:
             return False
         return np.array(
-            [
-                bool(holds(equation, {name: _at(each, index) for name, each in sizes.items()}))
-                for index in range(count)
-            ]
+            [bool(holds(equation, _at(sizes, index), strict=strict)) for index in range(count)]
         )
 
 
-def _at(size: Any, index: int) -> Any:
-    return size[index] if isinstance(size, np.ndarray) else size
+def _at(sizes: Sizes, index: int) -> Sizes:
+    return {
+        name: each[index] if isinstance(each, np.ndarray) else each for name, each in sizes.items()
+    }
 
 
-def _holds(equation: Equation, sizes: Sizes) -> Any:
+def is_one(side: Dim, sizes: Sizes) -> bool:
+    """Whether a side of an equation is 1.
+
+    Raises:
+        UndecidedError: As :func:`holds`.
+    """
+    try:
+        above, below = _ratio(symbols.bare_expression(side), sizes)
+    except ZeroDivisionError:
+        return False
+    return bool(above == below)
+
+
+def _holds(equation: Equation, sizes: Sizes, *, strict: bool) -> Any:
     (a, below_a), (b, below_b) = (
-        _ratio(symbols.expression(side), sizes) for side in (equation.left, equation.right)
+        _ratio(symbols.bare_expression(side), sizes) for side in (equation.left, equation.right)
     )
     left, right = a * below_b, b * below_a
     if equation.kind == "divisible":
         return _yes(left % right == 0)
-    if equation.kind in ("equal", "volume"):
+    if equation.kind in ("equal", "volume") or (
+        strict and equation.kind in ("broadcast", "expands")
+    ):
         return _yes(left == right)
     if equation.kind == "broadcast":
         return _yes(left == right) | _yes(a == below_a) | _yes(b == below_b)
@@ -167,26 +181,3 @@ def _power(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
         raise ZeroDivisionError
     sign = np.where(above < 0, -1, 1) if isinstance(above, np.ndarray) else -1 if above < 0 else 1
     return (sign * below) ** -exponent, (sign * above) ** -exponent
-
-
-def surely_holds(equation: Equation, ranges: Mapping[str, Range]) -> bool:
-    """Whether bounds show that an inequality holds for all sizes in the ranges.
-
-    False says nothing: bounds of the parts of an expression need not be the closest.
-    """
-    if equation.kind not in ("at_least", "at_most"):
-        return False
-    left, right = (symbols.expression(side) for side in (equation.left, equation.right))
-    more, less = (left, right) if equation.kind == "at_least" else (right, left)
-    limited = {
-        symbols.symbol(name): _between(name, size)
-        for name, size in ranges.items()
-        if name in equation.symbols
-    }
-    return bool(e.interval((more - less).xreplace(limited))[0] >= 0)
-
-
-def _between(name: str, size: Range) -> Any:
-    if size.min == size.max:
-        return sympy.Integer(size.min)
-    return sympy.Min(sympy.Max(symbols.symbol(name), size.min), size.max)
