@@ -263,13 +263,16 @@ def _all_applied(applied: Sequence[Applied]) -> list[str]:
             continue
         proofs = Counter(line for entry in entries for line in proof(entry.proof))
         lines.append(f"{name}: {number_of(len(entries), 'place')}")
+        lines += once(f"    assumes: {clean(entry.assumes)}" for entry in entries if entry.assumes)
         lines += [f"    {line} ({count})" for line, count in proofs.most_common(_OFTEN)]
     return lines
 
 
 def _applied(entry: Applied) -> list[str]:
     nodes = ", ".join(map(clean, entry.nodes)) or clean(entry.tensor)
-    return [f"{entry.rewrite}: {nodes}", *(f"    {line}" for line in proof(entry.proof))]
+    assumes = [f"    assumes: {clean(entry.assumes)}"] if entry.assumes else []
+    lines = [*assumes, *(f"    {line}" for line in proof(entry.proof))]
+    return [f"{entry.rewrite}: {nodes}", *lines]
 
 
 def proof(value: Proof) -> list[str]:

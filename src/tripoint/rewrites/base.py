@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from tripoint.facts.compute import Facts
 from tripoint.facts.operands import RANDOM
-from tripoint.facts.table import Target
+from tripoint.facts.table import Dim, Target
 from tripoint.model import Model
 
 Status = Literal["holds", "fails", "undecided", "skipped"]
@@ -42,6 +42,8 @@ class Replacement:
         whole: Whether the proof has to compute ``outputs`` from the sizes or constants that they
             come from, because the replacement depends on their values.
         named: Whether the new nodes come with names and metadata of their own.
+        assumes: What is assumed, a sentence without a full stop; empty if nothing is.
+        not_one: Dims that are not 1 then: points at which one is are left out of the proof.
     """
 
     nodes: Sequence[ir.Node]
@@ -52,6 +54,8 @@ class Replacement:
     support: Sequence[ir.Node] = ()
     whole: bool = False
     named: bool = False
+    assumes: str = ""
+    not_one: tuple[Dim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +67,16 @@ class Site:
             that are the same for all sizes.
         target: Whose view it is.
         axes: Axes that the target lost, by tensor name; tensors without a loss are absent.
+        declared: Shapes that the model declares, by tensor name.
+        ranges: Smallest and largest size by symbol, where somebody gave them.
         notes: Whatever a rewrite wants to remember until the pass is over.
     """
 
     model: ir.Model
     target: Target
     axes: Mapping[str, tuple[int, ...]]
+    declared: Mapping[str | None, ir.Shape | None] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
     def lost(self, value: ir.Value) -> tuple[int, ...]:
@@ -175,12 +183,13 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A rewrite that was kept: the nodes it replaced, and its proof."""
+    """A rewrite that was kept: the nodes it replaced, its proof, and what it assumes."""
 
     rewrite: str
     nodes: tuple[str, ...]
     tensor: str
     proof: Proof
+    assumes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

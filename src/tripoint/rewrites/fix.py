@@ -114,7 +114,7 @@ def fix(
 
     def attempt(most: int | None, excluded: Mapping[Place, str]) -> Attempt:
         state = State.of(original.clone(deep_copy=True))
-        run = _Run(state, prover, see, before.view, say, most, excluded)
+        run = _Run(state, prover, see, before.view, say, most, excluded, declared, points.ranges)
         for applied in misnamed:
             run.note(applied)
         run.until_nothing_fits(chosen)
@@ -127,7 +127,7 @@ def fix(
         whole = proof.prove(
             proof.Side(Model(original, model.path), known),
             proof.Side(Model(state.model), found),
-            points,
+            points.without_ones(state.not_one) if points.guessed else points,
             numeric=numeric,
             kept=_tensors(original) - state.names.gone,
             written=fixed,
@@ -160,6 +160,8 @@ class _Run:
     on_progress: Callable[[str], None]
     most: int | None
     excluded: Mapping[Place, str]
+    declared: Mapping[str | None, ir.Shape | None]
+    ranges: Mapping[str, tuple[int, int]]
     banned: set[Place] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -247,7 +249,7 @@ class _Run:
             Where it was made.
         """
         graph = self.state.model.graph
-        site = Site(self.state.model, self.view.target, self.loss.axes)
+        site = Site(self.state.model, self.view.target, self.loss.axes, self.declared, self.ranges)
         made: list[Place] = []
         gone: list[str] = []
         for node in list(graph):
@@ -299,7 +301,8 @@ class _Run:
         state.places.append(place)
         gone = tuple(name for other, name in names if other.graph is None)
         if not rewrite.clean_up:
-            self.note(Applied(rewrite.name, gone, tensor, outcome))
+            self.note(Applied(rewrite.name, gone, tensor, outcome, found.assumes))
+            state.not_one.update(dict.fromkeys(found.not_one if found.assumes else ()))
         return gone
 
     def _swept(self, rewrite: Rewrite) -> list[str]:

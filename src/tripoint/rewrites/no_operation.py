@@ -40,6 +40,13 @@ def _always(node: ir.Node) -> bool:  # noqa: ARG001
     return True
 
 
+def _axes_known(node: ir.Node) -> bool:
+    """A Squeeze without axes removes a dynamic dim that is 1; squeeze-axes decides that."""
+    x, axes = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
+    named = axes is not None or "axes" in node.attributes
+    return named or (x is not None and all(isinstance(dim, int) for dim in shape_of(x) or ("",)))
+
+
 def _same_type(node: ir.Node) -> bool:
     x = node.inputs[0]
     return x is not None and x.dtype is not None and x.dtype == node.outputs[0].dtype
@@ -76,13 +83,14 @@ def _inference(node: ir.Node) -> bool:
 
 
 _OPERATORS: Mapping[str, Callable[[ir.Node], bool]] = {
-    **dict.fromkeys(("Identity", "Reshape", "Expand", "Squeeze", "Unsqueeze"), _always),
+    **dict.fromkeys(("Identity", "Reshape", "Expand", "Unsqueeze"), _always),
     **dict.fromkeys(("Flatten", "Tile"), _always),
     **dict.fromkeys(("Concat", "Max", "Min", "Sum", "Mean"), _one_operand),
     "Cast": _same_type,
     "Dropout": _inference,
     "Pad": _no_pads,
     "Slice": _steps_of_one,
+    "Squeeze": _axes_known,
     "Transpose": _same_order,
 }
 

@@ -8,6 +8,7 @@ and what runs holds all that is alive at once in memory.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import math
@@ -79,6 +80,14 @@ class Points:
             for step in (1, 0)
         )
         return cls(tuple(distinct + alike if len(names) > 1 else alike), guessed=True)
+
+    def without_ones(self, dims: Iterable[Dim]) -> Points:
+        """The points at which none of these dims is 1; all, if there are no others."""
+        dims = tuple(dims)
+        if not dims:
+            return self
+        kept = [each for each in self.candidates if 1 not in [evaluate(d, each) for d in dims]]
+        return dataclasses.replace(self, candidates=kept) if kept else self
 
     @classmethod
     def fitting(cls, model: ir.Model, annotated: ir.Model) -> Points:

@@ -26,6 +26,9 @@ from tripoint.rewrites.points import Points
 
 _NAME = re.compile(r"\b[A-Za-z_]\w*")
 
+_Content = tuple[bytes, bytes, tuple[Dim, ...]]
+"""The two parts that are compared, and the dims that are not 1 in the proof."""
+
 SKIPPED = Numeric("skipped", (), None, None, "not asked for")
 
 
@@ -73,7 +76,9 @@ class Prover:
         self._opsets = opsets
         self._points = points
         self._numeric = numeric
-        self._known: dict[tuple[bytes, bytes], tuple[Proof, Sequence[subgraph.Typed]]] = {}
+        self._known: dict[
+            tuple[bytes, bytes, tuple[Dim, ...]], tuple[Proof, Sequence[subgraph.Typed]]
+        ] = {}
 
     def prove(self, replacement: Replacement) -> Proof:
         """Discharge both obligations, and write the inferred shapes on the new values."""
@@ -91,10 +96,11 @@ class Prover:
         inputs = subgraph.boundary(old, new, new_outputs)
         before = subgraph.cut(old, inputs, replacement.outputs, self._opsets)
         after = subgraph.cut(new, inputs, new_outputs, self._opsets)
-        content = before.content, after.content
+        content = before.content, after.content, replacement.not_one
         if content not in self._known:
             sides = Side.of(before.model), Side.of(after.model)
-            outcome = prove(*sides, self._points, numeric=self._numeric)
+            points = self._points.without_ones(replacement.not_one)
+            outcome = prove(*sides, points, numeric=self._numeric)
             self._known[content] = outcome, after.typed
         outcome, typed = self._known[content]
         after.give_back(typed)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from tripoint.facts.table import Dim
 from tripoint.rewrites import transaction
 from tripoint.rewrites.base import Applied, Refused
 
@@ -25,6 +26,7 @@ class State:
         refused: Where one nearly fits, and why it does not.
         renamed: New node name by the name of each node that is gone.
         places: Where rewrites were made, in order.
+        not_one: Dims of which a rewrite assumes that they are not 1.
     """
 
     model: ir.Model
@@ -34,6 +36,7 @@ class State:
     refused: dict[Place, Refused] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
+    not_one: dict[Dim, None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: ir.Model) -> State:
@@ -47,6 +50,7 @@ class State:
         state.names.gone.update(self.names.gone)
         state.applied, state.refused = list(self.applied), dict(self.refused)
         state.renamed, state.places = dict(self.renamed), list(self.places)
+        state.not_one = dict(self.not_one)
         return state
 
     def refuse(self, place: Place, reason: str) -> None:
