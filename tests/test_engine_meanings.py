@@ -43,6 +43,11 @@ MESSAGES = [
         "{ForeignNode[A...B]}.)",
         "mostly memory",
     ),
+    (
+        "MyelinCheckException: cudnn_impl.cpp:89: CHECK(dtype == myelinTypeFloat || dtype == "
+        "myelinTypeHalf || dtype == myelinTypeBF16 || dtype == myelinTypeFP8E4M3) failed.",
+        "no convolution in int8",
+    ),
     ("Could not find any implementation for node conv + QuantizeLinear", "mostly memory"),
     (
         "The engine plan file is not compatible with this version of TensorRT, expecting library "

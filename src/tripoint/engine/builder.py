@@ -27,6 +27,7 @@ from tripoint.engine.progress import OnPhase, Phase
 from tripoint.engine.stops import Watch, refusals
 from tripoint.engine.tf32 import for_build
 from tripoint.errors import ExternalStepError
+from tripoint.facts import quantized
 from tripoint.model import Model, external_tensors, sha256
 from tripoint.precision.evidence import Evidence, as_json
 from tripoint.precision.prepare import Prepared, source_of
@@ -120,22 +121,28 @@ def build(
         source_of(model, precision) as source,
         outputs.pair(output, described, force=force) as (plan, described_here),
     ):
-        built = process.call(
-            {
-                "task": "build",
-                "tensorrt": binding.name,
-                "model": str(source.resolve()),
-                "plan": str(plan.resolve()),
-                "profiles": [manifest.as_json(profile) for profile in profiles],
-                "compute_capabilities": list(compute_capabilities),
-                "tf32": tf32,
-                "options": request,
-                "precision": precision.requested if precision else None,
-                "environment": dict(for_build(binding.kind, tf32=tf32)),
-            },
-            timeout=timeout,
-            on_event=events,
-        )
+        try:
+            built = process.call(
+                {
+                    "task": "build",
+                    "tensorrt": binding.name,
+                    "model": str(source.resolve()),
+                    "plan": str(plan.resolve()),
+                    "profiles": [manifest.as_json(profile) for profile in profiles],
+                    "compute_capabilities": list(compute_capabilities),
+                    "tf32": tf32,
+                    "options": request,
+                    "precision": precision.requested if precision else None,
+                    "environment": dict(for_build(binding.kind, tf32=tf32)),
+                },
+                timeout=timeout,
+                on_event=events,
+            )
+        except process.WorkerError as error:
+            convolution = quantized.convolution(model.ir.graph)
+            if meanings.INT8_CONVOLUTION.search(error.fact) and convolution:
+                error.within(subject=convolution)
+            raise
         _raise_refusal(model, built, f"{binding.name} {built['version']}", events.watch)
         found = proof.gather(precision, built, plan, binding, timeout=timeout)
         size, digest = plan.stat().st_size, sha256(plan)
@@ -272,6 +279,9 @@ def _raise_refusal(model: Model, built: Mapping[str, Any], version: str, watch: 
     if not refused:
         raise NotParsedError(f"{version} did not parse this model")
     fact = str(refused[0])
+    (first,) = quantized.explained(refused[:1], model.ir.graph)
+    if first.next:
+        raise NotParsedError(fact, hint=quantized.hint(first))
     known = meanings.of(built["errors"][0]["text"])
     if known is not None:
         raise NotParsedError(f"{fact}; what it means: {known.meaning}", hint=known.hint)

@@ -13,6 +13,7 @@ from tripoint.engine.layers import Layer
 from tripoint.engine.network import IoTensor, NetworkDescription, describe
 from tripoint.engine.stops import Watch, refusals
 from tripoint.errors import ExternalStepError, InputError
+from tripoint.facts import quantized
 from tripoint.facts.dim_names import file_for_tensorrt
 from tripoint.model import Model, sha256
 
@@ -106,7 +107,8 @@ def inspect_network(
         refused = refusals(result["errors"], model.ir, version, watch.lines)
         raise ExternalStepError(
             str(refused[0]) if refused else f"{version} did not parse this model",
-            hint="`tripoint shapes` lists every node that it refuses",
+            hint=next(map(quantized.hint, quantized.explained(refused[:1], model.ir.graph)), None)
+            or "`tripoint shapes` lists every node that it refuses",
         )
     return engine_layers.of_network(result["layers"])
 

@@ -22,6 +22,9 @@ class Meaning:
     hint: str
 
 
+INT8_CONVOLUTION = re.compile(r"cudnn_impl\.cpp:\d+: CHECK\(dtype == myelinTypeFloat")
+"""What TensorRT-RTX 1.6.1 says of a convolution in int8."""
+
 _ASSERTION = re.compile(r"Assertion failed: .*?: (.+)", re.DOTALL)
 _CORE = re.compile(
     r"Error Code \d+: (?P<kind>[\w ]+) \((?P<text>.*?)(?: In .* at \S+)?\)$", re.DOTALL
@@ -62,6 +65,13 @@ MEANINGS = (
         "raise --pool workspace=MIB and free GPU memory; if that does not help, build with another "
         "TensorRT version",
         r"Could not find any implementation for node",
+    ),
+    _known(
+        "TensorRT-RTX has no convolution in int8, which a Conv behind DequantizeLinear is; it has "
+        "int8 products (MatMul, Gemm)",
+        "quantize products only, as with op_types_to_quantize=['MatMul', 'Gemm'] of ONNX Runtime's "
+        "quantize_static, or build with TensorRT itself",
+        INT8_CONVOLUTION.pattern,
     ),
     _known(
         "with this option TensorRT compiles for the GPU in the machine, and none can be used",

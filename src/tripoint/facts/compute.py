@@ -10,7 +10,7 @@ from functools import cached_property
 import onnx_ir as ir
 
 from tripoint.engine import passed
-from tripoint.facts import roles, truth, views
+from tripoint.facts import quantized, roles, truth, views
 from tripoint.facts.origins import Explainer, node_name, source
 from tripoint.facts.table import INITIALIZER, Chain, Source, TensorFacts, TensorTable, View
 from tripoint.facts.truth import Truth
@@ -43,7 +43,7 @@ class Facts:
             symbols=self.truth.symbols,
             data_dependent=self.truth.data_dependent,
             chains=self._explainer.chains(),
-            refusals=self.view.refusals,
+            refusals=quantized.explained(self.view.refusals, graph),
             layers=self.view.layers,
             contradictions=self.truth.contradictions,
             bounds=self.truth.bounds,

@@ -62,12 +62,14 @@ class Refusal:
         op: Operator type; empty if it is about the whole model.
         reason: One sentence, with the version it is about.
         source: The PyTorch line of the node, if the export recorded it and the target looked.
+        next: What to export instead, where that is known.
     """
 
     node: str
     op: str
     reason: str
     source: str | None = None
+    next: str | None = None
 
     def __str__(self) -> str:
         if not self.op:

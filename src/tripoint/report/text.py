@@ -12,6 +12,7 @@ from tripoint.engine.inspect import PlanInspection
 from tripoint.engine.network import NetworkDescription
 from tripoint.facts.compute import NodeLine
 from tripoint.facts.origins import format_shape
+from tripoint.facts.quantized import hints
 from tripoint.facts.table import (
     INITIALIZER,
     Bound,
@@ -164,7 +165,13 @@ def refusals(table: TensorTable) -> list[str]:
         source = f", {first.source}" if first.source else ""
         where = f"node {first.node}{more}{source}" if first.op else f"model {first.node}"
         lines.append(f"  {clean(reason)} ({clean(where)})")
-    return [*lines, "  the table goes on behind such a node as if it were understood"]
+    lines.append("  the table goes on behind such a node as if it were understood")
+    return [*lines, *_to_export(table)]
+
+
+def _to_export(table: TensorTable) -> list[str]:
+    """What to export in place of quantized operators that the target refuses."""
+    return [f"  next: {clean(step)}" for step in hints(table.refusals)]
 
 
 def _lost(dims: int, tensors: int) -> str:
@@ -235,6 +242,9 @@ def fix(result: FixResult) -> list[str]:
         lines += columns(rows[:LONG_TABLE], indent="    ")
         if len(rows) > LONG_TABLE:
             lines.append(f"    and {len(rows) - LONG_TABLE} more")
+    table = result.facts_after.table
+    if unread := _to_export(table):
+        lines += [f"{table.target} does not read this quantization:", *unread]
     return lines
 
 

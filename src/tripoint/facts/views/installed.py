@@ -10,7 +10,7 @@ import onnx_ir as ir
 from tripoint.engine import bindings, process
 from tripoint.engine.stops import Watch, refusals
 from tripoint.engine.stops import stopped as stopped_at
-from tripoint.facts import truth
+from tripoint.facts import quantized, truth
 from tripoint.facts.dim_names import file_for_tensorrt
 from tripoint.facts.table import Refusal, Role, Target, View, ViewShape
 from tripoint.facts.views import layers, scopes
@@ -56,6 +56,7 @@ def view(model: Model, *, tensorrt: str | None = None, timeout: float | None = N
         refused.append(_whole_model(graph.name, f"{version} did not parse this model"))
     elif result["complete"] and not result["layers"]:
         refused.append(_whole_model(graph.name, f"{version} found no layer in this model"))
+    refused += quantized.misread(model.ir, version)
     joined = scopes.join(scopes.read(watch.lines), whole.graph)
     shapes, roles = _facts(whole, joined, result["tensors"])
     return View(

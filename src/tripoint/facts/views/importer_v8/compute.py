@@ -142,9 +142,18 @@ def dropout(node: Node) -> list[Dims]:
 
 
 def quantize(node: Node) -> Dims:
-    """A layer of its own; the zero point must be 0."""
+    """A layer of its own; the zero point must be 0, and what is dequantized of a type it has."""
     dims = node.dims(0)
+    if node.op == "DequantizeLinear" and node.type(0) in _NOT_DEQUANTIZED:
+        node.refuse(f"dequantizes no {node.type(0)}, so it stops here")
+    zero = node.values(2) if node.has(2) else None
+    if zero is not None and any(value != 0 for value in zero.flat):
+        node.refuse(f"takes only a zero point of 0 in {node.op}, so it stops here")
     return dims or (1,)
+
+
+_NOT_DEQUANTIZED = frozenset({"INT32", "UINT8", "INT16", "UINT16", "UINT4"})
+"""Types that the importers of 8.0 to 10.1 do not list for DequantizeLinear."""
 
 
 def batch_normalization(node: Node) -> list[Dims]:

@@ -1,0 +1,173 @@
+"""What to export instead of the quantized operators that TensorRT does not read.
+
+TensorRT reads quantization as pairs of QuantizeLinear and DequantizeLinear around 0, in int8, int4
+and float8, and nothing else. What is said here was tried: ONNX Runtime's ``quantize_static`` with
+these arguments makes a file that the parser of TensorRT-RTX 1.6.1 reads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+
+import onnx_ir as ir
+
+from tripoint.facts.mechanisms import node_name
+from tripoint.facts.table import Refusal
+from tripoint.sources.lines import source_of
+
+_MOST = 1 << 16
+"""Elements of the largest zero point that is read."""
+
+_DYNAMIC = frozenset(
+    {
+        *("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "MatMulIntegerToFloat"),
+        *("DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QAttention", "QEmbedLayerNormalization"),
+    }
+)
+"""What dynamic quantization of ONNX Runtime writes."""
+
+_ARITHMETIC = re.compile(r"QLinear\w+|QGemm|QMoE|NhwcMaxPool")
+"""What ONNX Runtime writes with ``QuantFormat.QOperator``."""
+
+_PAIR = ("QuantizeLinear", "DequantizeLinear")
+
+_STATIC = (
+    "onnxruntime.quantization.quantize_static(..., quant_format=QuantFormat.QDQ, "
+    "activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, extra_options="
+    "{'ActivationSymmetric': True, 'WeightSymmetric': True, 'QuantizeBias': False})"
+)
+
+_FIX = "`tripoint fix MODEL -o FIXED.onnx`"
+
+_MIDDLES = {ir.DataType.UINT8: 128, ir.DataType.UINT4: 8}
+
+
+def explained(refusals: Iterable[Refusal], graph: ir.Graph) -> tuple[Refusal, ...]:
+    """The refusals with what to do about each quantized operator.
+
+    Args:
+        refusals: What a target refuses or misreads.
+        graph: The graph, which decides whether ``fix`` helps.
+    """
+    refused = tuple(refusals)
+    about = {(each.op, each.node) for each in refused if _is_quantized(each.op)}
+    if not about:
+        return refused
+    nodes = {(n.op_type, node_name(n)): n for n in graph.all_nodes() if n.op_type in _PAIR}
+    return tuple(
+        dataclasses.replace(each, next=_advice(each, nodes.get((each.op, each.node))))
+        if (each.op, each.node) in about
+        else each
+        for each in refused
+    )
+
+
+def hint(refusal: Refusal) -> str | None:
+    """What to do about one refusal, with the call that quantizes as TensorRT reads it."""
+    if refusal.next is None:
+        return None
+    other = ", or quantize to a signed type around 0" if refusal.next.startswith(_FIX) else ""
+    return f"{refusal.next}{other}: {_STATIC}"
+
+
+def hints(refusals: Iterable[Refusal]) -> list[str]:
+    """What to do about all that is refused, once each, with operators and nodes."""
+    found: dict[str, dict[str, str]] = {}
+    for refusal in refusals:
+        if refusal.next:
+            found.setdefault(refusal.next, {}).setdefault(refusal.op, refusal.node)
+    steps = [
+        f"{', '.join(f'{op} ({node})' for op, node in nodes.items())}: {step}"
+        for step, nodes in found.items()
+    ]
+    return [*steps, f"quantize statically: {_STATIC}"] if steps else []
+
+
+def _is_quantized(op: str) -> bool:
+    return op in _DYNAMIC or op in _PAIR or bool(_ARITHMETIC.fullmatch(op))
+
+
+def _advice(refusal: Refusal, node: ir.Node | None) -> str:
+    if refusal.op in _DYNAMIC:
+        return (
+            "no TensorRT quantizes at run time: give the float model that this was made from, or "
+            "quantize that statically"
+        )
+    if refusal.op not in _PAIR:
+        return (
+            "no TensorRT reads quantized operators (QOperator): write pairs of QuantizeLinear and "
+            "DequantizeLinear (QDQ) in their place"
+        )
+    if node is not None and node.op_type == "DequantizeLinear" and _constant(node.inputs[0]):
+        return f"{_FIX} dequantizes this constant in a way that TensorRT reads"
+    if node is not None and _is_around_the_middle(node):
+        return f"{_FIX} makes int8 of it"
+    return "quantize to a signed type around 0"
+
+
+def _is_around_the_middle(node: ir.Node) -> bool:
+    """Whether a node and its partner quantize as a signed type does, only shifted."""
+    zero = _constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if zero is None or zero.dtype not in _MIDDLES or zero.size > _MOST:
+        return False
+    try:
+        return bool((zero.numpy() == _MIDDLES[zero.dtype]).all())
+    except OSError:
+        return False
+
+
+def _constant(value: ir.Value | None) -> ir.TensorProtocol | None:
+    return value.const_value if value is not None and not value.is_graph_input() else None
+
+
+def convolution(graph: ir.Graph) -> str | None:
+    """The first convolution in int8, for a TensorRT that has none; None if there is no such.
+
+    Args:
+        graph: A graph that a build failed on.
+    """
+    for node in graph.all_nodes():
+        if node.op_type in ("Conv", "ConvTranspose") and len(node.inputs) > 1:
+            made = [value.producer() for value in node.inputs[:2] if value is not None]
+            if all(each is not None and each.op_type == "DequantizeLinear" for each in made):
+                return f"{node.op_type} `{node_name(node)}`"
+    return None
+
+
+def misread(model: ir.Model, version: str) -> list[Refusal]:
+    """What the parser of TensorRT-RTX 1.6.1 takes for something else, with a warning only.
+
+    Args:
+        model: The model that was parsed.
+        version: Name and version of the TensorRT.
+    """
+    reason = (
+        f"{version} reads its uint8 as int8, so it cuts off what lies above 127 times the scale "
+        "and lets through what is negative"
+    )
+    return [
+        Refusal(node_name(node), node.op_type, reason, str(found) if found else None)
+        for node in model.graph
+        if node.op_type == "QuantizeLinear" and _is_uint8_around_zero(node)
+        for found in [source_of(node)]
+    ]
+
+
+def _is_uint8_around_zero(node: ir.Node) -> bool:
+    """Whether a node quantizes to uint8 with a constant zero point of 0; others are refused."""
+    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    if zero is None or zero.const_value is None:
+        kind = (
+            None if zero is not None or node.domain else node.attributes.get_int("output_dtype", 0)
+        )
+        # Without a type, and without a zero point to take it from, it is uint8.
+        return kind in (0, ir.DataType.UINT8)
+    tensor = zero.const_value
+    if tensor.dtype != ir.DataType.UINT8 or tensor.size > _MOST:
+        return False
+    try:
+        return not tensor.numpy().any()
+    except OSError:
+        return False
