@@ -52,7 +52,7 @@ def model_of(text: str) -> Model:
     [
         (MAIN, "sum", ""),
         (MAIN.replace("[sum] ", ""), "b", ""),
-        (MAIN.replace("[sum] ", "[\"a/b [c] 'd'\\n\"] "), "a/b [c] 'd'", ""),
+        (MAIN.replace("[sum] ", """["a/b [c] 'd' \u00fc"] """), "a/b [c] 'd' \u00fc", ""),
         (IF, "r", " (inside If `cond`)"),
         (IF.replace("[cond] ", ""), "r", " (inside If `y`)"),
         (LOOP, "r", " (inside Loop `loop`)"),
