@@ -92,6 +92,12 @@ def test_constants_that_do_not_follow(target: str, expected: tuple[int, int, str
     assert "-1" in finding.reason
 
 
+def test_an_axis_of_one_row_hides_no_frozen_length() -> None:
+    # What the dynamo exporter of PyTorch 2.13 writes behind an LSTM: (T, 1, N, 6) to (5, -1, 6).
+    (finding,) = found("float[T,1,N,6] x | int64[3] m = {5,-1,6}", "y = Reshape(x, m)")
+    assert (finding.axis, finding.size, finding.expected) == (0, 5, "T")
+
+
 @pytest.mark.parametrize(
     ("inputs", "body"),
     [
@@ -102,6 +108,8 @@ def test_constants_that_do_not_follow(target: str, expected: tuple[int, int, str
         ("float[N,S,8] x | int64[4] m = {0,-1,4,2}", "y = Reshape(x, m)"),
         ("float[N,S,8] x | int64[4] m = {0,0,2,4}", "y = Reshape(x, m)"),
         ("float[S,1] x | int64[2] m = {1,-1}", "y = Reshape(x, m)"),
+        ("float[S,1,N] x | int64[2] m = {0,-1}", "y = Reshape(x, m)"),
+        ("float[N,1,S] x | int64[3] m = {1,-1,1}", "y = Reshape(x, m)"),
         ("float[N,S,8] x, float[1,1,8] w_p", "y = Add(x, w_p)"),
         ("float[N,S,8] x, float[M,7,8] z", "y = Add(x, z)"),
         ("float[N,S,8] x, float[8,4] w_m", "y = MatMul(x, w_m)"),

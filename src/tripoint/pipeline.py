@@ -50,6 +50,7 @@ class RunResult:
         build_failed: Whether the builder was started and failed.
         verification: The verdict over the three legs.
         log: What the exporter printed.
+        notes: What the export has to say of the ranges.
     """
 
     folder: Path
@@ -63,6 +64,7 @@ class RunResult:
     build_failed: bool
     verification: Verification
     log: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class _Origin:
     model: Model
     torch: TorchModel | None = None
     log: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def run(
@@ -147,7 +150,7 @@ def run(
                 output_names=output_names,
                 force=force,
             )
-            origin = _Origin(exported.model, module, exported.log)
+            origin = _Origin(exported.model, module, exported.log, exported.notes)
             spec = Spec(dims=exported.symbols)
 
         say("shapes and rewrites")
@@ -219,6 +222,7 @@ def run(
         build_failed=failed,
         verification=verification,
         log=origin.log,
+        notes=origin.notes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -108,7 +109,7 @@ def build(
         points=prepare.points(input_shapes(model), profiles) if numeric else None,
         on_progress=(lambda line: on_phase(Phase(line))) if on_phase else None,
     )
-    return builder.build(
+    built = builder.build(
         model,
         Path(path),
         profiles=profiles,
@@ -121,6 +122,8 @@ def build(
         force=force,
         on_phase=on_phase,
     )
+    frozen = constrained.frozen_at(model, profiles)
+    return dataclasses.replace(built, warnings=(*frozen, *built.warnings))
 
 
 def inspect(

@@ -36,7 +36,7 @@ def export(
     from tripoint import api
     from tripoint.facts.compute import listing
     from tripoint.report import json, text
-    from tripoint.report.sanitize import clean_lines
+    from tripoint.report.sanitize import clean, clean_lines
     from tripoint.spec import Spec
 
     with console.progress(quiet=quiet) as say:
@@ -56,11 +56,18 @@ def export(
     console.emit(
         output_format,
         output_file,
-        lines=lambda: [*text.nodes(nodes), "", f"wrote {output}"],
+        lines=lambda: [
+            *text.nodes(nodes),
+            "",
+            *(f"note: {clean(note)}" for note in exported.notes),
+            f"wrote {output}",
+        ],
         document=lambda: {
             **json.envelope("export", exported.model),
             "symbols": {name: str(size) for name, size in exported.symbols.items()},
             "outputs": exported.output_names,
+            "exporter": exported.exporter,
+            "notes": exported.notes,
             "nodes": nodes,
         },
         force=force,

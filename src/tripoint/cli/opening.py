@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from tripoint.errors import UsageError
 from tripoint.facts import views
 from tripoint.facts.compute import Facts
 from tripoint.model import Model
+from tripoint.report.sanitize import clean
 from tripoint.sources import reference
 from tripoint.spec import Spec
 
@@ -44,6 +46,8 @@ def opened(
         exported = api.export(
             text, Path(folder) / "model.onnx", spec=spec, exporter=exporter.value, opset=opset
         )
+        for note in exported.notes:
+            sys.stderr.write(f"note: {clean(note)}\n")
         yield exported.model
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tripoint.engine import profile
 from tripoint.engine.constraints import nearest
-from tripoint.engine.constraints.profiles import Examined, Needs, examine, needs
+from tripoint.engine.constraints.profiles import Examined, Needs, examine, frozen_at, needs
 from tripoint.engine.constraints.solve import solve
 from tripoint.engine.profile import Profile
 from tripoint.engine.spellings import Spellings, spell
@@ -68,6 +68,7 @@ class ProfileResult:
         examined: How the equations fare in each.
         spellings: The profiles as other tools take them; None without profiles, or if one
             violates an equation.
+        warnings: Sizes of the export's example that stay at the sizes of a profile.
     """
 
     needed: Needs
@@ -75,6 +76,7 @@ class ProfileResult:
     proposals: tuple[Proposal, ...]
     examined: tuple[Examined, ...]
     spellings: Spellings | None
+    warnings: tuple[str, ...] = ()
 
 
 def profiles(model: Model, specs: Sequence[Spec]) -> ProfileResult:
@@ -103,6 +105,7 @@ def profiles(model: Model, specs: Sequence[Spec]) -> ProfileResult:
         found,
         examined,
         spell([each.profile for each in found], inputs, outputs) if right else None,
+        frozen_at(model, [each.profile for each in found]) if right else (),
     )
 
 

@@ -250,8 +250,9 @@ def _swallowed(
     after = len(sizes) - rest - 1
     own = {rest, len(dims) - after - 1} & {*range(len(dims))}
     if any(dims[axis] == 1 for axis in own):
-        # (S, 1) to (1, S) changes no row.
-        return []
+        # (S, 1) to (1, S) changes no row, and (S, 1, N) is laid out like (S, N).
+        inner = _swallowed(search, [dim for dim in dims if dim != 1], sizes, rest)
+        return [(axis, dim) for axis, dim in inner if sizes[axis] != 1]
     if len(dims) > rest and e.product(dims[rest + 1 :]) == e.product(sizes[rest + 1 :]):
         pairs = list(zip(range(rest), dims, sizes, strict=False))
     elif len(dims) > after and e.product(dims[: len(dims) - after - 1]) == e.product(sizes[:rest]):

@@ -189,6 +189,7 @@ def ranking(result: Ranking) -> dict[str, Any]:
 def run(result: RunResult) -> dict[str, Any]:
     """Everything that the main job found out."""
     return {
+        "notes": result.notes,
         "before": {
             **shapes(result.fix.facts_before.table),
             "chains": [chain(entry) for entry in result.fix.facts_before.table.chains],

@@ -37,7 +37,7 @@ def lines(result: ProfileResult) -> list[str]:
     several = len(result.proposals) > 1
     for index, proposal in enumerate(result.proposals):
         found += [f"profile {index}:" if several else "profile:", *_profile(proposal), ""]
-    found += [*_equations(result), ""]
+    found += [*_equations(result), *(f"warning: {clean(text)}" for text in result.warnings), ""]
     if result.spellings is not None:
         found += _spellings(result.spellings)
     return found
@@ -150,6 +150,7 @@ def document(result: ProfileResult) -> dict[str, Any]:
         }
         if result.spellings is not None
         else None,
+        "warnings": result.warnings,
         "summary": dict(
             Counter(f.status for examined in result.examined for f in examined.findings)
         ),

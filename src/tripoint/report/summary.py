@@ -14,6 +14,7 @@ def run(result: RunResult) -> list[str]:
     """The whole main job on a screen or two."""
     before, after = result.fix.facts_before.table, result.fix.facts_after.table
     lines = text.heading(result.model, before)
+    lines += [f"note: {clean(note)}" for note in result.notes]
     lines += text.section("Tensors", _table(before))
     if before.chains:
         lines += text.section("Why", text.chains(before))

@@ -37,6 +37,31 @@ class InputPlan:
         """Symbol by axis for one input."""
         return {axis: dim for axis, dim in enumerate(self.dims[name]) if isinstance(dim, str)}
 
+    def size(self, symbol: str) -> int:
+        """The size of a symbol in the tensors."""
+        return _size(symbol, self.symbols)
+
+
+def tensors_at(plan: InputPlan, sizes: Mapping[str, int], *, seed: int = 0) -> dict[str, Tensor]:
+    """Tensors like those of an export, with other sizes.
+
+    Args:
+        plan: The inputs of the export.
+        sizes: Size by symbol, of every symbol.
+        seed: Seed of the tensors that are generated.
+
+    Returns:
+        A tensor by input name, integers within the range of the export's. Those without a
+        symbol are the export's own.
+    """
+    found = {}
+    for name, tensor in plan.tensors.items():
+        shape = tuple(dim if isinstance(dim, int) else sizes[dim] for dim in plan.dims[name])
+        same = shape == tuple(tensor.shape)
+        made = tensor if same else _generate(name, shape, tensor.dtype, tensor, seed)
+        found[name] = made.to(tensor.device)
+    return found
+
 
 def plan_inputs(model: TorchModel, spec: Spec, *, seed: int = 0) -> InputPlan:
     """Decide the inputs of an export from what was written and from the example inputs.

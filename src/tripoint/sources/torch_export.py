@@ -19,7 +19,7 @@ from tripoint import model as models
 from tripoint.errors import ExternalStepError, InputError, TripointError, UsageError
 from tripoint.facts import truth
 from tripoint.model import Model
-from tripoint.sources import normalize, ranges
+from tripoint.sources import held, normalize, ranges
 from tripoint.sources.capture import captured
 from tripoint.sources.example_inputs import InputPlan, plan_inputs
 from tripoint.sources.flatten import flatten
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Exporter = Literal["dynamo", "torchscript"]
 _FACT_LINES = 4
+_SPECIALIZED = re.compile(r"Constraints violated|specialized")
+"""What torch.export says where a dim that was to range has one size only."""
 _ADVICE = re.compile(r"(For more information, run with|For extended logs|Caused by:).*")
 
 
@@ -46,6 +48,9 @@ class Export:
         example_inputs: The tensors that it was exported with, by input name.
         output_names: Names of its outputs, in order.
         log: What the exporter printed.
+        exporter: Whose graph it is: the other one's than was asked for, if only that keeps the
+            ranges.
+        notes: What is to be known of the ranges.
     """
 
     model: Model
@@ -53,6 +58,12 @@ class Export:
     example_inputs: Mapping[str, Tensor]
     output_names: tuple[str, ...]
     log: str
+    exporter: Exporter = "dynamo"
+    notes: tuple[str, ...] = ()
+
+
+class RangeLostError(ExternalStepError):
+    """An exporter that does not keep a range that was asked for."""
 
 
 def export(
@@ -72,7 +83,9 @@ def export(
         spec: Shapes, ranges and dtypes of its inputs; inputs that it leaves out are taken from
             the examples.
         path: Where the file belongs; large weights go to ``<path>.data`` beside it.
-        exporter: PyTorch's graph capture (``"dynamo"``) or its tracer (``"torchscript"``).
+        exporter: PyTorch's graph capture (``"dynamo"``) or its tracer (``"torchscript"``). Where
+            its graph does not follow a range, see :mod:`tripoint.sources.held`, and that of the
+            other does, the file is the other's, and a note says so.
         opset: Version of the operator set, by default the exporter's choice.
         output_names: New names for the outputs, in order; by default those of ``flatten``.
         force: Whether existing files may be replaced.
@@ -81,11 +94,43 @@ def export(
         UsageError: If the inputs do not fit the module.
         InputError: If ``forward`` raises or returns something that is not made of tensors.
         ExternalStepError: If the exporter refuses.
+        RangeLostError: If no exporter keeps a range.
         OutputError: If the file exists without ``force``, or cannot be written.
     """
     files.refuse_overwrite(path, force=force)
     plan = plan_inputs(model, spec)
     names = _output_names(model, plan, output_names)
+    notes: tuple[str, ...] = ()
+    try:
+        exported, log, held = _checked(model, plan, exporter, names, opset)
+    except RangeLostError as lost:
+        exporter = "torchscript" if exporter == "dynamo" else "dynamo"
+        try:
+            exported, log, held = _checked(model, plan, exporter, names, opset)
+        except TripointError as error:
+            raise _lost_by_both(lost, error, exporter) from error
+        if held.followed != plan.symbols.keys():
+            raise lost
+        notes = (
+            f"{lost.fact}; so the graph is that of the {exporter} exporter, which follows the "
+            f"range (--exporter {exporter})",
+        )
+    saved = models.save(Model(exported), path, force=force)
+    return Export(saved, plan.symbols, plan.tensors, names, log, exporter, (*notes, *held.notes))
+
+
+def _checked(
+    model: TorchModel,
+    plan: InputPlan,
+    exporter: Exporter,
+    names: Sequence[str],
+    opset: int | None,
+) -> tuple[ir.Model, str, held.Held]:
+    """What an exporter gives, its log, and what is known of the ranges.
+
+    Raises:
+        RangeLostError: If it does not follow one.
+    """
     run = _dynamo if exporter == "dynamo" else _torchscript
     with captured() as log:
         try:
@@ -101,8 +146,25 @@ def export(
     normalize.keep_sources(exported)
     normalize.drop_invented_dims(exported, plan.symbols)
     ranges.record(exported, plan.symbols)
-    saved = models.save(Model(exported), path, force=force)
-    return Export(saved, plan.symbols, plan.tensors, names, log.text)
+    found = held.check(Model(exported), model.module, plan)
+    if found.stayed:
+        first, more = found.stayed[0], [each.symbol for each in found.stayed[1:]]
+        others = f" (and so did {', '.join(more)})" if more else ""
+        raise RangeLostError(
+            f"{first}{others}",
+            hint=f"give it as it is, {first.symbol} = {first.size}, or mend forward: a loop over "
+            "a size, or Python's int() of one, is written for the example only",
+        )
+    return exported, log.text, found
+
+
+def _lost_by_both(lost: RangeLostError, other: TripointError, exporter: str) -> RangeLostError:
+    """What is said where the other exporter does not help."""
+    if isinstance(other, RangeLostError):
+        why = f"the {exporter} exporter was tried, too, and does not keep it either"
+    else:
+        why = f"the {exporter} exporter was tried, too, and fails: {other.fact}"
+    return RangeLostError(f"{lost.fact}; {why}", hint=lost.hint)
 
 
 def _dynamo(
@@ -298,7 +360,7 @@ def _check_interface(
         dims = truth.shape_of(value) or ()
         for axis, (asked, got) in enumerate(zip(plan.dims[value.name or ""], dims, strict=True)):
             if asked != got:
-                raise ExternalStepError(
+                raise RangeLostError(
                     f"axis {axis} of input {value.name} was to be {_described(asked, plan)}, "
                     f"but forward makes it {got}",
                     hint="a size in forward is a constant or belongs to another dimension; "
@@ -322,7 +384,9 @@ def _refusal(error: BaseException, exporter: Exporter) -> ExternalStepError:
     place = f" ({shown_path(own[-1].file)}:{own[-1].line})" if own else ""
     suggestion = "; ".join(line.strip() for line in fixes.splitlines() if line.strip())
     other = "torchscript" if exporter == "dynamo" else "dynamo"
-    return ExternalStepError(
+    lost = _SPECIALIZED.search(text) is not None
+    kind = RangeLostError if lost else ExternalStepError
+    return kind(
         f"the {exporter} exporter refuses: {type(error).__name__}: {fact}{place}",
         hint=f"torch suggests {suggestion}" if suggestion else f"try --exporter {other}",
     )

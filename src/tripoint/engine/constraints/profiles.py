@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tripoint.engine.constraints import Finding, check, hints
 from tripoint.engine.profile import InputProfile, Profile, Values, several
 from tripoint.errors import UsageError
-from tripoint.facts import equations, shape_inputs
+from tripoint.facts import equations, shape_inputs, truth
 from tripoint.facts.equations import Equation
 from tripoint.facts.equations.evaluate import UndecidedError, holds
-from tripoint.facts.symbols import evaluate, is_plain
+from tripoint.facts.origins import node_name, source
+from tripoint.facts.symbols import evaluate, is_plain, symbols_of
 from tripoint.facts.table import Shape
 from tripoint.model import Model
 from tripoint.numeric.inputs import shapes_of
@@ -110,6 +112,44 @@ def examine(needed: Needs, profiles: Sequence[Profile]) -> tuple[Examined, ...]:
         values = {symbol for names in needed.values.values() for symbol in names}
         findings = check(needed.equations, ranges)
         found.append(Examined(profile, ranges, findings, frozenset(ranges) - values))
+    return tuple(found)
+
+
+def frozen_at(model: Model, profiles: Sequence[Profile]) -> tuple[str, ...]:
+    """Where a size of the export's example stays at the sizes of a profile, though all runs.
+
+    An equation such as ``(N*S) % 5 == 0`` holds by accident for N = 10, S = 2 where the export
+    froze N at 5.
+
+    Args:
+        model: The model.
+        profiles: Its profiles, which satisfy the equations.
+
+    Returns:
+        A sentence for each frozen size that meets another size, at the first such end.
+    """
+    if not profiles:
+        return ()
+    needed = needs(model)
+    sources = {node_name(node): source(node) for node in model.ir.graph.all_nodes()}
+    found = []
+    for entry in truth.infer(model.ir).frozen:
+        for profile, end in itertools.product(profiles, ENDS):
+            at = {name: getattr(size, end) for name, size in ranges_of(needed, profile).items()}
+            size = evaluate(entry.expected, at)
+            if size is None or size == entry.size:
+                continue
+            line = sources.get(entry.node)
+            where = f"{entry.op}, {line}" if line else entry.op
+            sizes = ", ".join(f"{name} = {at[name]}" for name in sorted(symbols_of(entry.expected)))
+            found.append(
+                f"at {end} {sizes}: node {entry.node!r} ({where}) makes axis {entry.axis} of "
+                f"{entry.tensor} {entry.size} where its input has {size}: a size of the export's "
+                f"example stayed. The graph runs, and what it computes is only meant for "
+                f"{entry.expected} = {entry.size}; `tripoint verify MODEL --torch REFERENCE` "
+                "compares"
+            )
+            break
     return tuple(found)
 
 
