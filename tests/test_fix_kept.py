@@ -121,6 +121,16 @@ def test_points_that_take_much_memory_come_last() -> None:
     assert max(SIZES) in found[-1].values()
 
 
+def test_dims_that_are_no_expression_cost_nothing() -> None:
+    model = custom(
+        "g (float[N,H] x) => (float[N,H] y) <float one = {1.0}, float[?,H] b> "
+        "{ a = Mul(x, one)  b = my.ops.Thing(a)  y = Relu(b) }"
+    )
+    assert [each.rewrite for each in tripoint.fix(model, target="8.6").applied] == [
+        "neutral-operand"
+    ]
+
+
 # Where the whole cannot be compared
 
 UNKNOWN = (

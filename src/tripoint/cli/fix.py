@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -107,6 +108,10 @@ def fix(
             "tripoint fix: the whole model could not be compared; each rewrite that was kept is "
             "proven by itself\n"
         )
+        reason = result.proof.numeric.reason if result.proof is not None else ""
+        if written is not None and "cannot load" not in reason:
+            command = ["tripoint", "verify", model, "--fixed", str(written)]
+            sys.stderr.write(f"  next: {shlex.join(command)} --inputs inputs.npz\n")
     skipped = result.proof is not None and result.proof.numeric.status == "skipped"
     if strict and (skipped or result.undecided):
         raise typer.Exit(console.UNPROVEN)

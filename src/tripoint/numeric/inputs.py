@@ -112,7 +112,7 @@ def generate(
             raise UsageError(
                 f"the model has no input named {name!r}", hint=f"its inputs are {', '.join(inputs)}"
             )
-    limits = _index_limits(model, inputs) if model is not None else {}
+    limits = index_limits(model, inputs) if model is not None else {}
     by_value = shape_inputs.find(model.ir) if model is not None else {}
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for name, (dtype, shape) in inputs.items():
@@ -190,12 +190,17 @@ def _array(
         return random.standard_normal(sizes).astype(dtype.numpy())
     if dtype == ir.DataType.UINT8 and (len(sizes) > 2 or _IMAGES.search(name)):
         return random.integers(0, 256, sizes, np.uint8)
-    is_mask = dtype == ir.DataType.BOOL or "mask" in name.lower()
-    array = random.integers(0, 2 if is_mask else limit or 2, sizes)
-    if is_mask and array.ndim and array.size:
+    mask = is_mask(name, dtype)
+    array = random.integers(0, 2 if mask else limit or 2, sizes)
+    if mask and array.ndim and array.size:
         # A row that is masked out as a whole makes a softmax divide by zero.
         array[..., 0] = 1
     return array.astype(dtype.numpy())
+
+
+def is_mask(name: str, dtype: ir.DataType) -> bool:
+    """Whether an input says which elements count: a bool, or an integer named ``*mask*``."""
+    return dtype == ir.DataType.BOOL or (dtype.is_integer() and "mask" in name.lower())
 
 
 def _between(
@@ -233,7 +238,7 @@ def _wide(
     return np.asarray(array).astype(dtype.numpy())
 
 
-def _index_limits(model: Model, inputs: Iterable[str]) -> dict[str, int]:
+def index_limits(model: Model, inputs: Iterable[str]) -> dict[str, int]:
     """Size of the smallest table that each input indexes, where that is known."""
     limits: dict[str, int] = {}
     wanted = set(inputs)

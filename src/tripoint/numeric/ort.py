@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,11 @@ from tripoint.model import TEXT_SUFFIXES, Model, external_tensors
 from tripoint.numeric import ort_values
 
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+
+_RAN = re.compile(
+    r"Non-zero status code returned while running (\w+) node\. Name:'([^']*)' Status Message: "
+)
+_SOURCE = re.compile(r"/onnxruntime_src/\S+ ")
 
 
 class Session:
@@ -101,6 +107,6 @@ def _source(model: Model, options: Any) -> str | bytes:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of a native message, which may be long."""
+    """The first line of a native message, which may be long, without what it says of its source."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
+    return _SOURCE.sub("", _RAN.sub(r"\1 node '\2': ", lines[0]))[:300]

@@ -40,6 +40,8 @@ class OutputComparison:
         agreement: Share of the elements that are the same, for integers and booleans.
         top: Agreement of the ranking, for outputs that look like those of a classifier.
         axes: Set if the other holds the values of the reference with its axes in this order.
+        same_holes: Whether NaN and infinities lie at the same places in both, and all other
+            numbers agree.
     """
 
     name: str
@@ -55,6 +57,7 @@ class OutputComparison:
     agreement: float | None = None
     top: TopAgreement | None = None
     axes: tuple[int, ...] | None = None
+    same_holes: bool = False
 
     @property
     def equal(self) -> bool:
@@ -139,7 +142,8 @@ def _compare_floats(
 ) -> OutputComparison:
     bad = _bad_elements(reference, other, pair)
     if bad is not None:
-        return OutputComparison(name, pair, bad[0], detail=bad[1])
+        same = _beside_holes_equal(reference, other, tolerance)
+        return OutputComparison(name, pair, bad[0], detail=bad[1], same_holes=same)
     numbers = measure(reference, other, tolerance.atol, tolerance.rtol)
     return OutputComparison(
         name,
@@ -153,6 +157,23 @@ def _compare_floats(
         index=numbers.index,
         top=top_agreement(reference, other) if looks_like_classes(name, reference) else None,
     )
+
+
+def without_holes(a: Array, b: Array) -> tuple[Array, Array] | None:
+    """Zeros in the place of NaN and infinity; None if they are not the same in both."""
+    if a.shape != b.shape:
+        return None
+    holes = ~np.isfinite(a)
+    same = np.array_equal(holes, ~np.isfinite(b)) and np.array_equal(
+        a[holes].astype(np.float64), b[holes].astype(np.float64), equal_nan=True
+    )
+    zero = np.zeros((), a.dtype)
+    return (np.where(holes, zero, a), np.where(holes, zero, b)) if same else None
+
+
+def _beside_holes_equal(reference: Array, other: Array, tolerance: Tolerance) -> bool:
+    pair = without_holes(reference, other)
+    return pair is not None and within(*pair, tolerance)
 
 
 def _bad_elements(

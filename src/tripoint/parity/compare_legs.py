@@ -8,7 +8,7 @@ from.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tripoint.facts import truth
 from tripoint.model import Model
@@ -29,6 +29,7 @@ from tripoint.parity.results import (
     PointReport,
     Verification,
     decide,
+    unsuited,
 )
 from tripoint.parity.runs import Run, Runs
 from tripoint.parity.sensitivity import Sensitivity
@@ -43,11 +44,13 @@ class Point:
         sizes: Size by symbol.
         inputs: Array by input name.
         seed: Seed that they were made from, None where they were given.
+        values: Ranges by input name that they were drawn from, where those are not the usual ones.
     """
 
     sizes: Mapping[str, int]
     inputs: Arrays
     seed: int | None
+    values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -60,7 +63,18 @@ class _Findings:
     points: list[PointReport] = field(default_factory=list)
     moves: dict[str, list[dict[str, str] | None]] = field(default_factory=dict)
     checks: list[MetamorphicCheck] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    passed_over: dict[str, list[str]] = field(default_factory=dict)
+    """By reason the places at which no leg runs."""
+    nowhere: bool = False
+    """Whether there is such a place."""
+
+    def notes(self) -> list[str]:
+        """One sentence for each reason why no leg runs."""
+        return [
+            f"no leg runs at {places[0]}{f' and {len(places) - 1} more' if places[1:] else ''}: "
+            f"{reason}"
+            for reason, places in self.passed_over.items()
+        ]
 
 
 def compare_legs(
@@ -136,13 +150,14 @@ def compare_legs(
         points=tuple(found.points),
         permutation=_permutation(found.moves),
         metamorphic=tuple(found.checks),
-        notes=(*notes, *runs.notes, *found.notes),
+        notes=(*notes, *runs.notes, *found.notes()),
         failing=failing.finish(reports) if failing is not None else None,
+        unsuited=unsuited(found.points, found.checks, nowhere=found.nowhere),
     )
 
 
 def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase | None) -> None:
-    report = PointReport(point.shapes, point.seed, (), point.sizes)
+    report = PointReport(point.shapes, point.seed, (), point.sizes, point.values)
     built_from = _built_from(runs)
     held: dict[str, Arrays] = {}
     compared: list[OutputComparison] = []
@@ -163,7 +178,8 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
                 )
                 entries = compare_outputs(held[against], outputs, allowed, pair=pair)
             compared += entries
-            wrong = {entry.name for entry in entries if not entry.equal}
+            suits = {entry.name for entry in entries if not entry.same_holes or point.seed is None}
+            wrong = {entry.name for entry in entries if not entry.equal} & suits
             if not wrong:
                 continue
             moves = find_permutation(held[against], outputs, allowed, wrong)
@@ -174,13 +190,16 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
             held[name] = outputs
         # Else the next leg would run beside it.
         del outputs
+    found.nowhere |= len(failed) == len(runs)
     if len(failed) == len(runs) > 1 and not any(run.hopeless for run in runs):
+        legs: dict[str, list[str]] = {}
         for run in failed:
             run.excuse(report.place)
-        facts = "; ".join(f"{run.leg.name}: {run.failure()}" for run in failed)
-        found.notes.append(f"no leg runs at {report.place}: {facts}")
+            legs.setdefault(run.failure(), []).append(run.leg.name)
+        reason = "; ".join(f"{', '.join(names)}: {fact}" for fact, names in legs.items())
+        found.passed_over.setdefault(reason, []).append(report.place)
         return
-    found.points.append(PointReport(report.shapes, report.seed, tuple(compared), report.sizes))
+    found.points.append(replace(report, outputs=tuple(compared)))
 
 
 def _references(name: str, held: Mapping[str, Arrays]) -> Iterator[str]:
@@ -215,7 +234,8 @@ def _probe(
     allowed = runs.allowed(before, point.sizes, name)
     finite = metamorphic.all_finite(name, before)
     found.checks.append(finite)
-    if finite.status == "different" and failing is not None:
+    made_up = point.seed is not None
+    if finite.status == "different" and failing is not None and not made_up:
         failing.keep(point.inputs, {name: before}, finite.check)
     todo = [(probe.check, run, probe.inputs) for probe in probes]
     if name == TENSORRT and rebuilt is not None:

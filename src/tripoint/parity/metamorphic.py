@@ -21,7 +21,7 @@ import numpy as np
 
 from tripoint.facts.table import Shape
 from tripoint.numeric.inputs import Arrays
-from tripoint.parity.compare import OutputComparison, compare_outputs
+from tripoint.parity.compare import OutputComparison, compare_outputs, without_holes
 from tripoint.parity.measure import is_exact, not_finite
 from tripoint.parity.tolerance import Tolerance
 
@@ -165,14 +165,7 @@ def _without_same_holes(
     """Zeros in the place of NaN and infinity, if both have the same ones at the same places."""
     if is_exact(a.dtype) or a.shape != b.shape or not_finite(a) is None:
         return a, b
-    holes = ~np.isfinite(a)
-    same = np.array_equal(holes, ~np.isfinite(b)) and np.array_equal(
-        a[holes].astype(np.float64), b[holes].astype(np.float64), equal_nan=True
-    )
-    if not same:
-        return a, b
-    zero = np.zeros((), a.dtype)
-    return np.where(holes, zero, a), np.where(holes, zero, b)
+    return without_holes(a, b) or (a, b)
 
 
 def _how(entry: OutputComparison) -> str:

@@ -48,12 +48,15 @@ class PointReport:
         seed: Seed of its inputs, None where they were given.
         outputs: One entry for each pair of legs and output.
         sizes: Size by symbol; empty for a model whose inputs are static.
+        values: Ranges by input name that its inputs were drawn from, where the usual ones do not
+            suit the model.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     seed: int | None
     outputs: tuple[OutputComparison, ...]
     sizes: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -91,8 +94,11 @@ class Verification:
         metamorphic: Checks that need no reference.
         notes: What was assumed to make the legs comparable.
         failing: The case that was saved because it fails; see :mod:`tripoint.parity.failing`.
-        next: The command that searches for the node behind a difference; None if outputs agree,
-            or if not all that was compared can be named on a command line.
+        next: The command that searches for the node behind a difference, or that compares with
+            inputs of one's own; None if outputs agree, or if not all that was compared can be
+            named on a command line.
+        unsuited: Whether the inputs that were made up do not suit the model: no leg runs on some
+            of them, or all legs give NaN at the same places.
     """
 
     verdict: Verdict
@@ -104,6 +110,7 @@ class Verification:
     notes: tuple[str, ...]
     failing: SavedCase | None = None
     next: str | None = None
+    unsuited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,34 +133,59 @@ def decide(
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict and the reasons for it.
 
-    A leg that does not repeat itself differs, from itself, and NaN differs from any number. A
-    relation between the rows of a batch that some legs keep and others break tells legs apart too;
-    one that all of them break is what the model does.
+    A leg that does not repeat itself differs, from itself, and NaN differs from any number. But
+    where all legs give NaN at the same places for inputs that were made up, nothing is known: the
+    inputs do not suit the model. A relation between the rows of a batch that some legs keep and
+    others break tells legs apart too; one that all of them break is what the model does.
     """
-    wrong: dict[tuple[str, str, str], list[tuple[PointReport, OutputComparison]]] = {}
+    wrong: dict[tuple[str, str, str, bool], list[tuple[PointReport, OutputComparison]]] = {}
     for point in points:
         for entry in point.outputs:
             if not entry.equal:
-                wrong.setdefault((entry.pair, entry.name, entry.status), []).append((point, entry))
-    different = [
-        f"{pair}: output {name} is {status} at {len(found)} of "
-        f"{number_of(len(points), 'point')}{_worst(found)}"
-        for (pair, name, status), found in wrong.items()
-    ]
-    unproven = [
+                suits = point.seed is None or not entry.same_holes
+                key = (entry.pair, entry.name, entry.status, suits)
+                wrong.setdefault(key, []).append((point, entry))
+    different: list[str] = []
+    unproven: list[str] = []
+    for (pair, name, status, suits), found in wrong.items():
+        said = f"at {len(found)} of {number_of(len(points), 'point')}{_worst(found)}"
+        if suits:
+            different.append(f"{pair}: output {name} is {status} {said}")
+        else:
+            unproven.append(f"{pair}: output {name} has {status} at the same places {said}")
+    unproven += [
         f"{leg.name} {'failed' if leg.status == 'failed' else 'was not run'}: {leg.reason}"
         for leg in legs
         if leg.status != "ran"
     ]
     for check in metamorphic:
         if check.status == "different":
-            told_apart = check.check in (SECOND_RUN, REBUILD, FINITE) or any(
+            told_apart = check.check in (SECOND_RUN, REBUILD) or any(
                 other.check == check.check and other.status == "equal" for other in metamorphic
             )
+            # Whether NaN of all legs lies at the same places was asked above.
+            told_apart |= check.check == FINITE and all(point.seed is None for point in points)
             reason = f"{check.leg}: {check.check} is different {check.reason}"
             (different if told_apart else unproven).append(reason)
     verdict: Verdict = "different" if different else "unproven" if unproven else "equal"
     return verdict, (*different, *unproven)
+
+
+def unsuited(
+    points: Sequence[PointReport], metamorphic: Sequence[MetamorphicCheck], *, nowhere: bool
+) -> bool:
+    """Whether inputs that were made up do not suit the model.
+
+    Args:
+        points: The comparisons.
+        metamorphic: The checks.
+        nowhere: Whether no leg runs at some points.
+    """
+    if any(point.seed is None for point in points):
+        return False
+    holes = any(entry.same_holes for point in points for entry in point.outputs)
+    finite = [check.status for check in metamorphic if check.check == FINITE]
+    return nowhere or holes or (bool(finite) and set(finite) == {"different"})
 
 
 def _worst(found: Sequence[tuple[PointReport, OutputComparison]]) -> str:

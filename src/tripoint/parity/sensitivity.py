@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,59 @@ _TIMES = 4.0
 """Another order of sums errs by the size of what was measured, not by that."""
 _PER_ROUNDING = 0.3
 """What a product of two rounded operands errs by, as a share of the epsilon of their rounding."""
+_FEW = 0.25
+"""Share of the elements up to which a measurement has not seen how far they move."""
 _LARGE = 1e30
 _FLOAT32_EPS = 2.0**-23
 _DOUBLE_EPS = 2.0**-52
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What errors do to an output of steps: integers, or a shape.
+
+    Args:
+        share: Share of the elements that they change.
+        moved: The largest difference that they make; infinite if they change the shape.
+    """
+
+    share: float
+    moved: float
+
+    def explain(self, share: float, difference: float) -> bool:
+        """Whether another result may come from errors of this size.
+
+        Where they change a few elements only, others may move further, as the place of a maximum
+        does.
+
+        Args:
+            share: Share of the elements that differ.
+            difference: The largest difference.
+        """
+        few = self.share < _FEW
+        return share <= _TIMES * self.share and (few or difference <= _TIMES * self.moved)
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """By output name, without errors, once more, with rounded operands, with short products."""
+
+    exact: Arrays
+    again: Arrays
+    one: Arrays
+    other: Arrays
+
+    @property
+    def moved(self) -> dict[str, float]:
+        """What to allow by output name; absent where that cannot be told."""
+        return {
+            name: max(_TIMES * _moved(array, self.one[name]), _moved(array, self.other[name]))
+            for name, array in self.exact.items()
+            if not is_exact(array.dtype)
+            and _same(array, self.again[name])
+            and _comparable(array, self.one[name])
+            and _comparable(array, self.other[name])
+        }
 
 
 class Sensitivity:
@@ -70,7 +121,46 @@ class Sensitivity:
             Nothing for outputs that are no floating-point numbers, that are not finite, or that
             another run without errors does not repeat, nor if the graph does not run.
         """
-        errors = [math.sqrt(charge(node, bindings, products)) for node in self._nodes]
+        runs = self._runs(inputs, bindings, products)
+        return runs.moved if runs is not None else {}
+
+    def in_steps(
+        self, inputs: Arrays, bindings: Mapping[str, int], products: Products
+    ) -> tuple[dict[str, float], dict[str, Steps]]:
+        """As :meth:`at` for a graph that rounds to a grid, as quantization does.
+
+        Errors are then not passed on in proportion: most vanish, and some move a number by a whole
+        step, or choose another element. So errors of four times the size are tried as well.
+
+        Args:
+            inputs: Array by input name.
+            bindings: Size of each input symbol.
+            products: How float32 products are computed.
+
+        Returns:
+            What to allow by output name, and what such errors do to outputs of integers and
+            booleans, and to any output whose shape they change.
+        """
+        near, far = (self._runs(inputs, bindings, products, times) for times in (1.0, _TIMES))
+        if near is None or far is None:
+            return {}, {}
+        moved, changed = near.moved, dict[str, Steps]()
+        for name, array in near.exact.items():
+            others = (near.one[name], far.one[name])
+            if any(array.shape != other.shape for other in others):
+                changed[name] = Steps(1.0, math.inf)
+            elif is_exact(array.dtype):
+                share = max(1.0 - same_elements(array, other) for other in others)
+                changed[name] = Steps(share, max(_moved(array, other) for other in others))
+            elif name in moved and _comparable(array, far.one[name]):
+                moved[name] = max(moved[name], _moved(array, far.one[name]))
+        return moved, changed
+
+    def _runs(
+        self, inputs: Arrays, bindings: Mapping[str, int], products: Products, times: float = 1.0
+    ) -> _Outputs | None:
+        """What the graph computes with errors of so many times the size; None if it does not."""
+        errors = [times * math.sqrt(charge(node, bindings, products)) for node in self._nodes]
         rounded = [(self._factor(*each), 1.0) for each in zip(self._nodes, errors, strict=True)]
         short = [
             (1.0, 1.0 - error) if products != Products.ROUNDED and multiplies(node) else _EXACT
@@ -81,15 +171,8 @@ class Sensitivity:
             exact, again, one = (self._run(inputs, each) for each in (none, none, rounded))
             other = self._run(inputs, short) if short != none else exact
         except TripointError:
-            return {}
-        return {
-            name: max(_TIMES * _moved(array, one[name]), _moved(array, other[name]))
-            for name, array in exact.items()
-            if not is_exact(array.dtype)
-            and _same(array, again[name])
-            and _comparable(array, one[name])
-            and _comparable(array, other[name])
-        }
+            return None
+        return _Outputs(exact, again, one, other)
 
     def _factor(self, node: ir.Node, error: float) -> float:
         double = node.outputs[0].dtype == ir.DataType.DOUBLE

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx_ir as ir
 
 from tripoint.engine.tf32 import Environment
-from tripoint.errors import InputError, UsageError
+from tripoint.errors import InputError, TripointError, UsageError
 from tripoint.model import Model
+from tripoint.numeric import ort, trials
 from tripoint.numeric.inputs import (
     MINIMUM_POINTS,
     Arrays,
@@ -33,9 +35,17 @@ from tripoint.parity.results import (
     TENSORRT,
     LegReport,
     Verification,
+    unsuited,
 )
 from tripoint.parity.tolerance import Given
 from tripoint.sources.python import TorchModel
+
+UNSUITED = (
+    "the inputs that were made up do not suit the model: give real ones with --inputs, or the "
+    "range of their values with --values"
+)
+_SAID = 3
+"""Ranges of values that a note lists."""
 
 
 @dataclass(frozen=True)
@@ -109,21 +119,69 @@ def verify(
     refuse_unreadable(model)
     specs = inputs_of(model)
     points = _points(model, specs, bindings, inputs, seed, values)
-    legs, absent, notes = _legs(model, torch, fixed, engine, no_engine, list(specs))
-    return compare_legs(
-        model,
-        specs,
-        legs,
-        points,
-        absent=absent,
-        rebuilt=_tensorrt(rebuilt) if isinstance(rebuilt, Engine) else rebuilt,
-        output_names=output_names,
-        atol=atol,
-        rtol=rtol,
-        rounding={TENSORRT: engine.rounding} if engine is not None else None,
-        notes=notes,
-        failing=failing,
-    )
+
+    def compare(at: Sequence[Point], further: Sequence[str]) -> Verification:
+        legs, absent, notes = _legs(model, torch, fixed, engine, no_engine, list(specs))
+        return compare_legs(
+            model,
+            specs,
+            legs,
+            at,
+            absent=absent,
+            rebuilt=_tensorrt(rebuilt) if isinstance(rebuilt, Engine) else rebuilt,
+            output_names=output_names,
+            atol=atol,
+            rtol=rtol,
+            rounding={TENSORRT: engine.rounding} if engine is not None else None,
+            notes=[*notes, *further],
+            failing=failing,
+        )
+
+    found = compare(points, ())
+    if not found.unsuited or found.verdict == "different":
+        return found
+    better = _suited(model, specs, points, values)
+    drawn = dict.fromkeys(trials.told(point.values) for point in better if point.values)
+    if not drawn:
+        return _judged(found)
+    said = "; ".join(itertools.islice(drawn, _SAID))
+    said += f"; and {len(drawn) - _SAID} more" if len(drawn) > _SAID else ""
+    found = compare(better, [f"the usual made-up inputs do not suit the model; used: {said}"])
+    return _judged(found) if found.unsuited else found
+
+
+def _judged(found: Verification) -> Verification:
+    """What was found with inputs of which no better ones are known.
+
+    Where a model runs at some sizes and at others on no inputs, it is the sizes that do not suit.
+    """
+    nowhere = not any(point.outputs for point in found.points)
+    if unsuited(found.points, found.metamorphic, nowhere=nowhere):
+        return replace(found, notes=(*found.notes, UNSUITED))
+    return replace(found, unsuited=False)
+
+
+def _suited(
+    model: Model,
+    specs: InputSpecs,
+    points: Sequence[Point],
+    given: Mapping[str, tuple[float, float]] | None,
+) -> list[Point]:
+    """The points, with inputs on which the model runs without NaN where some are found."""
+    try:
+        session = ort.Session(model)
+    except TripointError:
+        return list(points)
+    found = []
+    for point in points:
+        try:
+            feeds = trials.feeds(model, specs, point.sizes, point.seed or 0, given=given)
+            trial = trials.first(session.run, feeds)
+        except TripointError:
+            found.append(point)
+        else:
+            found.append(replace(point, inputs=trial.inputs, values=trial.values))
+    return found
 
 
 def refuse_unreadable(model: Model) -> None:

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -32,6 +32,9 @@ Sizes = Mapping[str, int]
 
 SIZES = (1, 2, 5, 8, 16, 31, 32, 64, 128, 224)
 """Sizes that are tried without a range."""
+
+_LONE = (16, 64, 224, 512)
+"""Sizes of one symbol that are tried where all others are 1."""
 
 _BATCHES = 3
 """Sizes of a leading dim that are tried: 1, 2 and 3. Larger ones only take longer."""
@@ -138,19 +141,29 @@ def _found(model: ir.Model, annotated: ir.Model, names: Sequence[str]) -> Sequen
     shapes = [truth.shape_of(value) or () for value in annotated.graph.inputs]
     rows = {str(shape[0]) for shape in shapes if len(shape) > 1 and shape[0] in names}
     guessed = Points.guess(names, batches=rows if rows != set(names) else ()).candidates
-    known = [each for each in needs.collect(model) if each.decided]
+    found = [each for each in needs.collect(model) if each.symbols <= set(names)]
+    decided = [each for each in found if each.decided]
+    # What a branch or a loop needs that may not run is satisfied, too, where that can be.
+    likely = [each for each in found if "?" not in (each.left, each.right)]
     fitting = [
         point
-        for escape in (False, True)
+        for escape, equations in ((False, likely), (False, decided), (True, decided))
         for each in guessed
-        if (point := _mended(known, each, escape=escape)) is not None
+        if (point := _mended(equations, each, escape=escape)) is not None
     ]
     # Those in which equations are broken come last: an equation may ask for more than is needed.
+    fitting += [*guessed, *_lone(names)]
     candidates: list[Sizes] = [dict(p) for p in dict.fromkeys(tuple(p.items()) for p in fitting)]
-    candidates += [point for point in guessed if point not in candidates] if known else []
     cost = _Cost(annotated)
     # Stable, so that cheap ones stay in the order in which they were made up.
     return sorted(candidates, key=lambda point: max(1, math.ceil(cost.of(point) / _CHEAP)))
+
+
+def _lone(names: Sequence[str]) -> Iterator[Sizes]:
+    """One size after the other that is large, where all others are 1."""
+    for size in _LONE:
+        for name in names:
+            yield {**dict.fromkeys(names, 1), name: size}
 
 
 def _mended(equations: Sequence[Equation], at: Sizes, *, escape: bool) -> Sizes | None:
@@ -207,15 +220,21 @@ class _Cost:
         ]
 
     def of(self, point: Sizes) -> int:
-        """Bytes at some sizes; what data decides counts as 1."""
+        """Bytes at some sizes; those that are not known count as 1."""
         known: dict[Dim, int] = {}
         change = [0] * (self._nodes + 1)
         for value, made, last in self._tensors:
             size = value.dtype.itemsize if value.dtype is not None else 4
             for dim in truth.shape_of(value) or ():
                 if dim not in known:
-                    known[dim] = max(evaluate(dim, point) or 1, 1)
+                    known[dim] = _size(dim, point)
                 size *= known[dim]
             change[made] += int(size)
             change[last + 1] -= int(size)
         return max(itertools.accumulate(change))
+
+
+def _size(dim: Dim, point: Sizes) -> int:
+    with contextlib.suppress(ValueError):  # a declared dim that is no expression, such as "?"
+        return max(evaluate(dim, point) or 1, 1)
+    return 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,9 @@ import onnx_ir as ir
 from tripoint.facts import shape_inputs
 from tripoint.parity.failing import INPUTS
 from tripoint.parity.results import FIXED, PYTORCH, TENSORRT, PointReport, Verification
+
+OWN_INPUTS = "inputs.npz"
+"""Stands for a file that a person has."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Compared:
 def next_command(result: Verification, model: ir.Model, compared: Compared) -> str | None:
     """The ``tripoint locate`` that compares the same legs at the first point that differs.
 
+    Where the inputs that were made up do not suit the model, the ``tripoint verify`` that takes
+    others.
+
     Args:
         result: What the comparison found.
         model: The graph of the ONNX file.
@@ -48,6 +54,9 @@ def next_command(result: Verification, model: ir.Model, compared: Compared) -> s
     Returns:
         The command; None if no outputs differ, as where a leg differs from itself only.
     """
+    if result.unsuited and result.verdict == "unproven":
+        words = ["tripoint", "verify", compared.model, *_legs(compared, None)]
+        return shlex.join([*words, "--inputs", OWN_INPUTS, *compared.options])
     differing = [
         point for point in result.points if not all(entry.equal for entry in point.outputs)
     ]
@@ -55,12 +64,7 @@ def next_command(result: Verification, model: ir.Model, compared: Compared) -> s
         return None
     ran = {leg.name for leg in result.legs if leg.status == "ran"}
     words = ["tripoint", "locate", compared.model]
-    for leg, option, given in (
-        (PYTORCH, "--torch", compared.torch),
-        (FIXED, "--fixed", compared.fixed),
-        (TENSORRT, "--engine", compared.engine),
-    ):
-        words += [option, given] if given is not None and leg in ran else []
+    words += _legs(compared, ran)
     if result.failing is not None:
         words += ["--inputs", str(Path(result.failing.folder, INPUTS))]
     elif compared.inputs is not None:
@@ -70,11 +74,23 @@ def next_command(result: Verification, model: ir.Model, compared: Compared) -> s
     return shlex.join([*words, *compared.options])
 
 
+def _legs(compared: Compared, ran: Collection[str] | None) -> Iterator[str]:
+    """The options that name legs; those that ran, or None for all."""
+    for leg, option, given in (
+        (PYTORCH, "--torch", compared.torch),
+        (FIXED, "--fixed", compared.fixed),
+        (TENSORRT, "--engine", compared.engine),
+    ):
+        if given is not None and (ran is None or leg in ran):
+            yield from (option, given)
+
+
 def _generated(point: PointReport, model: ir.Model, values: Sequence[str]) -> Iterator[str]:
     """The options that generate the inputs of a point again."""
     by_value = shape_inputs.find(model) if point.sizes else {}
     yield from _sizes(point.sizes, by_value)
-    for text in values:
+    found = [f"{name}:{low:g}..{high:g}" for name, (low, high) in point.values.items()]
+    for text in (*values, *found):
         yield from ("--values", text)
     if point.seed:
         yield from ("--seed", str(point.seed))

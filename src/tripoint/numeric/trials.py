@@ -1,0 +1,146 @@
+"""Inputs on which a graph runs and gives numbers, looked for among several kinds.
+
+Random numbers do not suit every graph: a length beyond the sequence that it counts makes a Gather
+fail, a row that is masked out as a whole makes a Softmax divide by zero, the logarithm of a
+negative number is none. So where those of :func:`tripoint.numeric.inputs.generate` do not do,
+others are tried: masks of ones, integers of 1, or as large as one of the sizes, positive floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from tripoint.errors import TripointError
+from tripoint.facts.symbols import evaluate
+from tripoint.model import Model
+from tripoint.numeric.inputs import Arrays, InputSpecs, generate, index_limits, is_mask
+
+Values = Mapping[str, tuple[float, float]]
+"""Smallest and largest value by input name."""
+
+_POSITIVE = (0.1, 1.0)
+_LENGTHS = 4
+"""Sizes that are tried as the value of an integer."""
+_NUMBERS = frozenset({ir.DataType.INT16, ir.DataType.INT32, ir.DataType.INT64})
+"""Integers that may count something; those of 8 bits hold pixels or quantized numbers."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Inputs, and what a graph computes from them.
+
+    Args:
+        inputs: Array by input name.
+        outputs: In graph order.
+        values: The ranges that the inputs were drawn from; empty for the usual ones.
+        holes: Share of the numbers that are NaN, of the output with most of them.
+        before: The first inputs on which it runs, if these give NaN; else None.
+    """
+
+    inputs: Arrays
+    outputs: Sequence[Any]
+    values: Values
+    holes: float
+    before: Trial | None = None
+
+
+def first(
+    run: Callable[[Arrays], Sequence[Any]], candidates: Iterable[tuple[Values, Arrays]]
+) -> Trial:
+    """The first inputs on which a graph runs without NaN, else those with the fewest.
+
+    Args:
+        run: Computes all outputs.
+        candidates: Inputs to try, with the ranges that they were drawn from.
+
+    Raises:
+        TripointError: If it runs on none; the reason is that for the first ones.
+    """
+    best: Trial | None = None
+    failed: TripointError | None = None
+    for values, arrays in candidates:
+        try:
+            outputs = run(arrays)
+        except TripointError as error:
+            failed = failed or error
+            continue
+        trial = Trial(arrays, outputs, values, holes(outputs))
+        if best is None or trial.holes < best.holes:
+            best = trial if best is None else replace(trial, before=best.before or best)
+        if not best.holes:
+            break
+    if best is None:
+        raise failed or TripointError("no inputs were tried")
+    return best
+
+
+def feeds(
+    model: Model,
+    inputs: InputSpecs,
+    bindings: Mapping[str, int],
+    seed: int,
+    *,
+    given: Values | None = None,
+) -> Iterator[tuple[Values, Arrays]]:
+    """Inputs to try in turn, the usual ones first.
+
+    Args:
+        model: The graph.
+        inputs: Element type and shape by input name.
+        bindings: Size of each symbol.
+        seed: As :func:`tripoint.numeric.inputs.generate` takes it.
+        given: Values that stay as they are.
+
+    Raises:
+        UsageError: As :func:`tripoint.numeric.inputs.generate`.
+    """
+    for values in _kinds(model, inputs, bindings, given or {}):
+        drawn = {**values, **(given or {})}
+        yield values, generate(inputs, bindings, seed, model=model, values=drawn)
+
+
+def _kinds(
+    model: Model, inputs: InputSpecs, bindings: Mapping[str, int], given: Values
+) -> Iterator[Values]:
+    yield {}
+    tables = index_limits(model, inputs)
+    kinds = {name: ir.DataType[dtype.upper()] for name, (dtype, _) in inputs.items()}
+    free = {name: kind for name, kind in kinds.items() if name not in given}
+    masks = [name for name, kind in free.items() if is_mask(name, kind)]
+    floats = [name for name, kind in free.items() if kind.is_floating_point()]
+    integers = [
+        name
+        for name, kind in free.items()
+        if kind in _NUMBERS and name not in tables and name not in masks
+    ]
+    sizes = {evaluate(dim, bindings) or 1 for _, shape in inputs.values() for dim in shape}
+    lengths = sorted((size for size in sizes if size > 1), reverse=True)[:_LENGTHS]
+    # All as long as can be, then any length up to that.
+    counts = [(1, 1), *((size, size) for size in lengths), *((1, size) for size in lengths)]
+    ones = dict.fromkeys(masks, (1.0, 1.0))
+    for positive in ({}, dict.fromkeys(floats, _POSITIVE)):
+        for low, high in counts if integers else counts[:1]:
+            values = {**ones, **positive, **dict.fromkeys(integers, (float(low), float(high)))}
+            if values:
+                yield values
+
+
+def holes(outputs: Sequence[Any]) -> float:
+    """Share of the numbers that are NaN, of the output with most of them."""
+    shares = [0.0]
+    for array in outputs:
+        if isinstance(array, list):
+            shares.append(holes(array))
+        elif array is not None and array.dtype.kind not in "iubOSU" and array.size:
+            shares.append(float(np.isnan(array.astype(np.float32)).mean()))
+    return max(shares)
+
+
+def told(values: Values) -> str:
+    """Ranges as the command line takes them: ``--values n:1..8``."""
+    return " ".join(f"--values {name}:{low:g}..{high:g}" for name, (low, high) in values.items())
