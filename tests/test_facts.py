@@ -224,7 +224,7 @@ def test_shape_tensor_that_is_an_output_is_both() -> None:
         (("N", 3), (-1, 3), (), False),
         (("N", 3), (5, 3), (), False),
         ((2, 3), (2, 4), (), True),
-        ((2, 3), (-1, 4), (0,), True),
+        ((2, 3), (-1, 4), (), True),  # another tensor, as of an LSTM with its layout ignored
         ((2, 3), (2, 3, 1), (), True),
         ((), (), (), False),
         (None, (-1,), (), False),
@@ -236,6 +236,13 @@ def test_lost_and_differs(
 ) -> None:
     tensor = TensorFacts("x", "Relu", "n", "float", shape, seen, "execution", None)
     assert (tensor.lost, tensor.differs) == (lost, differs)
+
+
+def test_one_size_where_the_true_one_follows_an_input_is_another_shape() -> None:
+    facts = TensorFacts(
+        "y", "LSTM", "n", "float", ("N", "T", 1, 3), (-1, 1, -1, 3), None, None, varies=(0, 1)
+    )
+    assert (facts.lost, facts.differs) == ((), True)
 
 
 def test_summary_counts() -> None:

@@ -95,6 +95,7 @@ def build(
     from tripoint.engine import builder
     from tripoint.engine.constraints import profiles as constrained
     from tripoint.engine.progress import Lines, Phase
+    from tripoint.facts import misreading
     from tripoint.precision import prepare
 
     model = as_given(model, spec, *specs)
@@ -122,8 +123,13 @@ def build(
         force=force,
         on_phase=on_phase,
     )
-    frozen = constrained.frozen_at(model, profiles)
-    return dataclasses.replace(built, warnings=(*frozen, *built.warnings))
+    outputs = {each.name: each.shape for each in built.network.outputs}
+    ahead = (
+        *misreading.untrue_outputs(model, outputs),
+        *misreading.ignored_attributes(model),
+        *constrained.frozen_at(model, profiles),
+    )
+    return dataclasses.replace(built, warnings=(*ahead, *built.warnings))
 
 
 def inspect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -102,7 +103,7 @@ def verify(
             rebuilt = no_engine
             if running is not None:
                 rebuilt = rebuilding.again(running, rewritten or model, Path(folder))
-        return run_verify(
+        found_out = run_verify(
             model,
             torch=module,
             fixed=rewritten,
@@ -118,6 +119,29 @@ def verify(
             rebuilt=rebuilt,
             failing=failing,
         )
+    return _with_misread(found_out, rewritten or model, engine)
+
+
+def _with_misread(
+    found: Verification, model: Model, engine: str | os.PathLike[str] | None
+) -> Verification:
+    """The verification, with what the manifest of an engine that did not run tells of it."""
+    from tripoint.engine import manifest
+    from tripoint.facts import misreading
+    from tripoint.parity.results import TENSORRT
+
+    ran = any(leg.name == TENSORRT and leg.status == "ran" for leg in found.legs)
+    if engine is None or ran:
+        return found
+    content = manifest.beside(Path(engine))
+    shapes = {each["name"]: each["shape"] for each in content.get("outputs", ())}
+    untrue = misreading.untrue_outputs(model, shapes)
+    ignored = misreading.ignored_attributes(model) if content else ()
+    return dataclasses.replace(
+        found,
+        verdict="different" if untrue else found.verdict,
+        reasons=(*untrue, *ignored, *found.reasons),
+    )
 
 
 def _sizes(model: Model, spec: Spec | None, count: int | None) -> Sequence[Mapping[str, int]]:

@@ -49,7 +49,8 @@ class BuildResult:
         manifest: Its content.
         network: Inputs, outputs and number of layers of the network that was built.
         profiles: The optimization profiles, none for a static model.
-        warnings: What TensorRT warned of, in its words, each once, and before that what of the
+        warnings: What TensorRT warned of, in its words, each once; before that where outputs have
+            another shape than those of the model, which attributes are ignored, and what of the
             profiles is likely not meant.
         precision: What precision the network and the engine have, and what it costs.
     """

@@ -20,12 +20,14 @@ class IoTensor:
         shape: Per axis an integer; -1 where TensorRT does not know it. Of a tensor that
             TensorRT never reached this is the true shape, with its symbols.
         reached: Whether TensorRT reached this tensor.
+        model: The shape in the model where TensorRT's cannot be that one, else None.
     """
 
     name: str
     dtype: str | None
     shape: tuple[int | str, ...] | None
     reached: bool = True
+    model: tuple[int | str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def _of_table(table: TensorTable, name: str) -> IoTensor:
     facts = table.by_name[name]
     dtype = _ONNX_DTYPES.get(facts.dtype, facts.dtype) if facts.dtype else None
     seen: ViewShape | None = facts.tensorrt
-    return IoTensor(name, dtype, facts.shape if seen is None else seen, seen is not None)
+    true = facts.shape if facts.differs else None
+    return IoTensor(name, dtype, facts.shape if seen is None else seen, seen is not None, true)
 
 
 def _ordered(found: Iterable[list[Any]], order: Iterable[str]) -> tuple[IoTensor, ...]:

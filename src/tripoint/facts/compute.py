@@ -10,9 +10,18 @@ from functools import cached_property
 import onnx_ir as ir
 
 from tripoint.engine import passed
-from tripoint.facts import quantized, roles, truth, views
+from tripoint.facts import misreading, quantized, roles, truth, views
+from tripoint.facts.misreading import varying
 from tripoint.facts.origins import Explainer, node_name, source
-from tripoint.facts.table import INITIALIZER, Chain, Source, TensorFacts, TensorTable, View
+from tripoint.facts.table import (
+    INITIALIZER,
+    Chain,
+    Refusal,
+    Source,
+    TensorFacts,
+    TensorTable,
+    View,
+)
 from tripoint.facts.truth import Truth
 from tripoint.facts.views.importer import operators
 from tripoint.model import Model
@@ -43,7 +52,7 @@ class Facts:
             symbols=self.truth.symbols,
             data_dependent=self.truth.data_dependent,
             chains=self._explainer.chains(),
-            refusals=quantized.explained(self.view.refusals, graph),
+            refusals=self._refusals,
             layers=self.view.layers,
             contradictions=self.truth.contradictions,
             bounds=self.truth.bounds,
@@ -104,6 +113,7 @@ class Facts:
                 role=self.view.roles.get(name) or computed.get(name),
                 source=source(node) if node is not None else None,
                 fixed=self.truth.fixed.get(name, ()),
+                varies=varying(self.truth.shapes.get(name), self.truth.symbols),
             )
         return facts
 
@@ -114,9 +124,17 @@ class Facts:
             self._facts,
             self.view.reasons,
             str(self.view.target),
-            self.view.refusals,
+            self._refusals,
             self.truth.frozen,
         )
+
+    @cached_property
+    def _refusals(self) -> tuple[Refusal, ...]:
+        """Those of the view; of a real parser, which says nothing of it, also what it misreads."""
+        told = quantized.explained(self.view.refusals, self.graph.graph)
+        if self.view.target.kind != "installed":
+            return told
+        return (*told, *misreading.of_parser(self.graph, self._facts, self.view.target, told))
 
 
 def _without_node(value: ir.Value) -> str | None:

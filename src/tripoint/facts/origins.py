@@ -78,6 +78,8 @@ class Explainer:
         if lost:
             start = self._losses.starts(value, lost) or Axis(value, lost[0])
             found = self._lost_chain(value, start)
+        elif value in self._misread:
+            found = self._misread_chain(value)
         else:
             found = Chain(name, None, tuple(self._known(value)), ())
         nodes = {node_name(node): None for node in _made_from(value)}
@@ -90,6 +92,46 @@ class Explainer:
             frozen=tuple(entry for node in nodes for entry in self.frozen if entry.node == node)
             or tuple(entry for entry in self.frozen if entry.tensor == name),
         )
+
+    # Shapes that are not the true ones
+
+    @cached_property
+    def _misread(self) -> dict[ir.Value, ir.Value | None]:
+        """For each tensor of an untrue shape an input of its node that has one; None at a start."""
+        untrue = {value for value, facts in self._facts.items() if facts.differs}
+        found: dict[ir.Value, ir.Value | None] = {}
+        for value in untrue:
+            node = value.producer()
+            inputs = node.inputs if node is not None else ()
+            found[value] = next((each for each in inputs if each in untrue), None)
+        return found
+
+    def _misread_path(self, value: ir.Value) -> list[ir.Value]:
+        path = [value]
+        while (above := self._misread.get(path[-1])) is not None:
+            path.append(above)
+        return path
+
+    def _misread_chain(self, value: ir.Value) -> Chain:
+        path = self._misread_path(value)
+        start = path[-1]
+        steps = [
+            self._step(each, f"follows the shape of `{self._name(above)}`")
+            for each, above in itertools.pairwise(path)
+        ]
+        node = start.producer()
+        said = [
+            refusal.reason
+            for refusal in self.refusals
+            if node is not None and refusal.node == node_name(node)
+        ]
+        facts = self._facts[start]
+        other = f"{self.version} makes it {format_shape(facts.tensorrt)}"
+        steps += [self._step(start, reason) for reason in said or [other]]
+        outputs = (each for each in self.model.graph.outputs if each in self._misread)
+        reached = [each for each in outputs if self._misread_path(each)[-1] is start]
+        names = tuple(dict.fromkeys(map(self._name, reached)))
+        return Chain(self._name(value), None, tuple(steps), names, misread=self._name(start))
 
     # The graph, once
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -177,6 +177,7 @@ class TensorFacts:
         source: PyTorch file and line, if the export recorded them.
         fixed: Axes whose true size is one integer that is not known. Only logs have them: they
             hold neither attributes nor the values of constants.
+        varies: Axes whose true size follows the sizes of the inputs.
     """
 
     name: str
@@ -188,11 +189,15 @@ class TensorFacts:
     role: Role | None
     source: Source | None
     fixed: tuple[int, ...] = ()
+    varies: tuple[int, ...] = ()
 
     @property
     def lost(self) -> tuple[int, ...]:
-        """Axes on which TensorRT prints -1 although the true size is an integer."""
-        if self.shape is None or self.tensorrt is None or len(self.shape) != len(self.tensorrt):
+        """Axes on which TensorRT prints -1 although the true size is an integer.
+
+        None of a tensor of which it makes another one: see :attr:`differs`.
+        """
+        if self.shape is None or self.tensorrt is None or self.differs:
             return ()
         pairs = enumerate(zip(self.shape, self.tensorrt, strict=True))
         return tuple(
@@ -206,12 +211,24 @@ class TensorFacts:
         """Whether TensorRT prints a size or rank that is not the true one."""
         if self.shape is None or self.tensorrt is None:
             return False
-        if len(self.shape) != len(self.tensorrt):
-            return True
-        return any(
-            isinstance(dim, int) and seen not in (-1, dim)
-            for dim, seen in zip(self.shape, self.tensorrt, strict=True)
-        )
+        return contradicts(self.shape, self.tensorrt, self.varies)
+
+
+def contradicts(true: Shape, seen: ViewShape, varies: Container[int] = ()) -> bool:
+    """Whether a rank, or a size of a shape that TensorRT prints, cannot be the true one.
+
+    Args:
+        true: The true shape.
+        seen: TensorRT's.
+        varies: Axes whose true size follows the sizes of the inputs.
+    """
+    if len(true) != len(seen):
+        return True
+    pairs = enumerate(zip(true, seen, strict=True))
+    return any(
+        size not in (-1, dim) if isinstance(dim, int) else size != -1 and axis in varies
+        for axis, (dim, size) in pairs
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +255,8 @@ class Chain:
         refusals: Nodes among those that it is made from, itself first, which the target refuses
             or misreads. Filled in where one tensor is explained.
         frozen: Frozen sizes of the tensor, or at the nodes that it is made from; likewise.
+        misread: The first tensor of another shape than the true one, if this one has such a
+            shape; then ``back`` leads there, and ``reaches`` has the outputs that follow it.
     """
 
     tensor: str
@@ -247,6 +266,7 @@ class Chain:
     node: str | None = None
     refusals: tuple[Refusal, ...] = ()
     frozen: tuple[Frozen, ...] = ()
+    misread: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

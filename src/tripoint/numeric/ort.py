@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from tripoint.batch_first import with_time_first
 from tripoint.errors import ExternalStepError, TripointError
 from tripoint.model import TEXT_SUFFIXES, Model, external_tensors
 from tripoint.numeric import ort_values
@@ -27,6 +28,8 @@ class Session:
 
     Args:
         model: The graph; one that has no file is handed over in memory, its weights by folder.
+            Recurrent operators with the batch first, for which ONNX Runtime has no kernel, are
+            computed as :mod:`tripoint.batch_first` defines them.
 
     Raises:
         ExternalStepError: If ONNX Runtime cannot load it.
@@ -35,6 +38,7 @@ class Session:
     def __init__(self, model: Model) -> None:
         import onnxruntime
 
+        model = with_time_first(model)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.use_deterministic_compute = True

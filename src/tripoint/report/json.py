@@ -99,6 +99,7 @@ def chain(value: Chain) -> dict[str, Any]:
     return {
         "tensor": value.tensor,
         "origin": value.origin,
+        "misread": value.misread,
         "chain": [
             {
                 "node": step.node,

@@ -180,7 +180,10 @@ def _lost(dims: int, tensors: int) -> str:
 
 def chain(value: Chain) -> list[str]:
     """Why one tensor lost dimensions, step by step."""
-    if value.origin is None:
+    if value.misread is not None:
+        where = f"that starts at {clean(value.misread)}"
+        lines = [f"{clean(value.tensor)}: TensorRT gives it another shape, and {where}"]
+    elif value.origin is None:
         lines = [f"{clean(value.tensor)}: no dimension is lost"]
     else:
         lines = [f"{clean(value.tensor)}: the loss starts at {clean(value.origin)}"]
@@ -201,7 +204,10 @@ def chain(value: Chain) -> list[str]:
 def _refused_on_the_way(value: Chain) -> list[str]:
     """What the target refuses or misreads of the node of a tensor, and of those that feed it."""
     groups: dict[tuple[bool, str, str], list[str]] = {}
+    told = {step.reason for step in value.back}
     for refusal in value.refusals:
+        if refusal.reason in told:
+            continue
         behind = refusal.node != value.node
         groups.setdefault((behind, refusal.op, refusal.reason), []).append(refusal.node)
     lines = []
@@ -346,6 +352,8 @@ def network(value: NetworkDescription) -> list[str]:
     for kind, index, each in rows:
         shape = clean(format_shape(each.shape))
         note = "" if each.reached else "  (true shape; the target does not reach it)"
+        if each.model is not None:
+            note = f"  (the model: {clean(format_shape(each.model))})"
         lines.append(f"{kind} {index} | Name: {clean(each.name):{width}} | Shape: {shape}{note}")
     return lines
 

@@ -8,6 +8,10 @@ from tripoint.errors import UsageError
 from tripoint.rewrites.base import Rewrite
 
 _MODULES = (
+    "default_attributes",
+    "explicit_pads",
+    "needless_ceil",
+    "time_first",
     "distinct_dims",
     "global_average_pool",
     "conv1d_between_squeezes",

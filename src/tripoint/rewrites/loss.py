@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from tripoint.facts import truth
-from tripoint.facts.table import View
+from tripoint.facts.misreading import varying
+from tripoint.facts.symbols import symbols_of
+from tripoint.facts.table import View, contradicts
 from tripoint.words import number_of
 
 
@@ -31,13 +33,15 @@ class Loss:
         """Compare the shapes on the values of a model with a view of it."""
         axes: dict[str, tuple[int, ...]] = {}
         unseen, outer = [], []
+        inputs = (truth.shape_of(value) or () for value in model.graph.inputs)
+        symbols = frozenset(s for shape in inputs for dim in shape for s in symbols_of(dim))
         for value, name in truth.names(model).items():
             shape, seen = truth.shape_of(value), view.shapes.get(name)
             if seen is None:
                 unseen.append(name)
                 if value.graph is model.graph:
                     outer.append(name)
-            elif shape is not None and len(shape) == len(seen):
+            elif shape is not None and not contradicts(shape, seen, varying(shape, symbols)):
                 pairs = enumerate(zip(shape, seen, strict=True))
                 lost = tuple(i for i, (dim, size) in pairs if size == -1 and isinstance(dim, int))
                 if lost:

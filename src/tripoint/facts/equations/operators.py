@@ -25,7 +25,8 @@ _CHANNELS: Mapping[str, Sequence[tuple[int, int, int]]] = {
     "ConvTranspose": ((1, 1, 0),),
     "BatchNormalization": tuple((1, position, 0) for position in range(1, 5)),
     "InstanceNormalization": ((1, 1, 0), (1, 2, 0)),
-    # Data is (length, batch, features); the initial states have the batch on axis 1.
+    # Data is (length, batch, features); the initial states have the batch on axis 1. With a layout
+    # of 1 it is axis 0 of all.
     "RNN": ((2, 1, 2), (1, 5, 1)),
     "GRU": ((2, 1, 2), (1, 5, 1)),
     "LSTM": ((2, 1, 2), (1, 5, 1), (1, 6, 1)),
@@ -142,7 +143,10 @@ def layer_normalization(ctx: Context, node: ir.Node) -> Iterator[Claim]:
 def channels(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     """Operators whose weights have an axis as long as one of the data."""
     del ctx
+    batch_first = node.attributes.get_int("layout", 0) == 1
     for axis, position, other in _CHANNELS[node.op_type]:
+        if batch_first and other == 1 == axis:
+            axis = other = 0
         yield from same((node.inputs[0], axis), (operand(node, position), other))
 
 

@@ -139,10 +139,10 @@ def misread(version: str, node: ir.Node, opset: int) -> Iterator[tuple[str, str]
             yield name, f"silently ignores `{name}` of {node.op_type}{because}{effect}"
 
 
-def refuses_presence(version: str, op: str, attribute: str) -> bool:
-    """Whether a version refuses an attribute whatever its value."""
-    found = treatment(version, op, attribute)
-    return found is not None and found.does == "refused" and not found.accepts and not found.noted
+def is_ever_refused(op: str, attribute: str) -> bool:
+    """Whether some version that imports the operator refuses an attribute whatever its value."""
+    rows = table().get(op, {}).get(attribute, ())
+    return any(row["does"] == "refused" and not row["accepts"] for row in rows)
 
 
 def says_nothing(node: ir.Node, name: str, opset: int) -> bool:
