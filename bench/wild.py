@@ -43,6 +43,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 import measure
 from models import models_of
 from tripoint import __version__
@@ -56,6 +58,7 @@ _BROKEN = ("Traceback (most recent call last)", "tripoint broke", "Segmentation 
 _NEXT = re.compile(r"(?:^ *|; )next: (.*)$", re.MULTILINE)
 _OPTION = re.compile(r"--(?:dim|input|minShapes|optShapes|maxShapes)[ =](?:'[^']*'|\S+)")
 _NAMED = re.compile(r"`[^`]+`|'[^']+'|node_of_|--[a-z]")
+_WORD = re.compile(r"[\w./:-]+")
 _VERDICT = re.compile(r"^verdict: (\w+)", re.MULTILINE)
 
 
@@ -122,6 +125,8 @@ class Trial:
         self.path, self.folder = path.resolve(), folder
         self.timeout, self.interval, self.whole = timeout, interval, whole
         self.row = Row(path.name)
+        graph = ir.load(self.path).graph
+        self._names = {node.name for node in graph.all_nodes() if node.name}
 
     def run(self) -> Row:
         """Run all commands."""
@@ -178,7 +183,7 @@ class Trial:
 
     def _look_at_refusal(self, name: str, arguments: Sequence[str | Path], text: str) -> None:
         said = _said(text)
-        if not _NAMED.search(said.replace(str(self.folder), "")):
+        if not _NAMED.search(said) and not self._names & set(_WORD.findall(said)):
             self._fault("no reason", name, said)
         following = _NEXT.search(text)
         if following is None:
@@ -413,7 +418,8 @@ def main() -> int:
                 )
                 row = trial.run()
         rows.append(row)
-        _note(arguments.json, rows, binding)
+        noted[path.name] = row
+        _note(arguments.json, list(noted.values()), binding)
     lines = [*table(rows), "", *summary(rows, binding)]
     print("\n".join(lines))
     if arguments.markdown:

@@ -115,6 +115,27 @@ GRAPHS: dict[str, tuple[str, str, int, dict[str, tuple[int, ...]]]] = {
         {},
     ),
     "topk": ("float[1,H] x | int64[1] k = {5}", "y, i = TopK (x, k)", 17, {}),
+    "stft": (
+        "float[1,N,1] x, float[4] w_1 | int64 step = {2}",
+        "y = STFT (x, step, w_1)",
+        17,
+        {},
+    ),
+    "stft-frame": (
+        "float[1,N,1] x | int64 step = {3}, int64 frame = {5}",
+        "a = Neg (x); y = STFT (a, step, , frame)",
+        17,
+        {},
+    ),
+    "scan": (
+        "float[N,2] x | float[2] s = {0., 0.}, int64[1] three = {3}, int64[1] end = {9}, "
+        "int64[1] zero = {0}",
+        "a = Slice (x, three, end, zero); z, y = Scan <num_scan_inputs = 1, body = "
+        "b (float[2] t, float[2] i) => (float[2] u, float[2] o) { u = Add (t, i) o = Neg (u) }> "
+        "(s, a)",
+        17,
+        {},
+    ),
     "einsum": (
         "float[N,K] x, float[L,M] z",
         'y = Einsum <equation = "ij,jk->ik"> (x, z)',

@@ -229,6 +229,31 @@ def einsum(ctx: Context, node: ir.Node) -> Iterator[Claim]:
                 )
 
 
+def frames(ctx: Context, node: ir.Node) -> Iterator[Claim]:
+    """STFT: the signal is as long as one frame at least."""
+    signal, window, dims = node.inputs[0], operand(node, 2), dims_of(node.inputs[0])
+    given = ctx.elements(operand(node, 3))
+    sizes = list(given) if given is not None else list(dims_of(window) or ())
+    if dims is not None and len(dims) > 1 and len(sizes) == 1:
+        reason = f"{_named(signal, 1)} is {dims[1]}, and one frame covers {sizes[0]}"
+        yield Claim("at_least", dims[1], sizes[0], signal, reason)
+
+
+def steps(ctx: Context, node: ir.Node) -> Iterator[Claim]:
+    """Scan: one step at least. ONNX Runtime 1.32 stops at none, in some cases by a signal."""
+    count = node.attributes.get_int("num_scan_inputs", 0)
+    if ctx.opset < 9 or not count:
+        return
+    scanned = node.inputs[len(node.inputs) - count :]
+    axes = node.attributes.get_ints("scan_input_axes") or [0] * count
+    for value, axis in zip(scanned, axes, strict=True):
+        dims = dims_of(value)
+        if dims is not None and -len(dims) <= axis < len(dims):
+            size = dims[axis]
+            reason = f"{_named(value, axis)} is {size}, and Scan takes one step at least"
+            yield Claim("at_least", size, 1, value, reason)
+
+
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(BROADCASTING, broadcasting),
     **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul"), matmul),
@@ -240,5 +265,7 @@ RULES: Mapping[str, Rule] = {
     "Gemm": gemm,
     "LayerNormalization": layer_normalization,
     "Einsum": einsum,
+    "STFT": frames,
+    "Scan": steps,
 }
 """What an operator needs, by its type."""

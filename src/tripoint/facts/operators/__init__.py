@@ -63,6 +63,7 @@ _SHAPES: dict[str, Infer] = {
     "Range": sizes.range_,
     "Reshape": layout.reshape,
     "Scan": flow.scan,
+    "STFT": windows.stft,
     "Slice": layout.slice_,
     "Split": layout.split,
     "Squeeze": layout.squeeze,

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from tripoint.facts.operators import elements as e
 from tripoint.facts.operators.context import Context, dims_of, operand
-from tripoint.facts.operators.elements import Element
+from tripoint.facts.operators.elements import UNKNOWN, Element
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +128,23 @@ def conv_transpose(ctx: Context, node: ir.Node) -> None:
             cut = extra - window.before - window.after
             found.append(e.add(e.add(last, window.covered), cut))
     ctx.set_dims(node.outputs[0], found, dtype)
+
+
+def stft(ctx: Context, node: ir.Node) -> None:
+    """STFT: a frame wherever one fits; of a real signal half of the frequencies."""
+    signal, window = node.inputs[0], operand(node, 2)
+    dims, step, given = (
+        dims_of(signal),
+        ctx.elements(node.inputs[1]),
+        ctx.elements(operand(node, 3)),
+    )
+    size = next(iter(given if given is not None else dims_of(window) or ()), UNKNOWN)
+    found: list[Element] | None = None
+    if dims is not None and len(dims) > 1:
+        frames: Element = UNKNOWN
+        if step is not None and len(step) == 1 and isinstance(step[0], int) and step[0] > 0:
+            frames = e.add(e.divide_down(e.subtract(dims[1], size), step[0]), 1)
+        half = node.attributes.get_int("onesided", 1)
+        bins = e.add(e.divide_down(size, 2), 1) if half else size
+        found = [dims[0], frames, bins, 2]
+    ctx.set_dims(node.outputs[0], found, signal.dtype if signal is not None else None)
