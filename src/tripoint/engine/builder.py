@@ -14,6 +14,7 @@ from tripoint.engine import (
     manifest,
     meanings,
     network,
+    next_step,
     outputs,
     passed,
     process,
@@ -122,6 +123,7 @@ def build(
     with (
         source_of(model, precision) as source,
         outputs.pair(output, described, force=force) as (plan, described_here),
+        next_step.tried(model),
     ):
         try:
             built = process.call(
@@ -285,9 +287,10 @@ def _raise_refusal(model: Model, built: Mapping[str, Any], version: str, watch: 
     if first.next:
         raise NotParsedError(fact, hint=quantized.hint(first))
     known = meanings.of(built["errors"][0]["text"])
+    hint = next_step.after_refusal(model, refused, known, version.split(" ")[0])
     if known is not None:
-        raise NotParsedError(f"{fact}; what it means: {known.meaning}", hint=known.hint)
-    raise NotParsedError(fact, hint="`tripoint shapes` lists every node that it refuses")
+        fact = f"{fact}; what it means: {known.meaning}"
+    raise NotParsedError(fact, hint=hint)
 
 
 def _names(model: Model, which: str) -> list[str]:

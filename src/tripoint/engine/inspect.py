@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tripoint.engine import bindings, gpu, manifest, network, process, proof
+from tripoint.engine import bindings, gpu, manifest, network, next_step, process, proof
 from tripoint.engine import layers as engine_layers
 from tripoint.engine.layers import Layer
 from tripoint.engine.network import IoTensor, NetworkDescription, describe
@@ -108,7 +108,7 @@ def inspect_network(
         raise ExternalStepError(
             str(refused[0]) if refused else f"{version} did not parse this model",
             hint=next(map(quantized.hint, quantized.explained(refused[:1], model.ir.graph)), None)
-            or "`tripoint shapes` lists every node that it refuses",
+            or next_step.after_refusal(model, refused, None, binding.name),
         )
     return engine_layers.of_network(result["layers"])
 

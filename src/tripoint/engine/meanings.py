@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
+
+Tried = Literal["fix", "frozen", "data-dependent"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +18,16 @@ class Meaning:
         pattern: Regular expression that finds it.
         meaning: What it says in truth, one sentence without a full stop.
         hint: The next step.
+        tries: What to try before the hint is given: whether ``"fix"`` gets further with the
+            model, or whether it has ``"frozen"`` sizes or ``"data-dependent"`` ones to show.
+        otherwise: The next step where it does not.
     """
 
     pattern: re.Pattern[str]
     meaning: str
     hint: str
+    tries: Tried = None
+    otherwise: str | None = None
 
 
 INT8_CONVOLUTION = re.compile(r"cudnn_impl\.cpp:\d+: CHECK\(dtype == myelinTypeFloat")
@@ -40,8 +48,10 @@ def plain(line: str) -> str:
     return line
 
 
-def _known(meaning: str, hint: str, *patterns: str) -> Meaning:
-    return Meaning(re.compile("|".join(patterns)), meaning, hint)
+def _known(
+    meaning: str, hint: str, *patterns: str, tries: Tried = None, otherwise: str | None = None
+) -> Meaning:
+    return Meaning(re.compile("|".join(patterns)), meaning, hint, tries, otherwise)
 
 
 # The first that is found is given, so what explains others stands before them.
@@ -86,7 +96,8 @@ MEANINGS = (
     ),
     _known(
         "the profile, not the model, is at fault: at its opt sizes the graph does not fit together",
-        "`tripoint profile MODEL` names the equation and the nearest sizes that fit",
+        "build with one size, --dim N=SIZE, that ONNX Runtime runs, then widen the range until it "
+        "fails again: the end that was moved last is at fault",
         r"kOPT values for profile \d+ violate shape constraints",
         r"kM(IN|AX) values for profile \d+ violate shape constraints",
     ),
@@ -128,12 +139,14 @@ MEANINGS = (
         r"reshape dimension of -1 has no solution",
         r"broadcast dimensions must be conformable",
         r"number of kernel weights does not match tensor dimensions",
+        tries="frozen",
+        otherwise="build with one size, --dim N=SIZE, that ONNX Runtime runs, then widen the range",
     ),
     _known(
         "the parser has no importer for this operator as it is written and looked for a plugin "
         "of that name; often a type or an opset is unsupported, not the operator",
-        "`tripoint shapes MODEL` lists every node that is refused and why; a plugin library is "
-        "given with --plugin PATH",
+        "a plugin library that has it is given with --plugin PATH; else write the node with other "
+        "operators or types",
         r"No importer registered for op",
         r"Plugin not found, are the plugin name, version, and namespace correct",
         r"getPluginCreator could not find plugin",
@@ -168,6 +181,8 @@ MEANINGS = (
         "`tripoint shapes MODEL` marks data-dependent dims; replace what makes them by a fixed "
         "size and a mask, or cut it off the graph",
         r"requires foreign node optimizations incompatible with data-dependent shapes",
+        tries="data-dependent",
+        otherwise="cut what makes the size off the graph",
     ),
     _known(
         "the network is strongly typed: precision comes from the graph alone, and here its types "
@@ -177,14 +192,18 @@ MEANINGS = (
     ),
     _known(
         "the two branches of an If have different ranks, mostly from a squeeze without a dim",
-        "`tripoint fix MODEL` keeps the live branch where shapes decide it; else write "
-        "squeeze(dim)",
+        "`tripoint fix MODEL -o FIXED.onnx` keeps the live branch; then build FIXED.onnx",
         r"IIfConditionalOutputLayer inputs must have the same shape",
+        tries="fix",
+        otherwise="give both branches one rank in the model: write squeeze(dim) for squeeze(), or "
+        "give the size that decides the branch one value with --dim",
     ),
     _known(
         "the sizes of a Resize are computed at run time, and this version takes constants only",
-        "`tripoint fix MODEL` makes sizes constant where the shapes decide them",
+        "`tripoint fix MODEL -o FIXED.onnx` makes the sizes constant; then build FIXED.onnx",
         r"Resize scales must be an initializer!",
+        tries="fix",
+        otherwise="export with a fixed scale_factor or with fixed sizes",
     ),
     _known(
         "this TensorRT does not compute with that element type; float64 (11), for instance, "
@@ -206,18 +225,22 @@ MEANINGS = (
     ),
     _known(
         "a squeeze names no axes, or an unsqueeze adds several, where a dim is dynamic",
-        "`tripoint fix MODEL` writes the axes that the shapes decide",
+        "`tripoint fix MODEL -o FIXED.onnx` writes the axes; then build FIXED.onnx",
         r"Cannot infer squeeze dimensions from a dynamic shape!",
         r"Currently we don't support unsqueeze with more than one dynamic dims",
+        tries="fix",
+        otherwise="write squeeze(dim) for squeeze(), or unsqueeze in steps, in the model",
     ),
     _known(
         "a tensor that decides sizes runs through a layer, rank or type that size arithmetic does "
         "not take",
-        "`tripoint why MODEL TENSOR` shows what made the size; `tripoint fix MODEL` makes it "
-        "constant where the shapes decide it",
+        "`tripoint fix MODEL -o FIXED.onnx` rewrites what makes the size; then build FIXED.onnx",
         r"applied to shape tensor must have 0 or 1 reshape dimensions",
         r"network input that is shape tensor must have type Int32",
         r"output shape can not be computed",
+        tries="fix",
+        otherwise="`tripoint why MODEL TENSOR` shows what made the size: make it constant in the "
+        "model, or compute it with integers of rank 0 or 1",
     ),
     _known(
         "constants of the model do not fit into float16; masks such as -1e9 become the largest "
@@ -235,7 +258,7 @@ MEANINGS = (
     ),
     _known(
         "the parser had already failed, so the network is empty; the cause is an earlier message",
-        "`tripoint shapes MODEL` lists the nodes that are refused",
+        "--debug shows all messages of TensorRT",
         r"Network must have at least one output",
     ),
     _known(

@@ -31,6 +31,8 @@ _MODULES = (
     "gathered_parts",
     "scalar_gather",
     "neutral_operand",
+    "empty_operands",
+    "flat_sizes",
     "squeeze_axes",
     "decided_if",
     "nan_guard",
