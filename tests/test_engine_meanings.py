@@ -122,6 +122,29 @@ MESSAGES = [
         "compiles for the GPU",
     ),
     ("Unable to load library: libnvinfer_lean.so.1: cannot open", "lean runtime"),
+    (
+        "Must have inputs with equal ranks when condition is not a build-time constant. "
+        "Dimensions are [R] and [R,K].",
+        "different ranks",
+    ),
+    (
+        "kOPT values for profile 0 violate shape constraints: (Unnamed Layer* 10) [Recurrence]: "
+        "inputs to IRecurrenceLayer have different shapes.",
+        "changes its shape on the way",
+    ),
+    ("Assertion !layerImpls.empty() failed. n_0 has no runners that implement it", "no kernel"),
+    (
+        "Assertion !scope.getOp() failed. Data-dependent shapes are only allowed in the top-level "
+        "scope",
+        "in the main graph only",
+    ),
+    (
+        "MyelinCheckException: utils.cpp:949: CHECK(prod->owner()->is_shape_graph()) failed.",
+        "a fault of TensorRT",
+    ),
+    ("Unsupported reduction type", "do not sum"),
+    ("Assertion failed: mode == none: ScatterND with reduction is not supported.", "do not sum"),
+    ("IShuffleLayer n: reshape changes volume. Reshaping [2,3] to [5,4].", "frozen in the graph"),
 ]
 
 

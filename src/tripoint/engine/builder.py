@@ -19,6 +19,7 @@ from tripoint.engine import (
     passed,
     process,
     proof,
+    why_not_built,
 )
 from tripoint.engine.bindings import Binding
 from tripoint.engine.network import NetworkDescription
@@ -116,7 +117,8 @@ def build(
     """
     described = manifest.path_for(output)
     asked = options or BuildOptions()
-    request = asked.request()
+    options_asked = asked.request()
+    asked_of = profiles
     profiles = [each.renamed(_names(model, "outputs")) for each in profiles]
     binding = refuse_early(model, output, tensorrt=tensorrt, options=asked, force=force)
     events = _Events(on_phase)
@@ -125,28 +127,38 @@ def build(
         outputs.pair(output, described, force=force) as (plan, described_here),
         next_step.tried(model),
     ):
+        request = {
+            "task": "build",
+            "tensorrt": binding.name,
+            "model": str(source.resolve()),
+            "plan": str(plan.resolve()),
+            "profiles": [manifest.as_json(profile) for profile in profiles],
+            "compute_capabilities": list(compute_capabilities),
+            "tf32": tf32,
+            "options": options_asked,
+            "precision": precision.requested if precision else None,
+            "environment": dict(for_build(binding.kind, tf32=tf32)),
+        }
+
+        def again(file: Path, trial: Path, given: Sequence[Profile], seconds: float) -> Any:
+            each = [manifest.as_json(profile) for profile in given]
+            other = {**request, "model": str(file), "plan": str(trial), "profiles": each}
+            return process.call(other, timeout=seconds)
+
         try:
-            built = process.call(
-                {
-                    "task": "build",
-                    "tensorrt": binding.name,
-                    "model": str(source.resolve()),
-                    "plan": str(plan.resolve()),
-                    "profiles": [manifest.as_json(profile) for profile in profiles],
-                    "compute_capabilities": list(compute_capabilities),
-                    "tf32": tf32,
-                    "options": request,
-                    "precision": precision.requested if precision else None,
-                    "environment": dict(for_build(binding.kind, tf32=tf32)),
-                },
-                timeout=timeout,
-                on_event=events,
-            )
+            built = process.call(request, timeout=timeout, on_event=events)
         except process.WorkerError as error:
             convolution = quantized.convolution(model.ir.graph)
             if meanings.INT8_CONVOLUTION.search(error.fact) and convolution:
                 error.within(subject=convolution)
-            raise
+                raise
+            lowered = precision.lowered if precision else None
+            whole = Model(lowered.model) if lowered else model
+            raise why_not_built.explain(
+                why_not_built.Failed(
+                    whole, asked_of, error, events.watch.lines, events.made, again, events.say
+                )
+            ) from error
         _raise_refusal(model, built, f"{binding.name} {built['version']}", events.watch)
         found = proof.gather(precision, built, plan, binding, timeout=timeout)
         size, digest = plan.stat().st_size, sha256(plan)
@@ -217,9 +229,17 @@ class _Events:
         self.on_phase = on_phase
         self.warnings: dict[str, None] = {}
         self.watch = Watch()
+        self.made: list[Any] = []
+
+    def say(self, line: str) -> None:
+        """Tell what is done outside of the build."""
+        if self.on_phase:
+            self.on_phase(Phase(line, done=True))
 
     def __call__(self, event: process.Event) -> None:
         self.watch(event)
+        if event["event"] == "network":
+            self.made = event["made"]
         for severity, text in event.get("lines", ()):
             if severity == "WARNING":
                 self.warnings[text] = None

@@ -57,6 +57,31 @@ def _known(
 # The first that is found is given, so what explains others stands before them.
 MEANINGS = (
     _known(
+        "the branches of an If have different ranks, and which of them runs is only known at run "
+        "time; TensorRT takes that only where the condition is a constant of the build",
+        "give the dims that the condition reads one size, --dim NAME=SIZE, or write the squeeze "
+        "with its dim so that both branches have one rank",
+        r"Must have inputs with equal ranks when condition is not a build-time constant",
+    ),
+    _known(
+        "a tensor that a Loop or Scan carries from round to round changes its shape on the way, "
+        "and TensorRT's loops keep it",
+        "give it its largest shape from the start and write into it, or let the loop give one "
+        "slice each round, which TensorRT stacks",
+        r"inputs to IRecurrenceLayer have different shapes",
+    ),
+    _known(
+        "this TensorRT has no kernel for that layer, whatever its sizes",
+        "leave the operator outside of the engine: let the model end in front of it",
+        r"has no runners that implement it",
+    ),
+    _known(
+        "an operator whose values decide its size (NonZero, NMS) lies in a branch or a loop, and "
+        "TensorRT takes it in the main graph only",
+        "move it out of the branch, or leave it outside of the engine",
+        r"Data-dependent shapes are only allowed in the top-level scope",
+    ),
+    _known(
         "TensorRT asked for more memory than there is, mostly for the largest sizes of the profile",
         "free GPU memory, make the largest sizes smaller, or lower --pool workspace=MIB",
         r"Error Code 2: OutOfMemory",
@@ -135,6 +160,7 @@ MEANINGS = (
         "a size of the export's example is frozen in the graph and does not fit the size asked for",
         "`tripoint shapes MODEL` lists frozen sizes with their source lines; export them dynamic",
         r"reshape would change volume",
+        r"reshape changes volume",
         r"Condition '==' violated: \d+ != \d+",
         r"reshape dimension of -1 has no solution",
         r"broadcast dimensions must be conformable",
@@ -255,6 +281,12 @@ MEANINGS = (
         "compare the outputs: `tripoint verify MODEL --engine PLAN`",
         r"Your ONNX model has been generated with INT64 weights",
         r"One or more weights outside the range of INT32 was clamped",
+    ),
+    _known(
+        "an internal check of TensorRT's compiler failed, which is a fault of TensorRT; mostly "
+        "where an If decides a size at run time",
+        "let the graph have one size there: export a model for each branch, or pad to one shape",
+        r"MyelinCheckException",
     ),
     _known(
         "the parser had already failed, so the network is empty; the cause is an earlier message",

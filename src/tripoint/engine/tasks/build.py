@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tripoint.engine import bindings, tf32
-from tripoint.engine.tasks import configure, cuda, devices, layers, native, timing
+from tripoint.engine.tasks import configure, cuda, devices, layers, native, parse, timing
 from tripoint.engine.worker import Emit
 from tripoint.errors import ExternalStepError, MissingDependencyError, OutputError, UsageError
 from tripoint.files import reason
@@ -24,7 +24,8 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
             ``compute_capabilities``, ``tf32`` and ``options`` as
             :meth:`tripoint.engine.options.BuildOptions.request` gives them, and ``precision``
             (or None).
-        emit: Takes log lines and progress.
+        emit: Takes log lines and progress, and, if the builder fails, the layers of the network
+            as the task "parse" gives them.
 
     Returns:
         ``complete``, ``version`` and ``errors``; if the model was parsed also ``parser``,
@@ -67,7 +68,11 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
         configure.add_profile(parsed, config, {entry["name"]: entry for entry in profile})
     monitor = _watch(trt, config, emit)
     emit({"event": "stage", "at": "building the engine"})
-    plan = configure.serialize(configured, network)
+    try:
+        plan = configure.serialize(configured, network)
+    except ExternalStepError:
+        emit({"event": "network", "made": list(parse.made(network))})
+        raise
     del monitor
     emit({"event": "stage", "at": "writing the engine"})
     _write(Path(request["plan"]), plan)

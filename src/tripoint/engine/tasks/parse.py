@@ -36,11 +36,12 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
             for index, error in enumerate(parsed.errors)
         ],
         "tensors": list(_tensors(parsed.network)) if parsed.complete else [],
-        "made": list(_layers(parsed.network)) if parsed.complete else [],
+        "made": list(made(parsed.network)) if parsed.complete else [],
     }
 
 
-def _layers(network: Any) -> Iterator[list[Any]]:
+def made(network: Any) -> Iterator[list[Any]]:
+    """Per layer its name, the names of its inputs and outputs, and what TensorRT notes of it."""
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         inputs = (layer.get_input(position) for position in range(layer.num_inputs))

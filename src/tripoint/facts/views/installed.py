@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import onnx_ir as ir
@@ -12,9 +12,13 @@ from tripoint.engine.stops import Watch, refusals
 from tripoint.engine.stops import stopped as stopped_at
 from tripoint.facts import quantized, truth
 from tripoint.facts.dim_names import file_for_tensorrt
+from tripoint.facts.mechanisms import node_name
+from tripoint.facts.origins import format_shape
 from tripoint.facts.table import Refusal, Role, Target, View, ViewShape
 from tripoint.facts.views import layers, scopes
 from tripoint.model import Model
+
+_BRANCHES = ("then_branch", "else_branch")
 
 
 def view(model: Model, *, tensorrt: str | None = None, timeout: float | None = None) -> View:
@@ -66,7 +70,35 @@ def view(model: Model, *, tensorrt: str | None = None, timeout: float | None = N
         refusals=tuple(refused),
         layers=result["layers"] if result["complete"] else None,
         layers_of=layers.by_node(whole, joined, result["made"]),
+        notes=tuple(_at_build(whole, shapes, version, rtx=binding.kind != "tensorrt")),
     )
+
+
+def _at_build(
+    model: ir.Model, shapes: Mapping[str, ViewShape], version: str, *, rtx: bool
+) -> Iterator[str]:
+    """Nodes that the parser took and the builder is known not to take.
+
+    Seen in TensorRT-RTX 1.6.1: no kernel for NonMaxSuppression at any sizes. The ranks of an If
+    are what its ``IConditionalOutputLayer`` asks for.
+    """
+    names = truth.names(model)
+    for node in model.graph.all_nodes():
+        where = f"node {node_name(node)!r} ({node.op_type})"
+        seen = [names.get(value) in shapes for value in node.outputs]
+        if rtx and node.op_type == "NonMaxSuppression" and any(seen):
+            yield f"{where} is parsed, and no engine is built of it: {version} has no kernel for it"
+        elif node.op_type == "If" and any(seen):
+            branches = [node.attributes[name].as_graph() for name in _BRANCHES]
+            for pair in zip(*(body.outputs for body in branches), strict=False):
+                both = [shapes.get(names.get(value, "")) for value in pair]
+                if None not in both and len({len(shape or ()) for shape in both}) > 1:
+                    given = " and ".join(format_shape(shape) for shape in both)
+                    yield (
+                        f"{where} is parsed with branches of different ranks, {given}: "
+                        f"{version} builds it only for a profile that decides its condition"
+                    )
+                    break
 
 
 def _whole_model(name: str | None, reason: str) -> Refusal:
