@@ -28,6 +28,7 @@ _MODULES = (
     "known_values",
     "folded_constants",
     "constant_sizes",
+    "repeated_number",
     "gathered_parts",
     "scalar_gather",
     "neutral_operand",

@@ -35,6 +35,9 @@ from tripoint.rewrites.points import Points
 from tripoint.rewrites.state import Place, State
 from tripoint.words import number_of
 
+_CONSTANT_INITIALIZERS = 4
+"""From this version of the file format on an initializer need not be an input."""
+
 _ROUNDS = 64
 """A rewrite may open the way for another; more rounds than this have not been seen to help."""
 
@@ -360,8 +363,16 @@ def _as_declared(annotated: ir.Model, declared: Mapping[str | None, ir.Shape | N
 
 
 def _copied(model: ir.Model) -> ir.Model:
-    """A copy that shares no tensor object: whoever writes a model names the tensors in it."""
+    """A copy that shares no tensor object: whoever writes a model names the tensors in it.
+
+    Before version 4 of its file format ONNX lists every initializer as an input, too. ONNX Runtime
+    and TensorRT take these for constants, and in the copy they are nothing else.
+    """
     copied = model.clone(deep_copy=True)
+    if copied.ir_version < _CONSTANT_INITIALIZERS:
+        weights = copied.graph.initializers
+        copied.graph.inputs[:] = [each for each in copied.graph.inputs if each.name not in weights]
+        copied.ir_version = _CONSTANT_INITIALIZERS
     for node in copied.graph.all_nodes():
         for name, attribute in list(node.attributes.items()):
             if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():

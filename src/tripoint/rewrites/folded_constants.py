@@ -28,7 +28,10 @@ from tripoint.rewrites.base import NOT_REPEATABLE, Replacement, Rewrite, Site
 from tripoint.rewrites.constants import constant, initializer
 
 _MOST = 1 << 16
-"""Elements of the largest tensor that is read or made."""
+"""Elements of the largest tensor that is read or written."""
+
+_MOST_ON_THE_WAY = 1 << 22
+"""Elements of the largest tensor that is made."""
 
 Arrays = Mapping[ir.Value, np.ndarray[Any, Any]]
 
@@ -48,14 +51,18 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:
 
 def _computed(model: ir.Model) -> Arrays:
     """The elements of the tensors at which what can be folded ends."""
-    nodes = dict.fromkeys(_foldable(model.graph))
-    ends = [
-        value
-        for node in nodes
-        for value in node.outputs
-        if any(user not in nodes for user, _ in value.uses()) and not value.is_graph_output()
-    ]
-    found = _run(list(nodes), ends, model)
+    nodes = list(_foldable(model.graph))
+    gone: set[ir.Node] = set()
+    ends: list[ir.Value] = []
+    for node in reversed(nodes):
+        stays = [value for value in node.outputs if any(u not in gone for u, _ in value.uses())]
+        small = [value for value in stays if _is_at_most(_size(value), _MOST)]
+        if len(small) == len(stays) and not any(value.is_graph_output() for value in node.outputs):
+            gone.add(node)
+        ends.extend(value for value in small if not value.is_graph_output())
+    ends.reverse()
+    makers = dict.fromkeys(maker for value in ends if (maker := value.producer()) is not None)
+    found = _run(subgraph.around([*makers], whole=True), ends, model)
     if found is None:
         # One that ONNX Runtime does not run must not keep the others from being folded.
         found = {}
@@ -64,7 +71,7 @@ def _computed(model: ir.Model) -> Arrays:
             if producer is not None:
                 cone = subgraph.around([producer], whole=True)
                 found.update(_run(cone, [value], model) or {})
-    return {value: array for value, array in found.items() if array.size <= _MOST}
+    return found
 
 
 def _foldable(graph: ir.Graph) -> Iterator[ir.Node]:
@@ -75,16 +82,19 @@ def _foldable(graph: ir.Graph) -> Iterator[ir.Node]:
         if quantization.stays(node):
             continue
         inputs = [value for value in node.inputs if value is not None]
-        if inputs and all(value in made or _is_small(value) for value in inputs):
-            sizes = [_size(value) for value in node.outputs]
-            if all(size is not None and size <= _MOST for size in sizes):
-                made.update(node.outputs)
-                yield node
+        fits = (_is_at_most(_size(value), _MOST_ON_THE_WAY) for value in node.outputs)
+        if inputs and all(value in made or _is_small(value) for value in inputs) and all(fits):
+            made.update(node.outputs)
+            yield node
 
 
 def _is_small(value: ir.Value) -> bool:
     tensor = constant(value)
     return tensor is not None and tensor.size <= _MOST
+
+
+def _is_at_most(size: int | None, most: int) -> bool:
+    return size is not None and size <= most
 
 
 def _size(value: ir.Value) -> int | None:
