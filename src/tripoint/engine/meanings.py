@@ -169,6 +169,12 @@ MEANINGS = (
         otherwise="build with one size, --dim N=SIZE, that ONNX Runtime runs, then widen the range",
     ),
     _known(
+        "a Pad of a shape tensor adds another number than 0, and the core of TensorRT works out no "
+        "other; the message comes at the node that reads the sizes",
+        "`tripoint fix MODEL` writes such a Pad as a Concat",
+        r"Only support constant zero padding for slicing a shape tensor",
+    ),
+    _known(
         "the parser has no importer for this operator as it is written and looked for a plugin "
         "of that name; often a type or an opset is unsupported, not the operator",
         "a plugin library that has it is given with --plugin PATH; else write the node with other "

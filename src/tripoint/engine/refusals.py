@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ _PLUGIN = " (it looks for a plugin where its parser has no importer of its own)"
 _BODIES = ("(If)", "(Loop)", "(Scan)", "_branch)")
 _NO_DRIVER = "CUDA driver version is insufficient"
 _LIMIT = 400
+_LAYER = re.compile(r"API Usage Error \((?P<name>[^:()]+): ")
+"""A complaint of the core about a layer, which the parser passes on at the node it has come to."""
 
 
 def refusals(
@@ -51,6 +54,13 @@ def refusals(
 
 def _refusal(error: Mapping[str, Any], graph: ir.Graph, version: str) -> Refusal:
     outer = _outer(error, graph)
+    if (culprit := _culprit(error, graph, outer)) is not None:
+        where = (
+            f" while it works out the sizes of {error['op']} `{node_name(outer)}`" if outer else ""
+        )
+        found = source_of(culprit)
+        text = reason(error, version, where)
+        return Refusal(node_name(culprit), culprit.op_type, text, str(found) if found else None)
     name = str(error["name"])
     where = ""
     if error["stack"]:
@@ -61,6 +71,22 @@ def _refusal(error: Mapping[str, Any], graph: ir.Graph, version: str) -> Refusal
     named = (node for node in graph.all_nodes() if node_name(node) == name)
     found = source_of(node) if (node := next(named, None)) is not None else None
     return Refusal(name, error["op"], reason(error, version, where), str(found) if found else None)
+
+
+def _culprit(error: Mapping[str, Any], graph: ir.Graph, outer: ir.Node | None) -> ir.Node | None:
+    """The node whose layer the core complains of, if that is another one than the parser's."""
+    layer = _LAYER.search(error["text"])
+    if layer is None or error["stack"]:
+        return None
+    named = (node for node in graph.all_nodes() if layer["name"] in parser_names(node))
+    found = next(named, None)
+    return found if found is not outer else None
+
+
+def parser_names(node: ir.Node) -> set[str]:
+    """What the parser may call a node: a name of its own replaces an empty one."""
+    first = next((value.name for value in node.outputs if value.name), "")
+    return {node.name or "", f"node_of_{first}"}
 
 
 def _stack(entries: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ _MODULES = (
     "no_operation",
     "known_values",
     "folded_constants",
+    "padded_sizes",
     "constant_sizes",
     "repeated_number",
     "gathered_parts",
