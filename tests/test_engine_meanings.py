@@ -113,6 +113,11 @@ MESSAGES = [
     ("Internal Error (Assertion enginePtr != nullptr failed.)", "message before it"),
     # Seen with TensorRT-RTX 1.6.1
     (
+        "ITensor::getDimensions: Error Code 4: API Usage Error (node_of_t: Only support constant "
+        "zero padding for slicing a shape tensor (start=[-1] size=[3] stride=[1]).",
+        "Pad of a shape tensor",
+    ),
+    (
         "Tactic Selection: no tactics to implement the operation within workspace limit. Consider "
         "increase the allowed workspace size if applicable.",
         "pool workspace",

@@ -31,7 +31,8 @@ SIZES = [{"H": h, "W": 2 * h + 3} for h in (1, 2, 5)]
 )
 def test_the_parser_takes_it(pads: str, body: str, rewritten: list[str]) -> None:
     model = build(
-        f"float[2,H,W,6] x | {CONSTANTS}, int64[1] two = {{2}}, int64[4] turned = {{1,0,2,3}}, int64[2] p = {{{pads}}}",
+        f"float[2,H,W,6] x | {CONSTANTS}, int64[1] two = {{2}}, int64[4] turned = {{1,0,2,3}},"
+        f"int64[2] p = {{{pads}}}",
         f"s = Shape(x); {body}; y = Reshape(x, u)",
         13,
         "float[] y",
