@@ -35,9 +35,6 @@ from tripoint.rewrites.points import Points
 from tripoint.rewrites.state import Place, State
 from tripoint.words import number_of
 
-_CONSTANT_INITIALIZERS = 4
-"""From this version of the file format on an initializer need not be an input."""
-
 _ROUNDS = 64
 """A rewrite may open the way for another; more rounds than this have not been seen to help."""
 
@@ -369,10 +366,11 @@ def _copied(model: ir.Model) -> ir.Model:
     and TensorRT take these for constants, and in the copy they are nothing else.
     """
     copied = model.clone(deep_copy=True)
-    if copied.ir_version < _CONSTANT_INITIALIZERS:
-        weights = copied.graph.initializers
-        copied.graph.inputs[:] = [each for each in copied.graph.inputs if each.name not in weights]
-        copied.ir_version = _CONSTANT_INITIALIZERS
+    weights = copied.graph.initializers
+    fed = [value for value in copied.graph.inputs if value.name not in weights]
+    if copied.ir_version < transaction.FREE_INITIALIZERS and len(fed) < len(copied.graph.inputs):
+        copied.graph.inputs[:] = fed
+        copied.ir_version = transaction.FREE_INITIALIZERS
     for node in copied.graph.all_nodes():
         for name, attribute in list(node.attributes.items()):
             if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
