@@ -54,6 +54,23 @@ def nearest_root(square: Fraction, digits: int) -> Fraction:
     return found if found is not None else Fraction(0)
 
 
+def radicand(expression: Any) -> Any:
+    """What an expression is the square root of; None if it is no root.
+
+    sympy writes the root of ``3*H`` as a product of roots.
+    """
+    half = sympy.Rational(1, 2)
+    if isinstance(expression, sympy.Pow) and expression.exp == half:
+        return expression.base
+    factors = sympy.Mul.make_args(expression)
+    roots = [part for part in factors if isinstance(part, sympy.Pow) and part.exp == half]
+    # Symbols are sizes, whatever else they are said to be.
+    others = [part for part in factors if part not in roots and not part.is_Symbol]
+    if not roots or not all(part.is_nonnegative for part in others):
+        return None
+    return sympy.Mul(*(part.base if part in roots else part**2 for part in factors))
+
+
 def _rational(number: Fraction | None) -> Any:
     return sympy.nan if number is None else sympy.Rational(number.numerator, number.denominator)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -102,6 +103,10 @@ def _ratio(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
         return _power(expression, sizes)
     if isinstance(expression, functions.Rounded):
         return _rounded(expression, sizes)
+    if type(expression) in _ROOTS:
+        base = functions.radicand(expression.args[0])
+        if base is not None:
+            return _each(_ROOTS[type(expression)], *_ratio(base, sizes)), 1
     parts = [_ratio(part, sizes) for part in expression.args]
     if isinstance(expression, sympy.Add):
         return functools.reduce(_sum, parts)
@@ -131,6 +136,30 @@ def _ratio(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
     raise UndecidedError(type(expression).__name__)
 
 
+def _root_below(above: Any, below: Any) -> int:
+    if above < 0:
+        raise UndecidedError("the root of a negative number")
+    return math.isqrt(int(above) // int(below))
+
+
+def _root_above(above: Any, below: Any) -> int:
+    root = _root_below(above, below)
+    return root if root * root * below >= above else root + 1
+
+
+def _root_next_to(above: Any, below: Any) -> int:
+    # No root of a whole number is a half.
+    return (_root_below(4 * above, below) + 1) // 2
+
+
+_ROOTS: dict[Any, Callable[[Any, Any], int]] = {
+    sympy.floor: _root_below,
+    sympy.ceiling: _root_above,
+    functions.Round: _root_next_to,
+}
+"""The integers next to a root."""
+
+
 def _each(function: Callable[..., Any], *operands: Any) -> Any:
     """A function of numbers, at each size."""
     return np.frompyfunc(function, len(operands), 1)(*operands)
@@ -139,8 +168,9 @@ def _each(function: Callable[..., Any], *operands: Any) -> Any:
 def _rounded(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
     """A number, or the root of one, as a float type holds it."""
     kind, (inner,) = type(expression), expression.args
-    root = isinstance(inner, sympy.Pow) and inner.exp == sympy.Rational(1, 2)
-    above, below = _ratio(inner.base if root else inner, sizes)
+    base = functions.radicand(inner)
+    root = base is not None
+    above, below = _ratio(base if root else inner, sizes)
 
     def nearest(a: Any, b: Any) -> Fraction:
         exact = Fraction(int(a), int(b))

@@ -242,8 +242,7 @@ def _near(a: Any) -> Any:
         return a
     (inner,) = a.args
     limit = 2 ** (a.digits - 3)
-    if isinstance(inner, sympy.Pow) and inner.exp == sympy.Rational(1, 2):
-        base = inner.base
+    if (base := functions.radicand(inner)) is not None:
         return inner if base.is_integer and _magnitude(base) <= limit else a
     above, below = sympy.fraction(sympy.together(inner))
     fits = above.is_integer and below.is_integer and interval(below)[0] > 0

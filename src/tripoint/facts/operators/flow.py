@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from tripoint.facts.operators import elements as e
@@ -38,7 +40,10 @@ def if_(ctx: Context, node: ir.Node) -> None:
             ctx.by_data.add(output)
         for result in results:
             _take_type(output, result)
-        _set_merged(ctx, output, [dims_of(result) for result in results])
+        shapes: Shapes = [dims_of(result) for result in results]
+        if taken is None:
+            shapes = _by_case(condition, shapes)
+        _set_merged(ctx, output, shapes)
         known = [ctx.known(result) for result in results]
         first = known[0]
         if first is not None and all(
@@ -48,6 +53,23 @@ def if_(ctx: Context, node: ir.Node) -> None:
             for found in known
         ):
             ctx.learn(output, first)
+        elif taken is None and first is not None:
+            other = known[1]
+            if other is not None and other.shape == first.shape:
+                chosen: Any = np.frompyfunc(lambda a, b: e.choose(condition, a, b), 2, 1)
+                ctx.learn(output, np.asarray(chosen(first, other), dtype=object))
+
+
+def _by_case(condition: Element, shapes: Shapes) -> Shapes:
+    """Dims that a condition in sizes decides, where both branches have as many known ones."""
+    first, second = shapes
+    if first is None or second is None or len(first) != len(second):
+        return shapes
+    found = [e.choose(condition, a, b) for a, b in zip(first, second, strict=True)]
+    return [
+        [size if e.is_known(size) else own for size, own in zip(found, dims, strict=True)]
+        for dims in (first, second)
+    ]
 
 
 def _set_merged(ctx: Context, output: ir.Value, shapes: Shapes) -> None:
