@@ -88,7 +88,7 @@ def compare(
     further = [_Run(run.point, found) for run in runs.found if (found := run.reference.before)]
     for run in (*runs.found, *further):
         used.append(run.point)
-        if len(used) > 1 and not run.feed:
+        if len(used) > 1 and not run.reference.inputs:
             continue  # Without inputs both compute what they computed before.
         try:
             actual = candidate.run(run.reference.inputs)
@@ -161,7 +161,7 @@ def _runs(session: ort.Session, model: Model, points: Points, *, is_part: bool) 
     refusals = 0
     for seed, point in enumerate(points.candidates):
         if found and not inputs:
-            found.append(_Run(point, {}, found[0].expected))
+            found.append(_Run(point, found[0].reference))
             if len(found) == MINIMUM_POINTS:
                 break
             continue
