@@ -39,6 +39,9 @@ _LONE = (16, 64, 224, 512)
 _BATCHES = 3
 """Sizes of a leading dim that are tried: 1, 2 and 3. Larger ones only take longer."""
 
+_LARGER = 3
+"""Times a size that had to be raised that it is tried with at most."""
+
 _ROUNDS = 32
 """Violated equations that are mended one after the other at most."""
 
@@ -148,8 +151,8 @@ def _found(model: ir.Model, annotated: ir.Model, names: Sequence[str]) -> Sequen
     fitting = [
         point
         for escape, equations in ((False, likely), (False, decided), (True, decided))
-        for each in guessed
-        if (point := _mended(equations, each, escape=escape)) is not None
+        for index, each in enumerate(guessed)
+        if (point := _fitted(equations, each, index, escape=escape)) is not None
     ]
     # Those in which equations are broken come last: an equation may ask for more than is needed.
     fitting += [*guessed, *_lone(names)]
@@ -164,6 +167,19 @@ def _lone(names: Sequence[str]) -> Iterator[Sizes]:
     for size in _LONE:
         for name in names:
             yield {**dict.fromkeys(names, 1), name: size}
+
+
+def _fitted(equations: Sequence[Equation], at: Sizes, index: int, *, escape: bool) -> Sizes | None:
+    """As :func:`_mended`, but not the least that the graph takes each time.
+
+    At these, much of a graph computes on maps of one element, where many mistakes do not show.
+    """
+    least = _mended(equations, at, escape=escape)
+    if least is None:
+        return None
+    times = 1 + index % _LARGER
+    larger = {name: size * times if size > at[name] else size for name, size in least.items()}
+    return _mended(equations, larger, escape=escape) or least
 
 
 def _mended(equations: Sequence[Equation], at: Sizes, *, escape: bool) -> Sizes | None:
