@@ -119,7 +119,7 @@ def compare(
             f"`{min(unsettled - settled)}` is another one at every point tried if the sums behind "
             "it are added in another order: it is rounded to steps, or errors grow too large"
         )
-        return Numeric("undecided", tuple(used), worst, allowed, reason)
+        return Numeric("undecided", tuple(used), None, None, reason)
     reason = _tolerance_reason(terms)
     if measured:
         reason += ", and errors of that size were measured to move it so far"

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -143,7 +143,8 @@ def _symbols(model: ir.Model, annotated: ir.Model) -> list[str]:
 def _found(model: ir.Model, annotated: ir.Model, names: Sequence[str]) -> Sequence[Sizes]:
     shapes = [truth.shape_of(value) or () for value in annotated.graph.inputs]
     rows = {str(shape[0]) for shape in shapes if len(shape) > 1 and shape[0] in names}
-    guessed = Points.guess(names, batches=rows if rows != set(names) else ()).candidates
+    rows = rows if rows != set(names) else set()
+    guessed = Points.guess(names, batches=rows).candidates
     found = [each for each in needs.collect(model) if each.symbols <= set(names)]
     decided = [each for each in found if each.decided]
     # What a branch or a loop needs that may not run is satisfied, too, where that can be.
@@ -155,18 +156,19 @@ def _found(model: ir.Model, annotated: ir.Model, names: Sequence[str]) -> Sequen
         if (point := _fitted(equations, each, index, escape=escape)) is not None
     ]
     # Those in which equations are broken come last: an equation may ask for more than is needed.
-    fitting += [*guessed, *_lone(names)]
+    fitting += [*guessed, *_lone(names, rows)]
     candidates: list[Sizes] = [dict(p) for p in dict.fromkeys(tuple(p.items()) for p in fitting)]
     cost = _Cost(annotated)
     # Stable, so that cheap ones stay in the order in which they were made up.
     return sorted(candidates, key=lambda point: max(1, math.ceil(cost.of(point) / _CHEAP)))
 
 
-def _lone(names: Sequence[str]) -> Iterator[Sizes]:
-    """One size after the other that is large, where all others are 1."""
+def _lone(names: Sequence[str], rows: Collection[str]) -> Iterator[Sizes]:
+    """One size after the other that is large, where all others are 1; none that numbers rows."""
     for size in _LONE:
         for name in names:
-            yield {**dict.fromkeys(names, 1), name: size}
+            if name not in rows:
+                yield {**dict.fromkeys(names, 1), name: size}
 
 
 def _fitted(equations: Sequence[Equation], at: Sizes, index: int, *, escape: bool) -> Sizes | None:
