@@ -303,7 +303,7 @@ UNCLEAR: dict[str, tuple[tuple[str, str], list[str], str, str]] = {
         "dynamic",
     ),
     "rank": (PAIR, ["--input", "x:1x3x1"], "has 2 axes (Nx3), 3 were given", ""),
-    "zero": (PAIR, ["--minShapes=x:0x3", "--maxShapes=x:1x3"], "sizes of at least 1", "x:1x3"),
+    "negative": (PAIR, ["--minShapes=x:-1x3", "--maxShapes=x:1x3"], "'-1'", ""),
     "values-of-data": (PAIR, ["--input", "x=[1,3]"], "input 'x' is no shape tensor", "Nx3"),
     "values-missing": (
         ("float[N] x, int64[2] size", "y = Reshape (x, size)"),
@@ -346,7 +346,7 @@ def given(**shapes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]) ->
         (given(x=((1, 3), (2, 3), (4, 3))), "the profile says nothing of input 'z'"),
         (given(xx=((1, 3),) * 3), "names an input 'xx'"),
         (given(x=((1, 3),) * 3, z=((4, 3), (2, 3), (4, 3))), "4..2..4 does not satisfy"),
-        (given(x=((1, 3),) * 3, z=((0, 3), (2, 3), (4, 3))), "0..2..4 does not satisfy 1 <="),
+        (given(x=((1, 3),) * 3, z=((-1, 3), (2, 3), (4, 3))), "-1..2..4 does not satisfy 0 <="),
         (given(x=((1, 3),) * 3, z=((1, 4),) * 3), "axis 1 of input 'z' is 3 in the model, not 4"),
         (given(x=((1, 3),) * 3, z=((1,),) * 3), "has 2 axes, its profile 1"),
         (given(x=((1, 3),) * 3, z=((1, 3), (1,), (1, 3))), "not the same rank"),

@@ -235,3 +235,15 @@ def test_all_that_is_found_is_legal_for_what_is_given() -> None:
     solved = solve(found, wanted, ["M", "P"])
     assert solved.legal
     assert not [f for f in check(found, solved.ranges) if f.status == "violated"]
+
+
+def test_ranges_that_are_missing_are_proposed_such_that_they_go_together(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    ir.save(build(*PAST).ir, path)
+    given = ["--dim", "B=1..2..4", "--dim", "P=2..8..32"]
+    wrong = CliRunner().invoke(app, ["build", str(path), "-o", str(tmp_path / "p"), *given])
+    assert wrong.exit_code == 2
+    said = wrong.stderr.split("next: ")[1].split("   (")[0]
+    assert "--dim S=" in said
+    right = CliRunner().invoke(app, ["profile", str(path), *given, *said.split()])
+    assert right.exit_code == 0, (wrong.stderr, right.output)

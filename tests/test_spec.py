@@ -58,10 +58,10 @@ def test_unknown_dtype_lists_the_known(dtype: str) -> None:
     assert all(known in str(caught.value) for known in DTYPES)
 
 
-@pytest.mark.parametrize("bounds", ["3..1", "0..1..2", "1..5..3", "4..2..8"])
+@pytest.mark.parametrize("bounds", ["3..1", "1..5..3", "4..2..8"])
 def test_impossible_range(bounds: str) -> None:
     for parse in (lambda: parse_input(f"x:{bounds}x3"), lambda: parse_dim(f"N={bounds}")):
-        with pytest.raises(UsageError, match="1 <= min <= opt <= max"):
+        with pytest.raises(UsageError, match="0 <= min <= opt <= max"):
             parse()
 
 

@@ -202,7 +202,7 @@ def ranged(name: str | None, shapes: Triple, dtype: str | None = None) -> InputS
     """
     low, opt, high = ordered(*shapes, f"input {name!r}" if name else "the input")
     dims: tuple[int | Range, ...] = ()
-    if all(size >= 1 for size in low):
+    if all(size >= 0 for size in low):
         ends = zip(low, opt, high, strict=True)
         dims = tuple(a if a == c else Range(a, b, c) for a, b, c in ends)
     return InputSpec(name, dims, dtype, (low, opt, high))

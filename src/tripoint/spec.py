@@ -47,12 +47,12 @@ class Range:
     """The sizes that one dimension may take.
 
     Args:
-        min: Smallest size, at least 1.
+        min: Smallest size; 0 is one, as that of a cache that starts empty.
         opt: The size to tune for.
         max: Largest size.
 
     Raises:
-        UsageError: If not ``1 <= min <= opt <= max``.
+        UsageError: If not ``0 <= min <= opt <= max``.
     """
 
     min: int
@@ -60,8 +60,8 @@ class Range:
     max: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.min <= self.opt <= self.max:
-            raise UsageError(f"range {self} does not satisfy 1 <= min <= opt <= max")
+        if not 0 <= self.min <= self.opt <= self.max:
+            raise UsageError(f"range {self} does not satisfy 0 <= min <= opt <= max")
 
     def __str__(self) -> str:
         return f"{self.min}..{self.opt}..{self.max}"

@@ -66,6 +66,7 @@ def from_spec(
     *,
     default: Range | None = None,
     values: Values = _NO_VALUES,
+    proposed: Mapping[str, Range] | None = None,
 ) -> Profile:
     """The profile that a person asked for.
 
@@ -74,12 +75,13 @@ def from_spec(
         spec: What was written: ``--input`` and ``--dim``.
         default: Range of a symbol that nothing binds; None makes that an error.
         values: The shape tensors among the inputs.
+        proposed: As :func:`bindings`.
 
     Raises:
         UsageError: As :func:`bindings`, or if a dynamic dim has no range, or a shape tensor no
             values.
     """
-    ranges = bindings(inputs, spec, complete=default is None, values=values)
+    ranges = bindings(inputs, spec, complete=default is None, values=values, proposed=proposed)
     if default is not None:
         ranges = {symbol: ranges.get(symbol, default) for symbol in _own(inputs)}
     return from_ranges(inputs, ranges, values_of(inputs, spec, values, complete=True))
@@ -97,14 +99,19 @@ def from_ranges(
         ranges: Range of every symbol in them.
         values: Smallest, best and largest values by shape tensor.
     """
-    low = {symbol: size.min for symbol, size in ranges.items()}
-    opt = {symbol: size.opt for symbol, size in ranges.items()}
-    high = {symbol: size.max for symbol, size in ranges.items()}
+    low, opt, high = (
+        {symbol: getattr(size, end) for symbol, size in ranges.items()} for end in ENDS
+    )
     return Profile(
         tuple(
             InputProfile(name, *values[name], values=True)
             if name in values
-            else InputProfile(name, _sizes(shape, low), _sizes(shape, opt), _sizes(shape, high))
+            else InputProfile(
+                name,
+                _sizes(name, shape, low),
+                _sizes(name, shape, opt),
+                _sizes(name, shape, high),
+            )
             for name, shape in inputs.items()
         )
     )
@@ -183,6 +190,7 @@ def bindings(
     *,
     complete: bool = True,
     values: Values = _NO_VALUES,
+    proposed: Mapping[str, Range] | None = None,
 ) -> dict[str, Range]:
     """The ranges of the symbols in the input shapes.
 
@@ -195,6 +203,7 @@ def bindings(
         spec: What was written.
         complete: Whether every symbol must have a range; False leaves those without one out.
         values: The shape tensors among the inputs; what is written for these are values.
+        proposed: Ranges to name where one is missing; empty if none are known to go together.
 
     Returns:
         Range by symbol, in the order in which the symbols occur in the inputs; empty if all
@@ -216,7 +225,7 @@ def bindings(
         _bind_input(bound, name, inputs[name], given, spec.dims)
     missing = [symbol for symbol in own if symbol not in bound.ranges]
     if missing and complete:
-        raise _unbound(inputs, missing)
+        raise _unbound(inputs, missing, proposed)
     ranges = {symbol: bound.ranges[symbol] for symbol in own if symbol in bound.ranges}
     _check_expressions(inputs, written, ranges)
     return ranges
@@ -244,7 +253,7 @@ def _bind_input(
 ) -> None:
     if given.values is not None and not given.dims and shape:
         raise UsageError(
-            f"input {name!r} is no shape tensor: it takes sizes of at least 1, not the values "
+            f"input {name!r} is no shape tensor: it takes sizes, not the values "
             f"{list(given.values[0])}",
             hint=f"its shape is {_spell(shape)}; write {name}:1x3 or {name}:1..8..32x3",
         )
@@ -303,7 +312,9 @@ def _refuse_unknown_symbols(
             )
 
 
-def _unbound(inputs: Mapping[str, Shape], missing: Sequence[str]) -> UsageError:
+def _unbound(
+    inputs: Mapping[str, Shape], missing: Sequence[str], proposed: Mapping[str, Range] | None
+) -> UsageError:
     symbol = missing[0]
     name, axis = next(
         (name, axis)
@@ -312,9 +323,14 @@ def _unbound(inputs: Mapping[str, Shape], missing: Sequence[str]) -> UsageError:
         if symbol in _symbols(dim)
     )
     others = f" (and {', '.join(missing[1:])})" if missing[1:] else ""
-    hint = " ".join(f"--dim {symbol}=1..8..32" for symbol in missing)
+    fact = f"input {name!r} has a dynamic axis {axis}, {symbol}{others}, without a range"
+    if proposed is None:
+        proposed = dict.fromkeys(missing, Range(1, 8, 32))
+    if not proposed.keys() >= set(missing):
+        return UsageError(fact, hint="tripoint profile lists what the graph needs of it")
+    hint = " ".join(f"--dim {symbol}={proposed[symbol]}" for symbol in missing)
     return UsageError(
-        f"input {name!r} has a dynamic axis {axis}, {symbol}{others}, without a range",
+        fact,
         hint=f"{hint}   (min..opt..max, with the sizes you need; tripoint profile proposes some)",
     )
 
@@ -337,12 +353,13 @@ def _check_expressions(
                     )
 
 
-def _sizes(shape: Shape, at: Mapping[str, int]) -> Sizes:
+def _sizes(name: str, shape: Shape, at: Mapping[str, int]) -> Sizes:
     sizes = []
-    for dim in shape:
+    for axis, dim in enumerate(shape):
         size = evaluate(dim, at)
-        if size is None or size < 1:
-            raise UsageError(f"dimension {dim} is not a positive integer at {dict(at)}")
+        if size is None or size < 0:
+            said = ", ".join(f"{name} = {each}" for name, each in at.items())
+            raise UsageError(f"axis {axis} of input {name!r} is {dim}, which is no size at {said}")
         sizes.append(size)
     return tuple(sizes)
 

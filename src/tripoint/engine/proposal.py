@@ -89,7 +89,7 @@ def profiles(model: Model, specs: Sequence[Spec]) -> ProfileResult:
     Raises:
         UsageError: As :func:`propose`.
     """
-    needed = needs(model)
+    needed = needs(model, specs)
     inputs = inputs_of(model)
     dynamic = needed.values or any(
         isinstance(d, str) for shape in needed.inputs.values() for d in shape

@@ -24,7 +24,7 @@ def points(
     *,
     allowed: Allowed = lambda _: True,
 ) -> list[Point]:
-    """Sizes to try: all at min, all at opt, all at max, then random ones inside the ranges.
+    """Sizes to try: all at min, opt and max, those with one 0, then random ones inside the ranges.
 
     Args:
         ranges: Range by symbol.
@@ -35,12 +35,20 @@ def points(
     Returns:
         Distinct points; one empty point if there is no symbol.
     """
-    return distinct(chain(ends(ranges), filter(allowed, drawn(ranges, count, seed))), count)
+    more = chain(empty(ranges), drawn(ranges, count, seed))
+    return distinct(chain(ends(ranges), filter(allowed, more)), count)
 
 
 def ends(ranges: Mapping[str, Range]) -> list[Point]:
     """All at min, all at opt, all at max."""
     return [{symbol: getattr(size, end) for symbol, size in ranges.items()} for end in ENDS]
+
+
+def empty(ranges: Mapping[str, Range]) -> Iterator[Point]:
+    """All at opt, but for one that may be 0, as a cache is at the first step of a decoder."""
+    for name, size in ranges.items():
+        if size.min == 0 < size.max:
+            yield {symbol: 0 if symbol == name else each.opt for symbol, each in ranges.items()}
 
 
 def drawn(ranges: Mapping[str, Range], count: int, seed: int) -> Iterator[Point]:

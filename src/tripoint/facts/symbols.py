@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import itertools
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from tripoint.facts.table import Dim
@@ -40,13 +42,36 @@ def symbols_of(dim: Dim) -> frozenset[str]:
     return frozenset(_NAME.findall(dim)) - _FUNCTIONS
 
 
-@functools.lru_cache(maxsize=4096)
+_MAY_BE_ZERO: ContextVar[frozenset[str]] = ContextVar("_MAY_BE_ZERO", default=frozenset())
+
+
+@contextlib.contextmanager
+def symbols_that_may_be_zero(names: Iterable[str]) -> Iterator[None]:
+    """Let the symbols of these names be 0 in every expression that is made meanwhile."""
+    token = _MAY_BE_ZERO.set(frozenset(names))
+    try:
+        yield
+    finally:
+        _MAY_BE_ZERO.reset(token)
+
+
+def that_may_be_zero() -> frozenset[str]:
+    """The names given to :func:`symbols_that_may_be_zero`: what texts mean depends on them."""
+    return _MAY_BE_ZERO.get()
+
+
 def expression(dim: Dim) -> Any:
     """The dim as a sympy expression over integer symbols, see :func:`symbol`.
 
     Raises:
         ValueError: If the text is not an expression.
     """
+    return _expression(dim, that_may_be_zero())
+
+
+@functools.lru_cache(maxsize=4096)
+def _expression(dim: Dim, zero: frozenset[str]) -> Any:
+    del zero
     return _parsed(dim, symbol)
 
 
@@ -178,15 +203,20 @@ _CALLS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-@functools.lru_cache(maxsize=4096)
 def symbol(name: str) -> Any:
     """The sympy symbol of a size: positive, but at least 0 for one that was made up.
 
-    Such sizes, named ``_d0``, ``_d1`` and so on, may be decided by tensor values.
+    Such sizes, named ``_d0``, ``_d1`` and so on, may be decided by tensor values. See also
+    :func:`symbols_that_may_be_zero`.
     """
+    return _symbol(name, name in that_may_be_zero())
+
+
+@functools.lru_cache(maxsize=4096)
+def _symbol(name: str, may_be_zero: bool) -> Any:
     import sympy
 
-    if _MADE_UP.fullmatch(name):
+    if may_be_zero or _MADE_UP.fullmatch(name):
         return sympy.Symbol(name, integer=True, nonnegative=True)
     return sympy.Symbol(name, integer=True, positive=True)
 
@@ -207,17 +237,22 @@ def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int | None:
         return bindings[dim]
     if not symbols_of(dim) <= bindings.keys():
         return None
-    value = expression(dim).subs({symbol(name): size for name, size in bindings.items()})
+    value = bare_expression(dim).subs({_bare(name): size for name, size in bindings.items()})
     return int(value) if value.is_Integer else None
 
 
-@functools.lru_cache(maxsize=4096)
 def equal(a: Dim, b: Dim) -> bool | None:
     """Whether two dims are the same for all positive sizes.
 
     Returns:
         True or False where that is decided, None where it is not.
     """
+    return _equal(a, b, that_may_be_zero())
+
+
+@functools.lru_cache(maxsize=4096)
+def _equal(a: Dim, b: Dim, zero: frozenset[str]) -> bool | None:
+    del zero
     if a == b:
         return True
     if isinstance(a, int) and isinstance(b, int):

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 from itertools import chain, product
 
-from tripoint.engine.sampling import Allowed, Point, distinct, drawn, ends
+from tripoint.engine.sampling import Allowed, Point, distinct, drawn, empty, ends
 from tripoint.spec import Range
 
 POINTS = 8
@@ -28,7 +28,7 @@ def points(
     *,
     allowed: Allowed = lambda _: True,
 ) -> tuple[Point, ...]:
-    """Sizes to try: all at min, all at opt, all at max, awkward ones and random ones.
+    """Sizes to try: all at min, opt and max, those with one 0, awkward ones and random ones.
 
     Args:
         ranges: Range by symbol.
@@ -44,7 +44,7 @@ def points(
         more = filter(allowed, _every(ranges))
     else:
         random_ones = 1 if count > len(distinct(start, count)) else 0
-        awkward = filter(allowed, _awkward(ranges))
+        awkward = filter(allowed, chain(empty(ranges), _awkward(ranges)))
         start = distinct(chain(start, awkward), count - random_ones)
         more = filter(allowed, drawn(ranges, count, seed))
     return tuple(distinct(chain(start, more), count))

@@ -74,7 +74,9 @@ def _sizes(each: InputProfile, end: str) -> str:
 def _equations(result: ProfileResult) -> Iterator[str]:
     equations = result.needed.equations
     if not equations:
-        yield "the graph needs nothing of these sizes but that they are 1 at least"
+        empty = any(size.min == 0 for each in result.proposals for size in each.ranges.values())
+        least = "" if empty else " but that they are 1 at least"
+        yield f"the graph needs nothing of these sizes{least}"
         return
     statuses = [tuple(e.findings[i].status for e in result.examined) for i in range(len(equations))]
     yield "what the graph needs:"

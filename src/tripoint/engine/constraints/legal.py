@@ -38,8 +38,9 @@ class LegalSizes:
             UsageError: If a dynamic dim has no range, a shape tensor no values, or min, opt or max
                 is a size that the graph cannot take.
         """
-        needed = profiles.needs(model)
-        examined = profiles.asked(needed, [spec or Spec()])
+        specs = [spec or Spec()]
+        needed = profiles.needs(model, specs)
+        examined = profiles.asked(needed, specs)
         if not examined:
             return cls({}, needed)
         return cls(examined[0].ranges, needed, examined[0].profile)
@@ -54,6 +55,7 @@ class LegalSizes:
         return profiles.takes(self.needs, sizes)
 
     def points(self) -> list[Point]:
-        """Min, opt, max and a random point, or fewer repeated, so that it is three at least."""
-        found = sampling.points(self.ranges, allowed=self.take)
+        """Min, opt, max, what is 0 and a random point, or fewer repeated: three at least."""
+        count = 4 + min(2, sum(1 for _ in sampling.empty(self.ranges)))
+        found = sampling.points(self.ranges, count, allowed=self.take)
         return found * math.ceil(MINIMUM_POINTS / len(found))

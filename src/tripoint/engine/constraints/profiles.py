@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tripoint.engine.constraints import Finding, check, hints
-from tripoint.engine.profile import InputProfile, Profile, Values, several
+from tripoint.engine.constraints.solve import solve
+from tripoint.engine.profile import InputProfile, Profile, Values, bindings, several
 from tripoint.errors import UsageError
 from tripoint.facts import equations, shape_inputs, truth
 from tripoint.facts.equations import Equation
@@ -20,6 +21,9 @@ from tripoint.facts.table import Shape
 from tripoint.model import Model
 from tripoint.numeric.inputs import shapes_of
 from tripoint.spec import ENDS, Range, Spec
+
+_USUAL = Range(1, 8, 32)
+"""What is proposed for a size of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,12 @@ class Needs:
     equations: tuple[Equation, ...]
 
 
-def needs(model: Model) -> Needs:
+def needs(model: Model, specs: Sequence[Spec] = ()) -> Needs:
     """Collect what a profile of a model must satisfy; see :mod:`tripoint.facts.equations`.
+
+    Args:
+        model: The model.
+        specs: What was written of its profiles: which sizes may be 0.
 
     Raises:
         InputError: If an input declares no type or no rank.
@@ -68,7 +76,13 @@ def needs(model: Model) -> Needs:
     inputs = shapes_of(model)
     values = shape_inputs.find(model.ir)
     free = values or any(isinstance(dim, str) for shape in inputs.values() for dim in shape)
-    return Needs(inputs, values, equations.collect(model.ir) if free else ())
+    empty = {
+        symbol
+        for spec in specs
+        for symbol, size in bindings(inputs, spec, complete=False, values=values).items()
+        if size.min == 0
+    }
+    return Needs(inputs, values, equations.collect(model.ir, empty) if free else ())
 
 
 def checked(model: Model, specs: Sequence[Spec]) -> tuple[Profile, ...]:
@@ -85,7 +99,7 @@ def checked(model: Model, specs: Sequence[Spec]) -> tuple[Profile, ...]:
         UsageError: If a profile cannot be carried out, or a size in it is one that the graph
             cannot take; the message names the node.
     """
-    return tuple(each.profile for each in asked(needs(model), specs))
+    return tuple(each.profile for each in asked(needs(model, specs), specs))
 
 
 def asked(needed: Needs, specs: Sequence[Spec]) -> tuple[Examined, ...]:
@@ -94,9 +108,30 @@ def asked(needed: Needs, specs: Sequence[Spec]) -> tuple[Examined, ...]:
     Raises:
         UsageError: As :func:`checked`.
     """
+    for spec in specs or (Spec(),):
+        # Only a range that is missing needs one that is proposed.
+        given = bindings(needed.inputs, spec, complete=False, values=needed.values)
+        bindings(needed.inputs, spec, values=needed.values, proposed=_completed(needed, given))
     examined = examine(needed, several(needed.inputs, specs, values=needed.values))
     refuse(examined, needed, specs)
     return examined
+
+
+def _completed(needed: Needs, given: Mapping[str, Range]) -> Mapping[str, Range]:
+    """Ranges with what was not given; empty if none are known that the graph takes."""
+    dims = (
+        symbol
+        for name, shape in needed.inputs.items()
+        if name not in needed.values
+        for dim in shape
+        for symbol in sorted(symbols_of(dim))
+    )
+    missing = [symbol for symbol in dict.fromkeys(dims) if symbol not in given]
+    if not missing:
+        return given
+    wanted = {**given, **dict.fromkeys(missing, _USUAL)}
+    found = solve(needed.equations, wanted, missing)
+    return found.ranges if found.legal else {}
 
 
 def examine(needed: Needs, profiles: Sequence[Profile]) -> tuple[Examined, ...]:
@@ -261,14 +296,14 @@ def ranges_of(needed: Needs, profile: Profile) -> dict[str, Range]:
 
 
 def _in_order(given: InputProfile) -> None:
-    least = None if given.values else 1
+    least = None if given.values else 0
     if not len(given.min) == len(given.opt) == len(given.max):
         raise UsageError(f"input {given.name!r} has not the same rank at min, opt and max")
     for axis, (low, opt, high) in enumerate(zip(given.min, given.opt, given.max, strict=True)):
         if not low <= opt <= high or (least is not None and low < least):
             raise UsageError(
                 f"axis {axis} of input {given.name!r}: {low}..{opt}..{high} does not satisfy "
-                f"{'' if least is None else '1 <= '}min <= opt <= max"
+                f"{'' if least is None else '0 <= '}min <= opt <= max"
             )
 
 

@@ -13,7 +13,7 @@ ONNX Runtime may go on with an empty tensor in place of an error.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -26,14 +26,14 @@ from tripoint.facts.equations.positions import Positions
 from tripoint.facts.operators import elements as e
 from tripoint.facts.operators.context import FAILURES, Context, graphs_of
 from tripoint.facts.origins import node_name, source
-from tripoint.facts.symbols import symbol, symbols_of
+from tripoint.facts.symbols import symbol, symbols_of, symbols_that_may_be_zero
 
 __all__ = ["Equation", "collect"]
 
 _MOST_LEAST = 512
 
 
-def collect(model: ir.Model) -> tuple[Equation, ...]:
+def collect(model: ir.Model, empty: Collection[str] = ()) -> tuple[Equation, ...]:
     """The equations between the sizes of the inputs of a model, in graph order.
 
     The values of inputs that are shape tensors have symbols, too, those of
@@ -41,10 +41,16 @@ def collect(model: ir.Model) -> tuple[Equation, ...]:
 
     Args:
         model: It is not changed.
+        empty: Symbols that may be 0; what is said of others holds for sizes of at least 1.
 
     Raises:
         InputError: If its local functions cannot be inlined.
     """
+    with symbols_that_may_be_zero(empty):
+        return _collect(model, frozenset(empty))
+
+
+def _collect(model: ir.Model, empty: frozenset[str]) -> tuple[Equation, ...]:
     given = shape_inputs.find(model)
     flat = truth.inlined(model.clone())
     for value, shape in dim_names.input_shapes(flat.graph).items():
@@ -65,30 +71,32 @@ def collect(model: ir.Model) -> tuple[Equation, ...]:
     } | {name for names in given.values() for name in names}
     with truth.tensor_names_kept(flat):
         found = inference.infer(flat, symbols, known)
-        return _strongest(_Collector(found, frozenset(symbols), truth.names(flat)).of(flat.graph))
+        collector = _Collector(found, frozenset(symbols), truth.names(flat))
+        return _strongest(collector.of(flat.graph), empty)
 
 
-def _strongest(found: Iterable[Equation]) -> tuple[Equation, ...]:
+def _strongest(found: Iterable[Equation], empty: Collection[str]) -> tuple[Equation, ...]:
     """The equations without lower bounds of one symbol that follow from those in front."""
     kept: list[Equation] = []
     least: dict[str, int] = {}
     for equation in found:
-        bound = _least(equation)
+        bound = _least(equation, empty)
         if bound is not None:
             (name,) = equation.symbols
-            if bound <= least.get(name, 1):
+            if bound <= least.get(name, 0 if name in empty else 1):
                 continue
             least[name] = bound
         kept.append(equation)
     return tuple(kept)
 
 
-def _least(equation: Equation) -> int | None:
+def _least(equation: Equation, empty: Collection[str]) -> int | None:
     """The smallest size that an equation asks of its only symbol, if it asks nothing else."""
     if equation.kind != "at_least" or not equation.decided or len(equation.symbols) != 1:
         return None
     (name,) = equation.symbols
-    sizes = np.arange(1, _MOST_LEAST + 1, dtype=object)
+    start = 0 if name in empty else 1
+    sizes = np.arange(start, _MOST_LEAST + 1, dtype=object)
     try:
         good = np.asarray(holds(equation, {name: sizes}))
     except UndecidedError:
@@ -96,7 +104,7 @@ def _least(equation: Equation) -> int | None:
     first = int(np.argmax(good))
     # Sizes of windows grow with those of the inputs, so what holds so far goes on to hold.
     grows = "Mod" not in equation.text and isinstance(equation.right, int)
-    return first + 1 if grows and good[first:].all() and good[first] else None
+    return start + first if grows and good[first:].all() and good[first] else None
 
 
 def _array(

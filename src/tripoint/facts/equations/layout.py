@@ -22,13 +22,14 @@ def reshape(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     if data is None or dims is None or target is None:
         return
     copies = not node.attributes.get_int("allowzero", 0)
-    left, sizes = list(dims), []
+    left, sizes, copied = list(dims), [], []
     for axis, size in enumerate(target):
         if isinstance(size, int) and size == 0 and copies:
             if axis >= len(dims):
                 return
             # It is on both sides.
             left[axis] = 1
+            copied.append(dims[axis])
             continue
         sizes.append(size)
     rest = [size for size in sizes if not (isinstance(size, int) and size == -1)]
@@ -37,6 +38,9 @@ def reshape(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     if len(rest) == len(sizes):
         yield Claim("volume", before, after, data, shapes)
     elif len(rest) == len(sizes) - 1:
+        # Beside a size of 0, copied or not, -1 could be anything.
+        known = e.product([*rest, *copied])
+        yield Claim("at_least", known, 1, data, f"{shapes}; its -1 is decided by the others")
         yield Claim("divisible", before, after, data, f"{shapes}; its -1 must come out whole")
 
 
@@ -153,9 +157,11 @@ def resize(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     """Resize: nothing shrinks to nothing."""
     del ctx
     output = node.outputs[0]
-    for axis, size in enumerate(dims_of(output) or ()):
+    dims = dims_of(node.inputs[0]) or ()
+    for size, (axis, before) in zip(dims_of(output) or (), enumerate(dims), strict=False):
         reason = f"axis {axis} of `{output.name}` is {size}, and must be 1 at least"
-        yield Claim("at_least", size, 1, output, reason)
+        # What was nothing before may stay it.
+        yield Claim("at_least", size, e.minimum(before, 1), output, reason)
 
 
 def topk(ctx: Context, node: ir.Node) -> Iterator[Claim]:
@@ -170,7 +176,18 @@ def topk(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     yield Claim("at_least", dims[axis], k, data, reason)
 
 
+def extreme(ctx: Context, node: ir.Node) -> Iterator[Claim]:
+    """ArgMax and ArgMin: there is one element at least."""
+    del ctx
+    data, dims = node.inputs[0], dims_of(node.inputs[0])
+    axis = node.attributes.get_int("axis", 0)
+    if data is not None and dims is not None and -len(dims) <= axis < len(dims):
+        reason = f"axis {axis} of `{data.name}` is {dims[axis]}, and {node.op_type} takes one of it"
+        yield Claim("at_least", dims[axis], 1, data, reason)
+
+
 RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(("ArgMax", "ArgMin"), extreme),
     "Reshape": reshape,
     "Expand": expand,
     "Concat": concat,

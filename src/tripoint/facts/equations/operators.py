@@ -254,7 +254,17 @@ def steps(ctx: Context, node: ir.Node) -> Iterator[Claim]:
             yield Claim("at_least", size, 1, value, reason)
 
 
+def averaged(ctx: Context, node: ir.Node) -> Iterator[Claim]:
+    """Global pooling: there is one element at least, which ONNX Runtime insists on."""
+    del ctx
+    data = node.inputs[0]
+    for axis, size in list(enumerate(dims_of(data) or ()))[2:]:
+        reason = f"{_named(data, axis)} is {size}, and {node.op_type} needs 1 at least"
+        yield Claim("at_least", size, 1, data, reason)
+
+
 RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), averaged),
     **dict.fromkeys(BROADCASTING, broadcasting),
     **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul"), matmul),
     **dict.fromkeys(("Conv", "ConvInteger", "QLinearConv", "ConvTranspose"), windows),

@@ -49,9 +49,14 @@ def from_dim(dim: int | ir.SymbolicDim | None) -> Element:
     return from_text(dim.value)
 
 
-@functools.lru_cache(maxsize=1 << 14)
 def from_text(text: str) -> Element:
     """A dim's text as an element."""
+    return _from_text(text, symbols.that_may_be_zero())
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _from_text(text: str, zero: frozenset[str]) -> Element:
+    del zero
     try:
         return _tidy(symbols.expression(text))
     except (ValueError, TypeError, ArithmeticError, RecursionError):
