@@ -14,7 +14,11 @@ operators.register()
 
 
 def infer(
-    model: ir.Model, symbols: Iterable[str], values: Mapping[ir.Value, Array] | None = None
+    model: ir.Model,
+    symbols: Iterable[str],
+    values: Mapping[ir.Value, Array] | None = None,
+    *,
+    named: bool = False,
 ) -> Context:
     """Infer the shapes of a model, and leave them on its values.
 
@@ -22,11 +26,13 @@ def infer(
         model: No value but its inputs and initializers has a shape.
         symbols: Names that the model uses for sizes.
         values: Elements of inputs that are known, as far as they are.
+        named: Whether numbers that tensor values decide get symbols, as
+            :class:`~tripoint.facts.operators.context.Context` has it.
 
     Returns:
         What else was found.
     """
-    context = Context(model.opset_imports, symbols)
+    context = Context(model.opset_imports, symbols, model.graph if named else None)
     context.by_data.update(
         value for value in model.graph.inputs if value.name not in model.graph.initializers
     )

@@ -71,7 +71,11 @@ def _finding(
     equation: Equation, decided: Sequence[Equation], ranges: Mapping[str, Range]
 ) -> Finding:
     if not equation.decided:
-        return Finding(equation, "undecided", why_undecided="tensor values decide it")
+        inside = equation.symbols <= ranges.keys()
+        why = (
+            "it lies in a branch or loop that may not run" if inside else "tensor values decide it"
+        )
+        return Finding(equation, "undecided", why_undecided=why)
     if missing := sorted(equation.symbols - ranges.keys()):
         return Finding(equation, "undecided", why_undecided=f"{missing[0]} has no sizes")
     try:

@@ -20,11 +20,12 @@ import onnx_ir as ir
 
 from tripoint.facts import dim_names, inference, shape_inputs, truth
 from tripoint.facts.equations import layout, operators
+from tripoint.facts.equations.data import DataNames
 from tripoint.facts.equations.equation import Claim, Equation, dim, normalized
 from tripoint.facts.equations.evaluate import UndecidedError, holds
 from tripoint.facts.equations.positions import Positions
 from tripoint.facts.operators import elements as e
-from tripoint.facts.operators.context import FAILURES, Context, graphs_of
+from tripoint.facts.operators.context import FAILURES, Context, graphs_of, operand
 from tripoint.facts.origins import node_name, source
 from tripoint.facts.symbols import symbol, symbols_of, symbols_that_may_be_zero
 
@@ -70,8 +71,8 @@ def _collect(model: ir.Model, empty: frozenset[str]) -> tuple[Equation, ...]:
         for name in symbols_of(each)
     } | {name for names in given.values() for name in names}
     with truth.tensor_names_kept(flat):
-        found = inference.infer(flat, symbols, known)
-        collector = _Collector(found, frozenset(symbols), truth.names(flat))
+        found = inference.infer(flat, symbols, known, named=True)
+        collector = _Collector(found, frozenset(symbols), truth.names(flat), flat.graph)
         return _strongest(collector.of(flat.graph), empty)
 
 
@@ -118,7 +119,11 @@ def _array(
 
 class _Collector:
     def __init__(
-        self, known: Context, symbols: frozenset[str], names: Mapping[ir.Value, str]
+        self,
+        known: Context,
+        symbols: frozenset[str],
+        names: Mapping[ir.Value, str],
+        graph: ir.Graph,
     ) -> None:
         self.known = known
         self.symbols = symbols
@@ -126,9 +131,10 @@ class _Collector:
         self.rules = {
             **operators.RULES,
             **layout.RULES,
-            "Gather": Positions(known).gather,
+            "Gather": Positions(known, graph).gather,
         }
         self.seen: set[tuple[object, ...]] = set()
+        self.data = DataNames(known, names)
 
     def of(self, graph: ir.Graph) -> Iterator[Equation]:
         return self._through(graph, _needed(graph), certain=True)
@@ -158,7 +164,14 @@ class _Collector:
             yield node.attributes[taken].as_graph(), True
             return
         for body in graphs_of(node):
-            yield body, False
+            yield body, node.op_type == "Loop" and self._runs(node, body)
+
+    def _runs(self, node: ir.Node, body: ir.Graph) -> bool:
+        """Whether a Loop runs all its iterations, and one at least."""
+        limit, first = operand(node, 0), operand(node, 1)
+        begins = self.known.scalar(first) if first is not None else 1
+        once = e.is_negative(e.subtract(self.known.scalar(limit), 1)) == 0
+        return begins == 1 and self.known.scalar(body.outputs[0]) == 1 and once
 
     def _equations(self, node: ir.Node, claim: Claim, *, certain: bool) -> Iterator[Equation]:
         for kind, left, right in normalized(claim):
@@ -170,15 +183,18 @@ class _Collector:
             used = {name for side in sides if side is not None for name in symbols_of(side)}
             if not used and None in sides and not self._symbolic(claim):
                 continue
+            told = tuple(self.data.told(side) for side in sides)
+            if told[0] == told[1]:
+                continue
             yield Equation(
                 kind=kind,
-                left="?" if sides[0] is None else sides[0],
-                right="?" if sides[1] is None else sides[1],
+                left=told[0],
+                right=told[1],
                 node=node_name(node),
                 op=node.op_type,
                 tensor=self.names.get(claim.tensor, "") if claim.tensor is not None else "",
                 source=source(node),
-                reason=claim.reason,
+                reason=str(self.data.told(claim.reason)),
                 decided=certain and None not in sides and used <= self.symbols,
             )
 

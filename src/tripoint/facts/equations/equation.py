@@ -48,7 +48,7 @@ class Equation:
     Args:
         kind: See :data:`Kind`.
         left: Integer or expression in the symbols of the inputs.
-        right: The same; ``"?"`` where nothing is known of it.
+        right: The same; of an undecided equation in words, such as ``max(lengths)``.
         node: Name of the node.
         op: Its operator.
         tensor: Name of the tensor of the node that it is about.
@@ -80,6 +80,8 @@ class Equation:
         if self.kind == "divisible":
             return f"{_grouped(left)} % {_grouped(right)} == 0"
         if self.kind in ("broadcast", "expands"):
+            if not self.decided:
+                return self.meant
             sides = (self.left, self.right) if self.kind == "broadcast" else (self.right,)
             ones = [f"{side} == 1" for side in sides if _may_be_one(side)]
             return " or ".join([self.meant, *ones])
@@ -95,8 +97,8 @@ class Equation:
 
 def _may_be_one(side: Dim) -> bool:
     """Whether a side of an equation can be 1, where all sizes are 1 at least."""
-    if isinstance(side, int) or side == "?":
-        return side == "?"
+    if isinstance(side, int):
+        return side == 1
     low, high = e.interval(symbols.expression(side))
     return low <= 1 <= high
 
@@ -190,7 +192,7 @@ def _broadcast(
             return
         if isinstance(b, sympy.Min) and a in b.args:
             rest = _plain(b.func(*(part for part in b.args if part != a)))
-            if isinstance(rest, int) and rest > 1:
+            if (isinstance(rest, int) and rest > 1) or _is_by_data(a):
                 yield "at_most", a, rest
                 return
         if (cut := _cut(b, a)) is not None:
@@ -200,6 +202,11 @@ def _broadcast(
         yield "equal", left, right
         return
     yield (kind, *(_integer_last(left, right) if kind == "broadcast" else (left, right)))
+
+
+def _is_by_data(side: Any) -> bool:
+    """Whether a side holds a size that was made up, so that nothing is lost by a clear word."""
+    return any(symbols.is_made_up(each.name) for each in side.free_symbols)
 
 
 def _divisible(left: Element, right: Element) -> Iterator[tuple[Kind, Element, Element]]:

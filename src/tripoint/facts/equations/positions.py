@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from tripoint.facts.equations.equation import Claim
 from tripoint.facts.operators import elements as e
-from tripoint.facts.operators.context import Context, dims_of, operand
+from tripoint.facts.operators.context import Context, dims_of, graphs_of, operand
 from tripoint.facts.operators.elements import Element
 
 _LARGEST = 1 << 20
@@ -49,9 +49,14 @@ class Extent:
 class Positions:
     """The extents of the tensors of a graph, worked out where somebody asks."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, graph: ir.Graph) -> None:
         self.ctx = ctx
         self.found: dict[ir.Value, Extent | None] = {}
+        self.limits = {
+            graphs_of(node)[0].inputs[0]: operand(node, 0)
+            for node in graph.all_nodes()
+            if node.op_type == "Loop" and graphs_of(node)
+        }
 
     def gather(self, ctx: Context, node: ir.Node) -> Iterator[Claim]:
         """Gather: no position is outside of the table."""
@@ -90,6 +95,11 @@ class Positions:
 
     def _work_out(self, value: ir.Value, depth: int) -> Extent | None:
         known = self.ctx.known(value)
+        if (first := self._iteration(value)) is not None:
+            return first
+        if known is not None and any(map(self.ctx.is_by_data, known.flat)):
+            # Any number that values decide may be a position; that is not worth an equation.
+            return None
         if known is not None and known.size and all(map(e.is_known, known.flat)):
             plain = all(isinstance(element, int) for element in known.flat)
             if plain or known.size <= _FEW:
@@ -99,6 +109,14 @@ class Positions:
         node = value.producer()
         follow = _FOLLOW.get(node.op_type) if node is not None and not node.domain else None
         return follow(self, node, depth) if follow is not None and node is not None else None
+
+    def _iteration(self, value: ir.Value) -> Extent | None:
+        """The number of the iteration of a Loop, if it is that."""
+        limit = self.limits.get(value)
+        if limit is None:
+            return None
+        count = self.ctx.scalar(limit)
+        return Extent(0, e.subtract(count, 1)) if e.is_known(count) else None
 
 
 def _of_elements(known: np.ndarray[tuple[int, ...], np.dtype[np.object_]]) -> Extent:

@@ -30,6 +30,10 @@ DATA_DEPENDENT = COUNTING | {"StringNormalizer", "ImageDecoder"}
 _OWN_BODIES = frozenset({"If", "Loop", "Scan"})
 """Operators whose functions infer their nested graphs themselves."""
 
+_NUMBERS = (ir.DataType.INT32, ir.DataType.INT64)
+_FEW = 8
+"""Numbers of a tensor that are given symbols."""
+
 _LONGEST = 1000
 """Characters of a dim; a longer one helps nobody and takes long."""
 
@@ -63,9 +67,16 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
     Args:
         opset_imports: Opset version by domain.
         reserved: Names that no new symbol may have.
+        named: The graph whose nodes give numbers that tensor values decide a symbol of their own.
+            They are taken for sizes: none is less than 0.
     """
 
-    def __init__(self, opset_imports: Mapping[str, int], reserved: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        opset_imports: Mapping[str, int],
+        reserved: Iterable[str] = (),
+        named: ir.Graph | None = None,
+    ) -> None:
         super().__init__(opset_imports, policy="skip")
         self.reserve_symbol_names(reserved)
         self.values: dict[ir.Value, Array] = {}
@@ -74,6 +85,9 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
         """Tensors whose elements depend on what the model is fed."""
         self.sizes: dict[str, Size] = {}
         """What is known of each symbol that was made up."""
+        self.numbers: dict[str, tuple[ir.Value, int]] = {}
+        """The tensor, and the place in it, of each number that was given a symbol."""
+        self._named = named
         self.unknown: dict[str, None] = {}
         """Operators that no shape is known of, in graph order."""
         self.contradictions: dict[str, None] = {}
@@ -120,10 +134,29 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
             infer(self, node)
             if not node.domain:
                 values.propagate(self, node)
+                if node.graph is self._named:
+                    self._name(node.outputs)
         except OpUsageError as error:
             self.record_error(node, error.message)
         except FAILURES as error:
             self.record_error(node, f"no shape can be inferred: {error or type(error).__name__}")
+
+    def _name(self, outputs: Iterable[ir.Value]) -> None:
+        """Give numbers that data decides, and nothing is known of, symbols of their own."""
+        for value in outputs:
+            if value.dtype not in _NUMBERS or value not in self.by_data or value in self.values:
+                continue
+            if value.shape is None or len(value.shape) > 1:
+                continue
+            dims = [dim for dim in value.shape if isinstance(dim, int) and dim <= _FEW]
+            if len(dims) < len(value.shape):
+                continue
+            found: Array = np.empty(dims, dtype=np.object_)
+            for index in range(found.size):
+                symbol = self.fresh(by_data=True)
+                self.numbers[str(symbol.value)] = value, index
+                found.flat[index] = elements.from_dim(symbol)
+            self.values[value] = found
 
     def forget(self, graph: ir.Graph) -> None:
         """Take back all that was inferred inside a graph, so that it can be inferred again."""
