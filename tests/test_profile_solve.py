@@ -247,3 +247,17 @@ def test_ranges_that_are_missing_are_proposed_such_that_they_go_together(tmp_pat
     assert "--dim S=" in said
     right = CliRunner().invoke(app, ["profile", str(path), *given, *said.split()])
     assert right.exit_code == 0, (wrong.stderr, right.output)
+
+
+def test_a_default_that_is_moved_up_stays_a_range() -> None:
+    model = build(
+        "float[batch_size,N] waveforms, float[1,1,400] w_c | int64[1] ax = {1}",
+        "x = Unsqueeze (waveforms, ax); y = Conv <strides = [160]> (x, w_c)",
+    )
+    (found,) = tripoint.profile(model).proposals
+    assert "the length of a sequence" in found.sources["N"]
+    assert found.ranges["N"].min == 400 < found.ranges["N"].max
+    assert found.ranges["batch_size"] == Range(1, 4, 16)
+    large = build("float[B,T] x | int64[1] k = {2000}", "y, i = TopK (x, k)")
+    (found,) = tripoint.profile(large).proposals
+    assert found.ranges["T"].min == 2000 < found.ranges["T"].opt < found.ranges["T"].max

@@ -182,6 +182,23 @@ def test_rewrites_are_proven_where_nothing_is_there(past: str) -> None:
         assert {0, 2, 4} <= {point["P"] for point in points}
 
 
+@pytest.mark.parametrize(
+    ("inputs", "op", "expected"),
+    [
+        ("float[3,P,4] x, float[1,8,4] w_w, float[1,8,2] w_r", "LSTM", ["P >= 1"]),
+        ("float[P,3,4] x, float[1,8,4] w_w, float[1,8,2] w_r", "LSTM", []),
+        ("float[3,P,4] x, float[1,6,4] w_w, float[1,6,2] w_r", "GRU", ["P >= 1"]),
+        ("float[P,3,4] x, float[1,6,4] w_w, float[1,6,2] w_r", "GRU", ["P >= 1"]),
+        ("float[3,P,4] x, float[1,2,4] w_w, float[1,2,2] w_r", "RNN", []),
+    ],
+)
+def test_what_ends_the_process_is_never_tried(inputs: str, op: str, expected: list[str]) -> None:
+    model = build(inputs, f"y = {op} <hidden_size = 2> (x, w_w, w_r)", 17)
+    assert [each.text for each in equations.collect(model.ir, {"P"})] == expected
+    if not expected:
+        assert ran(model, session_of(model), {"P": 0})
+
+
 def test_triton_says_what_it_cannot_serve(cli: Callable[..., Result]) -> None:
     assert cli("triton", "export", "dynamic.onnx", "-o", "repo").exit_code == 0
     result = cli("triton", "export", "static.onnx", "-o", "repo2")

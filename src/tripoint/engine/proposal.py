@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from tripoint.model import Model
 from tripoint.numeric.inputs import inputs_of
 from tripoint.sources import ranges as recording
 from tripoint.spec import ENDS, Range, Spec
+
+_OPT, _WIDEST = 4, 16
+"""Times its smallest size that a range which was moved up reaches, at opt and at max."""
 
 _BATCH = re.compile(r"(^|_)(n|b|bs|batch\w*)(_|$)|batch", re.IGNORECASE)
 _LENGTH = re.compile(
@@ -178,7 +182,10 @@ def _kind_of(symbol: str, inputs: Mapping[str, Shape], dtypes: Mapping[str, str]
         if symbol in symbols_of(dim)
     )
     rank, is_float = len(shape), "float" in dtypes[name]
-    if _BATCH.search(symbol) or (axis == 0 and rank > 1 and not _IMAGE.search(symbol)):
+    counts_rows = axis == 0 or not (isinstance(shape[0], str) and _BATCH.search(shape[0]))
+    if (_BATCH.search(symbol) and counts_rows) or (
+        axis == 0 and rank > 1 and not _IMAGE.search(symbol)
+    ):
         return "batch"
     if _IMAGE.search(symbol):
         return "image"
@@ -198,7 +205,18 @@ def _mended(
     sources: dict[str, str],
 ) -> dict[str, Range]:
     """Ranges whose free symbols were moved until min, opt and max satisfy the equations."""
-    found = dict(solve(equations, ranges, free).ranges)
+    solved = solve(equations, ranges, free)
+    found = dict(solved.ranges)
+    # What was moved up as a whole stays as wide as what was wanted.
+    wider = {
+        symbol: _scaled(ranges[symbol], found[symbol].min)
+        for symbol in free
+        if solved.legal
+        and found[symbol].min == found[symbol].max > ranges[symbol].max
+        and ranges[symbol].min < ranges[symbol].max
+    }
+    if wider and (again := solve(equations, {**found, **wider}, free)).legal:
+        found = dict(again.ranges)
     decided = [each for each in equations if each.decided and each.symbols <= ranges.keys()]
     wrong = [each for each in decided if not _holds(each, ranges)]
     for symbol in free:
@@ -210,6 +228,12 @@ def _mended(
             why = f", moved because {', '.join(reasons)}" if reasons else ", moved along"
             sources[symbol] += f" ({ranges[symbol]}){why}"
     return found
+
+
+def _scaled(size: Range, least: int) -> Range:
+    """A range with another smallest size."""
+    opt, most = (math.ceil(least * end / max(1, size.min)) for end in (size.opt, size.max))
+    return Range(least, min(opt, _OPT * least), min(most, _WIDEST * least))
 
 
 def _holds(equation: Equation, ranges: Mapping[str, Range]) -> bool:

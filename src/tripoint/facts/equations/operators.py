@@ -33,6 +33,9 @@ _CHANNELS: Mapping[str, Sequence[tuple[int, int, int]]] = {
 }
 """Axis of the data, position of another operand, and its axis of the same size."""
 
+_NOT_EMPTY: Mapping[str, Sequence[int]] = {"LSTM": (1,), "GRU": (0, 1)}
+"""Axes of the data, length or batch, without which ONNX Runtime 1.23 ends the process."""
+
 
 def broadcasting(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     """Operands that are broadcast both ways."""
@@ -148,6 +151,13 @@ def channels(ctx: Context, node: ir.Node) -> Iterator[Claim]:
         if batch_first and other == 1 == axis:
             axis = other = 0
         yield from same((node.inputs[0], axis), (operand(node, position), other))
+    dims = dims_of(node.inputs[0]) or ()
+    for axis in _NOT_EMPTY.get(node.op_type, ()):
+        axis = 1 - axis if batch_first else axis
+        if axis < len(dims):
+            about = f"{_named(node.inputs[0], axis)} is {dims[axis]}"
+            reason = f"{about}, and {node.op_type} needs 1 at least"
+            yield Claim("at_least", dims[axis], 1, node.inputs[0], reason)
 
 
 def windows(ctx: Context, node: ir.Node) -> Iterator[Claim]:
