@@ -114,6 +114,7 @@ class Facts:
                 source=source(node) if node is not None else None,
                 fixed=self.truth.fixed.get(name, ()),
                 varies=varying(self.truth.shapes.get(name), self.truth.symbols),
+                declared=self.truth.declared.get(name),
             )
         return facts
 

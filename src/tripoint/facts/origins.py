@@ -19,7 +19,16 @@ from tripoint.facts.operands import READS_SIZES
 from tripoint.facts.operators.context import graphs_of
 from tripoint.facts.sizes import Axis, Element, Place, Sizes
 from tripoint.facts.symbols import symbols_of
-from tripoint.facts.table import Chain, Frozen, Reason, Refusal, Source, Step, TensorFacts
+from tripoint.facts.table import (
+    Chain,
+    Frozen,
+    Reason,
+    Refusal,
+    Source,
+    Step,
+    TensorFacts,
+    format_shape,
+)
 from tripoint.model import node_name
 from tripoint.sources import lines
 
@@ -366,10 +375,3 @@ def _made_from(value: ir.Value) -> Iterator[ir.Node]:
 def source(node: ir.Node) -> Source | None:
     """PyTorch file and line of a node, if the export recorded them."""
     return lines.source_of(node)
-
-
-def format_shape(shape: tuple[int | str, ...] | None) -> str:
-    """A shape as it is printed in sentences: ``(N, 3, 224, 224)``, ``(?)`` if unknown."""
-    if shape is None:
-        return "(?)"
-    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"

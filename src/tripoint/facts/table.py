@@ -16,6 +16,14 @@ ViewShape = tuple[int, ...]
 
 Role = Literal["execution", "shape", "both"]
 
+
+def format_shape(shape: tuple[int | str, ...] | None) -> str:
+    """A shape as it is printed in sentences: ``(N, 3, 224, 224)``, ``(?)`` if unknown."""
+    if shape is None:
+        return "(?)"
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
 INITIALIZER = "initializer"
 """What makes a graph output that no node makes; it stands where other tensors have an operator."""
 
@@ -178,6 +186,8 @@ class TensorFacts:
         fixed: Axes whose true size is one integer that is not known. Only logs have them: they
             hold neither attributes nor the values of constants.
         varies: Axes whose true size follows the sizes of the inputs.
+        declared: The shape that the file declares, where the true one contradicts it; None
+            elsewhere. A dim without a size or a name is ``""``.
     """
 
     name: str
@@ -190,6 +200,7 @@ class TensorFacts:
     source: Source | None
     fixed: tuple[int, ...] = ()
     varies: tuple[int, ...] = ()
+    declared: Shape | None = None
 
     @property
     def lost(self) -> tuple[int, ...]:
@@ -299,7 +310,8 @@ class TensorTable:
         chains: One chain for each origin.
         refusals: Nodes that the target would refuse or read differently.
         layers: Number of layers of the parsed network, None for a modelled target.
-        contradictions: Sentences about nodes whose input shapes do not fit together.
+        contradictions: Sentences about nodes whose input shapes do not fit together, and tensors
+            that are not what the file declares.
         bounds: What is known of the sizes that tensor values decide.
         frozen: Constant sizes of the export's example that do not follow an input.
         notes: Sentences about the whole model: operators without a rule, an opset that is newer

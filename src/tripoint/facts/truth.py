@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from tripoint.errors import InputError
 from tripoint.facts import bounds, dim_names, frozen, inference
+from tripoint.facts import declared as declared_shapes
 from tripoint.facts.operators.context import graphs_in
 from tripoint.facts.symbols import symbols_of
 from tripoint.facts.table import Bound, Dim, Frozen, Shape
@@ -30,12 +31,14 @@ class Truth:
         dtypes: ONNX element type by tensor name, in lower case.
         symbols: The symbols of the graph inputs.
         data_dependent: Symbols that stand for sizes that tensor values decide.
-        contradictions: Sentences about nodes whose input shapes do not fit together.
+        contradictions: Sentences about nodes whose input shapes do not fit together, and tensors
+            that are not what the file declares.
         bounds: What is known of the sizes that tensor values decide.
         frozen: Constant sizes of the export's example that do not follow an input.
         fixed: Axes by tensor name whose size is one integer that is not known; see
             :class:`~tripoint.facts.table.TensorFacts`.
         unknown: Operators whose output shapes are not known: those of other domains.
+        declared: The shape that the file declares, by name of the tensors that contradict it.
     """
 
     shapes: Mapping[str, Shape | None]
@@ -47,6 +50,7 @@ class Truth:
     frozen: tuple[Frozen, ...] = ()
     fixed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    declared: Mapping[str, Shape] = field(default_factory=dict)
 
 
 def infer(model: ir.Model) -> Truth:
@@ -81,6 +85,7 @@ def annotate(model: ir.Model, *, named: bool = False) -> Truth:
 
 
 def _annotate(model: ir.Model, *, named: bool) -> Truth:
+    said = {} if named else declared_shapes.read(model)
     for value, shape in ({} if named else dim_names.input_shapes(model.graph)).items():
         value.shape = shape
     for value in (*model.graph.inputs, *constant_outputs(model.graph)):
@@ -105,12 +110,18 @@ def _annotate(model: ir.Model, *, named: bool) -> Truth:
     for value, previous in declared.items():
         if value.shape is None:
             value.shape = previous
+    shapes = {name: shape_of(value) for value, name in named_values.items()}
+    contradictory = tuple(
+        declared_shapes.contradictions(said, named_values, shapes, found.dtypes, symbols)
+    )
     return Truth(
-        shapes={name: shape_of(value) for value, name in named_values.items()},
-        dtypes={name: dtype_of(value) for value, name in named_values.items()},
+        shapes=shapes,
+        dtypes={name: dtype_of(value) for value, name in named_values.items()}
+        | {each.name: each.dtype.name.lower() for each in contradictory if each.dtype is not None},
         symbols=symbols,
         data_dependent=frozenset(name for name, size in found.sizes.items() if size.by_data),
-        contradictions=tuple(found.contradictions),
+        contradictions=(*found.contradictions, *(each.text for each in contradictory)),
+        declared={each.name: each.shape for each in contradictory if each.shape is not None},
         bounds=bounds.collect(named_values, found),
         frozen=frozen_sizes,
         unknown=tuple(found.unknown),

@@ -86,6 +86,7 @@ def tensor(facts: TensorFacts) -> dict[str, Any]:
         "node": facts.node,
         "dtype": facts.dtype,
         "shape": facts.shape,
+        "declared": facts.declared,
         "tensorrt": facts.tensorrt,
         "lost": facts.lost,
         "differs": facts.differs,

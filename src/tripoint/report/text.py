@@ -84,6 +84,8 @@ def _row(facts: TensorFacts, origins: frozenset[str], frozen: frozenset[str]) ->
         notes.append(f"lost {', '.join(map(str, facts.lost))}")
     if facts.differs:
         notes.append("not the true shape")
+    if facts.declared is not None:
+        notes.append(f"declared {format_shape(facts.declared)}")
     if facts.name in frozen:
         notes.append("frozen")
     if facts.role == "shape":

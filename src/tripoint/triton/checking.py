@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tripoint.errors import ExternalStepError, InputError
+from tripoint.facts.table import format_shape
 from tripoint.files import reason
 from tripoint.triton import against, backends, exporting, fields, interface, plan, repository, text
 from tripoint.triton.config import FILES
@@ -173,11 +174,22 @@ def _check_machine(built: Plan, file: ModelFile, notes: Notes) -> None:
 
 def _of_onnx(path: Path, shown: str, notes: Notes) -> Interface | None:
     try:
-        _, known = interface.load_model(path)
+        found = interface.load_model(path)
     except InputError as error:
         notes.error("file-content", error.fact, error.hint, file=shown)
         return None
     except ExternalStepError as error:
         notes.skip(shown, error.fact)
         return None
-    return replace(known, source=shown)
+    for name, said in found.untrue.items():
+        true = found.shapes.get(name) or ()
+        if len(said) != len(true):
+            notes.error(
+                "declared-rank",
+                f"output {name!r} is declared {format_shape(said)}, and the graph gives "
+                f"{format_shape(true)}: ONNX Runtime then knows no axes of it, and Triton refuses "
+                "any dims but those of a scalar",
+                "declare the true shape; tripoint triton export writes a copy that does",
+                file=shown,
+            )
+    return replace(found.interface, source=shown)

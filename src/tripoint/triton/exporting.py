@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tripoint import model as models
 from tripoint.engine import passed
 from tripoint.errors import InputError, OutputError, TripointError, UsageError
 from tripoint.facts import truth
+from tripoint.facts.table import Shape, format_shape
 from tripoint.model import Model
 from tripoint.triton import batching, config, interface, plan, text
 from tripoint.triton.batching import Batching, TrueShapes
@@ -92,7 +93,7 @@ def export(
         raise UsageError(f"version {version} is none", hint="versions are 1, 2, 3 and so on")
     name = _checked_name(source.stem if name is None else name)
     is_onnx = source.suffix in {".onnx", *models.TEXT_SUFFIXES}
-    known, built, shapes, onnx = _of_onnx(source) if is_onnx else _of_plan(source, model)
+    known, built, shapes, onnx, untrue = _of_onnx(source) if is_onnx else _of_plan(source, model)
     decided = batching.decide(known, shapes, max_batch_size)
     if dynamic_batching and decided.max_batch_size == 0:
         raise UsageError(f"--dynamic-batching has nothing to batch: {decided.reason}")
@@ -112,7 +113,7 @@ def export(
         decided,
         made,
         tuple(_needs(built)),
-        tuple(_warnings(known, built, size)),
+        (*_corrected(untrue, shapes), *_warnings(known, built, size)),
     )
 
 
@@ -133,12 +134,14 @@ def _checked_name(name: str) -> str:
     return name
 
 
-_Known = tuple[Interface, Plan | None, TrueShapes, Model | None]
+_Known = tuple[Interface, Plan | None, TrueShapes, Model | None, Mapping[str, Shape]]
+"""The last two are of an ONNX model: what is written, and what its file says of an output though
+the graph contradicts it."""
 
 
 def _of_onnx(path: Path) -> _Known:
-    model, known = interface.load_model(path)
-    return known, None, _true_shapes(model), model
+    found = interface.load_model(path)
+    return found.interface, None, TrueShapes(found.shapes), found.model, found.untrue
 
 
 def _of_plan(path: Path, model: Path | None) -> _Known:
@@ -152,7 +155,7 @@ def _of_plan(path: Path, model: Path | None) -> _Known:
             "it takes and gives without a GPU",
             hint="tripoint build writes both; copy the manifest beside the plan, or build again",
         ).within(subject=str(path))
-    return built.interface, built, _shapes_of_plan(path, built, model), None
+    return built.interface, built, _shapes_of_plan(path, built, model), None, {}
 
 
 def _shapes_of_plan(path: Path, built: Plan, given: Path | None) -> TrueShapes:
@@ -267,6 +270,14 @@ def _warnings(known: Interface, built: Plan | None, size: int) -> Iterator[str]:
     least = batching.smallest(known)
     if size and least is not None and least > 1:
         yield f"a batch of fewer than {least} rows is refused: no profile goes below"
+
+
+def _corrected(untrue: Mapping[str, Shape], shapes: TrueShapes) -> Iterator[str]:
+    for name, said in untrue.items():
+        yield (
+            f"the file declares output {name!r} as {format_shape(said)}, and its graph gives "
+            f"{format_shape(shapes.by_name.get(name))}: the copy that was written declares that"
+        )
 
 
 def rtx(built: Plan) -> str:

@@ -10,6 +10,8 @@ from typing import Literal
 from tripoint import model as models
 from tripoint.engine.profile import InputProfile
 from tripoint.errors import ExternalStepError, InputError
+from tripoint.facts import declared, truth
+from tripoint.facts.table import Shape
 from tripoint.model import Model
 
 Backend = Literal["tensorrt", "onnxruntime"]
@@ -122,8 +124,28 @@ def _tensor(name: str, kind: str, shape: Iterable[int | str | None] | None) -> T
     return Tensor(name, dtype, tuple(size if isinstance(size, int) else -1 for size in shape))
 
 
-def load_model(path: Path) -> tuple[Model, Interface]:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An ONNX model, its interface and its true shapes.
+
+    Args:
+        model: The model; its outputs are declared as they are, whatever the file says.
+        interface: What it takes and gives.
+        shapes: True shape by tensor name.
+        untrue: By output, what the file declares of it that the graph contradicts.
+    """
+
+    model: Model
+    interface: Interface
+    shapes: Mapping[str, Shape | None]
+    untrue: Mapping[str, Shape]
+
+
+def load_model(path: Path) -> Loaded:
     """Read an ONNX model and its interface.
+
+    An output whose declared rank is not the true one has none in ONNX Runtime, which Triton takes
+    for a scalar (``CompareDimsSupported`` of its onnxruntime_backend).
 
     Raises:
         InputError: If the file cannot be read, or an input or output is no tensor.
@@ -131,6 +153,13 @@ def load_model(path: Path) -> tuple[Model, Interface]:
     """
     model = models.load(path)
     try:
-        return model, of_model(model, path.name)
+        known = truth.infer(model.ir)
+        outputs = {value.name or "" for value in model.ir.graph.outputs}
+        undeclared = {
+            value.name or "" for value in model.ir.graph.outputs if value.shape is None
+        } & {name for name, shape in known.shapes.items() if shape is not None}
+        untrue = {name: said for name, said in known.declared.items() if name in outputs}
+        told = declared.corrected(model, known.shapes, known.declared.keys() | undeclared)
+        return Loaded(told, of_model(told, path.name), known.shapes, untrue)
     except (ExternalStepError, InputError) as error:
         raise error.within(subject=str(path)) from error

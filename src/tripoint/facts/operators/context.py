@@ -83,6 +83,8 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
         """Elements of small tensors, as far as they are known."""
         self.by_data: set[ir.Value] = set()
         """Tensors whose elements depend on what the model is fed."""
+        self.dtypes: dict[ir.Value, ir.DataType] = {}
+        """Element types that follow from the nodes, whatever is declared."""
         self.sizes: dict[str, Size] = {}
         """What is known of each symbol that was made up."""
         self.numbers: dict[str, tuple[ir.Value, int]] = {}
@@ -174,6 +176,11 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
             return False
         value.shape = ir.Shape([self._checked(dim) for dim in shape])
         return True
+
+    def set_dtype(self, value: ir.Value, dtype: ir.DataType) -> bool:
+        """Set the element type of a value that has none yet, and remember it anyway."""
+        self.dtypes[value] = dtype
+        return bool(super().set_dtype(value, dtype))
 
     def set_dims(
         self,

@@ -39,7 +39,7 @@ def if_(ctx: Context, node: ir.Node) -> None:
         if any(result in ctx.by_data for result in results):
             ctx.by_data.add(output)
         for result in results:
-            _take_type(output, result)
+            _take_type(ctx, output, result)
         shapes: Shapes = [dims_of(result) for result in results]
         if taken is None:
             shapes = _by_case(condition, shapes)
@@ -152,7 +152,7 @@ def scan(ctx: Context, node: ir.Node) -> None:
             size = dims.pop(axis)
             count = size if count is UNKNOWN or isinstance(size, int) else count
             formal.shape = _shape(ctx, dims)
-            _take_type(formal, value)
+            _take_type(ctx, formal, value)
     results, stacked = body.outputs[:states], body.outputs[states:]
     carried = _carried(ctx, body, body.inputs[:states], inputs[:states], shapes[:states], results)
     axes = node.attributes.get_ints("scan_output_axes") or [0] * len(stacked)
@@ -187,7 +187,7 @@ def _carried(
     for formal, value, result in zip(formals, initial, results, strict=True):
         if value is None:
             continue
-        _take_type(formal, value)
+        _take_type(ctx, formal, value)
         if result is not formal:
             ctx.by_data.add(formal)
             continue
@@ -248,11 +248,13 @@ def _set_outputs(
 ) -> None:
     for output, result, dims in zip(outputs, results, shapes, strict=True):
         ctx.by_data.add(output)
-        _take_type(output, result)
+        _take_type(ctx, output, result)
         ctx.set_dims(output, dims, None)
 
 
-def _take_type(value: ir.Value, other: ir.Value) -> None:
+def _take_type(ctx: Context, value: ir.Value, other: ir.Value) -> None:
+    if other.dtype is not None:
+        ctx.dtypes[value] = other.dtype
     if value.type is not None or other.type is None:
         return
     # A tensor type belongs to one value, which may change its dtype.
