@@ -267,12 +267,13 @@ PAIR = """g (float[2] x, float one, float two) => (float[2] plus, float[2] times
 <float one = {1.0}, float two = {2.0}> { plus = Add(x, one)  times = Mul(x, two) }"""
 
 
-def test_a_tuple_needs_names_unless_the_file_has_them() -> None:
+def test_a_tuple_has_the_order_of_the_file_unless_names_are_given() -> None:
     model = onnx_text(PAIR)
     assert list(inputs_of(model)) == ["x"]
     torch_model = TorchModel.of(Pair())
-    with pytest.raises(UsageError, match="--output-names"):
-        verify(model, torch=torch_model)
+    ordered = verify(model, torch=torch_model)
+    assert statuses(ordered) == {"plus": {"equal"}, "times": {"equal"}}
+    assert any("output_0 with plus, output_1 with times" in note for note in ordered.notes)
     right = verify(model, torch=torch_model, output_names=["plus", "times"])
     assert statuses(right) == {"plus": {"equal"}, "times": {"equal"}}
     wrong = verify(model, torch=torch_model, output_names=["times", "plus"])

@@ -23,6 +23,7 @@ from tripoint.parity.results import (
     FIXED,
     LEGS,
     ONNX_RUNTIME,
+    PYTORCH,
     TENSORRT,
     LegReport,
     Permutation,
@@ -143,12 +144,19 @@ def compare_legs(
         [*(run.report() for run in runs), *absent], key=lambda leg: LEGS.index(leg.name)
     )
     verdict, reasons = decide(reports, found.points, found.checks)
+    permutation = _permutation(found.moves)
+    order = runs.other_order(permutation.outputs) if permutation is not None else None
+    if permutation is not None and order is not None and PYTORCH in permutation.pair:
+        runs.notes.append(
+            "by their values the outputs of PyTorch are in another order than those of the file; "
+            f"if that is meant, give --output-names {order}"
+        )
     return Verification(
         verdict=verdict,
         reasons=reasons,
         legs=tuple(reports),
         points=tuple(found.points),
-        permutation=_permutation(found.moves),
+        permutation=permutation,
         metamorphic=tuple(found.checks),
         notes=(*notes, *runs.notes, *found.notes()),
         failing=failing.finish(reports) if failing is not None else None,

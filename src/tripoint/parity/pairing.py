@@ -1,15 +1,22 @@
-"""Which name of PyTorch belongs to which name of the ONNX file. Never by position."""
+"""Which name of PyTorch belongs to which name of the ONNX file, by order where it has none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from tripoint.errors import UsageError
+from tripoint.numeric.inputs import Arrays
 from tripoint.sources.flatten import is_unnamed
 from tripoint.sources.python import TorchModel
 
 Pairing = tuple[dict[str, str], str | None]
 """New name by old name, and a note where the two were not simply equal."""
+
+_SHOWN = 8
+"""Pairs that a note lists."""
 
 
 def pair_inputs(torch: TorchModel, onnx: Sequence[str]) -> Pairing:
@@ -40,6 +47,12 @@ def pair_inputs(torch: TorchModel, onnx: Sequence[str]) -> Pairing:
 def pair_outputs(torch: Sequence[str], onnx: Sequence[str], given: Sequence[str] | None) -> Pairing:
     """Match what a module returns with the outputs of an ONNX file.
 
+    By name where the names are the same. What a tuple or list returns has none; neither exporter
+    of PyTorch changes the order of the tensors, nested ones one after the other and None left out
+    (``torch.onnx.export``), so the order tells them apart, and the note says so. Whether the
+    values are in that order, :func:`tripoint.parity.assignment.find_permutation` sees. The same
+    holds of names of which the file has not one.
+
     Args:
         torch: Names that ``flatten`` gives.
         onnx: Output names of the file.
@@ -49,8 +62,8 @@ def pair_outputs(torch: Sequence[str], onnx: Sequence[str], given: Sequence[str]
         Name to compare under by name that ``flatten`` gives.
 
     Raises:
-        UsageError: If ``given`` has another length, or the module returns a tuple whose places
-            cannot be told from the names of the file.
+        UsageError: If ``given`` has another length, or the module returns a tuple of another
+            length, or one whose places are other ones by the names of the file.
     """
     if given is not None:
         if len(given) != len(torch):
@@ -63,10 +76,57 @@ def pair_outputs(torch: Sequence[str], onnx: Sequence[str], given: Sequence[str]
         return same, None
     if len(torch) == len(onnx) == 1:
         return {torch[0]: onnx[0]}, f"the only outputs, {torch[0]} and {onnx[0]}, are compared"
-    if is_unnamed(list(torch)) and not set(torch) & set(onnx):
+    unnamed, shared = is_unnamed(torch), set(torch) & set(onnx)
+    if shared and not unnamed:
+        return same, None
+    if len(torch) != len(onnx):
+        if not unnamed:
+            return same, None
         raise UsageError(
-            f"PyTorch returns {len(torch)} outputs without names; the ONNX file calls its own "
-            f"{', '.join(onnx)}",
+            f"PyTorch returns {len(torch)} outputs without names, and the ONNX file has "
+            f"{len(onnx)}: {', '.join(onnx)}",
+            hint=f"give --output-names with {len(torch)} names, one for each output of the module "
+            "in order; those that the file lacks are then reported as missing",
+        )
+    pairs = list(zip(torch, onnx, strict=True))
+    elsewhere = next((own for own, other in pairs if own in shared and own != other), None)
+    if elsewhere is not None:
+        raise UsageError(
+            f"PyTorch returns {len(torch)} outputs without names; output {elsewhere} of the ONNX "
+            f"file has another place there than its name says: {', '.join(onnx)}",
             hint="give --output-names with a name for each output of the module, in order",
         )
-    return same, None
+    listed = ", ".join(f"{own} with {other}" for own, other in pairs[:_SHOWN])
+    more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
+    why = "without names" if unnamed else "under other names than the file"
+    note = f"PyTorch returns {len(pairs)} outputs {why}; they are compared in order, which "
+    return dict(pairs), f"{note}exporters keep: {listed}{more}"
+
+
+def renamed(arrays: Arrays, names: Mapping[str, str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Outputs of a module under the names to compare.
+
+    Two may have one name, where the file lists an output twice; if they are not the same, the
+    second keeps its own name, and is one too many.
+
+    Args:
+        arrays: Array by name that ``flatten`` gives.
+        names: From :func:`pair_outputs`.
+    """
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    for own, array in arrays.items():
+        name = names.get(own, own)
+        other = found.get(name)
+        if other is not None and other.tobytes() != array.tobytes():
+            name = own
+        found[name] = array
+    return found
+
+
+def moved(outputs: Mapping[str, str]) -> str:
+    """A permutation in words.
+
+    Args:
+        outputs: For each output that is out of place, the name whose values it holds.
+    """
+    return "; ".join(f"{name} holds {other}" for name, other in outputs.items())

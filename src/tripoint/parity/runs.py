@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tripoint.errors import ExternalStepError, MissingDependencyError, TripointError
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.legs import Leg
-from tripoint.parity.pairing import pair_outputs
+from tripoint.parity.pairing import pair_outputs, renamed
 from tripoint.parity.results import PYTORCH, LegReport
 from tripoint.parity.sensitivity import Sensitivity
 from tripoint.parity.tolerance import Budget, Tolerance, products_of
@@ -143,8 +143,20 @@ class Runs:
             reference, bindings, products=products, rounding=rounding, moved=moved
         )
 
+    def other_order(self, places: Mapping[str, str]) -> str | None:
+        """What would match the outputs of PyTorch otherwise, if they were matched in order.
+
+        Args:
+            places: For each output that is out of place, the name whose values it holds.
+        """
+        names = self._renamed or {}
+        if self._given is not None or all(own == other for own, other in names.items()):
+            return None
+        holder = {held: name for name, held in places.items()}
+        return ",".join(holder.get(name, name) for name in names.values())
+
     def _rename(self, arrays: Arrays) -> Arrays:
         if self._renamed is None:
             self._renamed, note = pair_outputs(list(arrays), self._outputs, self._given)
             self.notes += [note] if note else []
-        return {self._renamed.get(name, name): array for name, array in arrays.items()}
+        return renamed(arrays, self._renamed)

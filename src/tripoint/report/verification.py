@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tripoint.parity.compare import OutputComparison
 from tripoint.parity.metamorphic import MetamorphicCheck
+from tripoint.parity.pairing import moved
 from tripoint.parity.results import LegReport, PointReport, Verification
 from tripoint.report.sanitize import clean
 from tripoint.report.text import columns
@@ -19,9 +20,8 @@ def verification(value: Verification) -> list[str]:
     lines += [f"sizes tried: {clean(_tried(value.points))}"] if value.points else []
     lines += ["", *columns(list(_comparisons(value)), indent="")]
     if value.permutation is not None:
-        moved = [f"{name} holds {other}" for name, other in value.permutation.outputs.items()]
         pair = clean(value.permutation.pair)
-        lines += ["", f"permutation ({pair}): {clean('; '.join(moved))}"]
+        lines += ["", f"permutation ({pair}): {clean(moved(value.permutation.outputs))}"]
     checks = list(_checks(value.metamorphic))
     lines += ["", *columns(checks, indent="")] if checks else []
     return [*lines, "", *verdict(value)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tripoint.errors import InputError
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CACHES = ("self_attention_cache", "cross_attention_cache")
+_PLACE = re.compile(r"output_\d+(\.\d+)*")
 _STATES = ("keys", "values", "conv_states", "recurrent_states")
 
 
@@ -46,9 +48,9 @@ def flatten(value: object) -> dict[str, Tensor]:
     return named
 
 
-def is_unnamed(names: list[str]) -> bool:
-    """Whether the names say nothing but the position, as those of a tuple do."""
-    return names == [f"output_{index}" for index in range(len(names))]
+def is_unnamed(names: Iterable[str]) -> bool:
+    """Whether the names say nothing but the position, as those of tuples and lists do."""
+    return all(_PLACE.fullmatch(name) for name in names)
 
 
 def _leaves(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Tensor]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tripoint.errors import ExternalStepError, InputError, MissingDependencyError, TripointError
 from tripoint.numeric.inputs import Arrays, InputSpecs, bindings_of
+from tripoint.parity.assignment import find_permutation
 from tripoint.parity.locate import bodies, findings, repro
 from tripoint.parity.locate.allowed import Allowed
 from tripoint.parity.locate.bisect import narrow
@@ -19,6 +20,7 @@ from tripoint.parity.locate.legs import Fusion, Reference, Suspect
 from tripoint.parity.locate.results import Location
 from tripoint.parity.locate.scan import scan
 from tripoint.parity.locate.search import Found, Replayed, search
+from tripoint.parity.pairing import moved
 from tripoint.parity.results import LegReport
 from tripoint.parity.tolerance import Given, products_of
 from tripoint.words import number_of
@@ -183,6 +185,12 @@ class _Comparison:
         pair, feed, allowed = self.pair, point.inputs, self._allowed(point)
         found = findings.Findings(pair.title, point.inputs, point.seed, outputs.deviations)
         found.missing, found.extra = outputs.missing, outputs.extra
+        wrong = [name for name, each in outputs.deviations.items() if not each.agrees]
+        tolerances = {name: each.tolerance for name, each in outputs.deviations.items()}
+        places = find_permutation(outputs.expected, outputs.found, tolerances, wrong)
+        if places is not None:
+            found.reasons.append(f"nothing but the places of outputs differs: {moved(places)}")
+            return found
         known = pair.suspect.graph.comparable
         if pair.graph is not None:
             common = set(pair.graph.comparable)
@@ -190,7 +198,6 @@ class _Comparison:
         self._say(f"compare {number_of(len(known), 'tensor')} of {pair.title}")
         scanned = scan(pair.reference, pair.suspect, known, feed, allowed.behind)
         found.resolution = _resolution(pair, len(scanned), len(known))
-        wrong = [name for name, each in outputs.deviations.items() if not each.agrees]
         unmade = [name for name in wrong if pair.suspect.graph.node_of(name) is None]
         found.reasons += [_why_unmade(pair.suspect.graph, name) for name in unmade]
         if all(scanned[name].agrees for name in outputs.deviations if name in scanned):

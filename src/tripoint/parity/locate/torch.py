@@ -12,7 +12,7 @@ from tripoint.parity.locate import fx, scopes
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.legs import Named
 from tripoint.parity.locate.shelf import Shelf
-from tripoint.parity.pairing import pair_inputs, pair_outputs
+from tripoint.parity.pairing import pair_inputs, pair_outputs, renamed
 from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import capture
 
@@ -121,10 +121,10 @@ class PyTorch:
     def _renamed(self, outputs: Arrays) -> Named:
         if not outputs:
             return
-        renamed, note = pair_outputs(list(outputs), self._graph.outputs, self._output_names)
+        names, note = pair_outputs(list(outputs), self._graph.outputs, self._output_names)
         if note and note not in self.notes:
             self.notes.append(note)
-        yield from ((renamed.get(name, name), array) for name, array in outputs.items())
+        yield from renamed(outputs, names).items()
 
     def _known(self, wanted: set[str], feed: Arrays) -> dict[str, str]:
         """Where in the module those tensors are made that can be had."""
