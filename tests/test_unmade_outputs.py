@@ -287,3 +287,18 @@ def test_run_takes_a_module_that_returns_a_buffer_and_its_input(tmp_path: Path, 
     assert {each["status"] for p in report["verify"]["points"] for each in p["outputs"]} == {
         "equal"
     }
+
+
+@pytest.mark.parametrize("version", ["7.1", "8.6", "10.1"])
+def test_a_recorded_log_shows_what_it_says_of_a_constant(tmp_path: Path, version: str):
+    text = """<ir_version: 8, opset_import: ["": 9]>
+    net (float[N,4,6] x) => (float[N,24] y, int64[2] sh) <int64[2] sh = {-1, 24}>
+    { y = Reshape (x, sh) }"""
+    models.save(text_model(text), tmp_path / "m.onnx")
+    arguments = ["shapes", str(tmp_path / "m.onnx"), "--target", version, "--as-log"]
+    result = RUNNER.invoke(app, arguments)
+    (tmp_path / "build.log").write_text(result.output, encoding="utf-8")
+    result = RUNNER.invoke(app, ["log", str(tmp_path / "build.log"), "--format", "json"])
+    (recording,) = json.loads(result.output)["recordings"]
+    found = {each["name"]: each["shape"] for each in recording["tensors"]}
+    assert found["sh"] == [2]

@@ -31,9 +31,17 @@ def given(name: str, entries: Mapping[str, _T]) -> _T | None:
         name: Its name in the engine.
         entries: What was given, by name.
     """
-    if name not in entries and name.startswith(_PREFIX):
-        return entries.get(name.removeprefix(_PREFIX))
-    return entries.get(name)
+    return entries.get(given_as(name, entries))
+
+
+def given_as(name: str, entries: Container[str]) -> str:
+    """Under which name something was given for an input of an engine.
+
+    Args:
+        name: Its name in the engine.
+        entries: The names that were given.
+    """
+    return name if name in entries else name.removeprefix(_PREFIX)
 
 
 def onnx_name(name: str, outputs: Container[str]) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from tripoint.engine import bindings
+from tripoint.engine import bindings, passed
 from tripoint.engine.session import loading
 from tripoint.engine.session.arrays import DeviceArray
 from tripoint.engine.session.device import Cuda, view
@@ -252,7 +252,8 @@ def _on_device(cuda: Cuda, tensors: Any, inputs: Arrays) -> dict[str, Any]:
     found: dict[str, Any] = dict(inputs)
     stream = cuda.stream()
     for tensor in tensors:
-        array = inputs.get(tensor.name)
+        name = passed.given_as(tensor.name, inputs)
+        array = inputs.get(name)
         if array is None or tensor.on_host:
             continue
         if array.dtype != tensor.dtype:
@@ -261,6 +262,6 @@ def _on_device(cuda: Cuda, tensors: Any, inputs: Arrays) -> dict[str, Any]:
         view(staging, array.shape, array.dtype)[...] = array
         cuda.upload(memory.address, staging.address, array.nbytes, stream)
         cuda.synchronize(stream)
-        found[tensor.name] = DeviceArray(memory.address, array.shape, array.dtype, owner=memory)
+        found[name] = DeviceArray(memory.address, array.shape, array.dtype, owner=memory)
     cuda.destroy_stream(stream)
     return found

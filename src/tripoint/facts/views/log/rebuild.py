@@ -129,7 +129,7 @@ class _Builder:
         record: The lines of the model.
         inputs: Inputs of the network, and tensors whose nodes are not in the log.
         initializers: Weights that some node reads.
-        rows: What is known of each tensor but weights.
+        rows: What is known of each tensor.
         of_inputs: Symbols of the inputs of the network.
         of_values: Symbols that count over values.
     """
@@ -242,6 +242,7 @@ class _Builder:
             value = self._value(name, shape, dtype)
             self._scopes[0][name] = value
             self.initializers.append(value)
+            self.rows[value] = _Row(item.dims, shape)
             return value
         if not nested:
             self._cut.append(name)
