@@ -244,3 +244,27 @@ def test_other_pairs_are_left(body: str, zero: int) -> None:
     model = quantized(body, **sixteenth(T.UINT8, zero))
     result = fixed(model, POINTS, ["symmetric-zero-point"])
     assert result.applied == ()
+
+
+@pytest.mark.parametrize(("zero", "least", "most"), [(128, 0, 256), (100, 20, 200)])
+def test_the_table_of_an_embedding_is_moved_around_zero(zero: int, least: int, most: int) -> None:
+    body = """
+        i = Cast<to = 7>(x) g = Gather(e, i) d = DequantizeLinear(g, s, z)
+        y = ReduceSum<keepdims = 0>(d, a)"""
+    table = weights(least, most, (9, 4))
+    model = quantized(body, e=(table, T.UINT8), a=([4], T.INT64), **sixteenth(T.UINT8, zero))
+    result = fixed(model, POINTS, ["symmetric-zero-point"])
+    assert operators(result.model) == operators(model)
+    held = result.model.ir.graph[1].inputs[0]
+    assert held is not None
+    assert held.const_value is not None
+    assert held.const_value.numpy().tolist() == (table - zero).tolist()
+
+
+def test_a_table_that_does_not_fit_stays() -> None:
+    body = """
+        i = Cast<to = 7>(x) g = Gather(e, i) d = DequantizeLinear(g, s, z)
+        y = ReduceSum<keepdims = 0>(d, a)"""
+    table = weights(0, 256, (9, 4))
+    model = quantized(body, e=(table, T.UINT8), a=([4], T.INT64), **sixteenth(T.UINT8, 0))
+    assert fixed(model, POINTS, ["symmetric-zero-point"]).applied == ()

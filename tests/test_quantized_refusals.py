@@ -65,12 +65,12 @@ CASES: dict[str, tuple[Model, list[str], str]] = {
     "bias": (
         quantized(BIAS, k=SMALL["w"], i=([1, 2, 3, 4], T.INT32), **HALF),
         ["DequantizeLinear bias"],
-        f"{FIX}dequantizes this constant",
+        f"{FIX}quantizes it",
     ),
     "zero point of a weight": (
         quantized(WEIGHT, k=SMALL["w"], **sixteenth(T.INT8, 3)),
         ["DequantizeLinear deq"],
-        f"{FIX}dequantizes this constant",
+        f"{FIX}quantizes it",
     ),
 }
 
@@ -88,7 +88,7 @@ def test_each_refusal_has_a_next_step(name: str, target: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "zero", "nodes", "step"),
     [
-        (T.UINT8, 128, ["QuantizeLinear quant"], f"{FIX}makes int8 of it"),
+        (T.UINT8, 128, ["QuantizeLinear quant"], f"{FIX}quantizes it in a way that TensorRT reads"),
         (T.UINT8, 100, ["QuantizeLinear quant"], SIGNED),
         (T.INT8, 3, ["QuantizeLinear quant"], SIGNED),
         # The parser warns, and takes it for int8.
@@ -107,6 +107,21 @@ def test_a_pair_that_the_parser_does_not_read(
 @needs_rtx
 def test_a_pair_that_the_parser_reads() -> None:
     assert not tripoint.shapes(quantized(PAIR, **sixteenth(T.INT8, 0)), target="installed").refusals
+
+
+@needs_rtx
+@pytest.mark.parametrize("zero", [128, 0, 100])
+def test_rows_of_a_table_lead_further_only_where_that_is_said(zero: int) -> None:
+    body = """
+        i = Cast<to = 7>(x) g = Gather(e, i) d = DequantizeLinear(g, s, z)
+        y = ReduceSum<keepdims = 0>(d, a)"""
+    model = quantized(
+        body, e=(weights(0, 256, (9, 4)), T.UINT8), a=([4], T.INT64), **sixteenth(T.UINT8, zero)
+    )
+    fixed = tripoint.fix(model, target="installed")
+    (refusal,) = fixed.facts_before.table.refusals
+    assert refusal.next is not None
+    assert refusal.next.startswith(FIX) == (not fixed.facts_after.table.refusals)
 
 
 @needs_rtx

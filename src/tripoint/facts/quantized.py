@@ -100,11 +100,24 @@ def _advice(refusal: Refusal, node: ir.Node | None) -> str:
             "no TensorRT reads quantized operators (QOperator): write pairs of QuantizeLinear and "
             "DequantizeLinear (QDQ) in their place"
         )
-    if node is not None and node.op_type == "DequantizeLinear" and _constant(node.inputs[0]):
-        return f"{_FIX} dequantizes this constant in a way that TensorRT reads"
-    if node is not None and _is_around_the_middle(node):
-        return f"{_FIX} makes int8 of it"
+    if node is not None and _is_fixed(node):
+        return f"{_FIX} quantizes it in a way that TensorRT reads"
     return "quantize to a signed type around 0"
+
+
+def _is_fixed(node: ir.Node) -> bool:
+    """Whether the rewrites help: to a constant, to a row of it, or to a pair around the middle."""
+    if node.op_type == "QuantizeLinear":
+        readers = [reader.op_type for reader, _ in node.outputs[0].uses()]
+        return _is_around_the_middle(node) and set(readers) == {"DequantizeLinear"}
+    value = node.inputs[0]
+    maker = value.producer() if value is not None else None
+    if maker is not None and maker.op_type == "QuantizeLinear":
+        return _is_around_the_middle(node)
+    if maker is not None and maker.op_type == "Gather":
+        return _is_around_the_middle(node) and _constant(maker.inputs[0]) is not None
+    tensor = _constant(value)
+    return tensor is not None and (tensor.size <= _MOST or _is_around_the_middle(node))
 
 
 def _is_around_the_middle(node: ir.Node) -> bool:

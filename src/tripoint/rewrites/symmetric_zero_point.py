@@ -4,8 +4,9 @@
     DequantizeLinear(QuantizeLinear(x, s, 128: uint8), s, 128) = the same in int8 around 0
 
 The first holds for a constant ``q`` of at most 16 Mi elements if ``q`` minus its zero point fits
-into the signed type of the same width; the second if the zero point is the middle of the unsigned
-type, 128 or 8, and every reader dequantizes with it. Both are exact.
+into the signed type of the same width, also where a Gather takes rows of it; the second if the zero
+point is the middle of the unsigned type, 128 or 8, and every reader dequantizes with it. Both are
+exact.
 
 Why: TensorRT dequantizes signed types with a zero point of 0 only. ONNX Runtime's quantizer writes
 uint8 around 128 where it is told to be symmetric.
@@ -38,8 +39,15 @@ def _find(node: ir.Node, site: Site) -> Replacement | str | None:  # noqa: ARG00
 def _weight(node: ir.Node) -> Replacement | str | None:
     """The constant that a node dequantizes, around 0."""
     value, zero = node.inputs[0], zero_point(node)
+    gather = value.producer() if value is not None else None
+    if gather is not None and gather.op_type == "Gather" and not gather.domain:
+        value = gather.inputs[0]
+    else:
+        gather = None
     if value is None or value.dtype not in SIGNED or zero is None:
         return None
+    if gather is not None and zero.size > 1:
+        return None  # the rows may be gathered along the axis of the zero points
     signed = SIGNED[value.dtype]
     if value.dtype == signed and not zero.any():
         return None
@@ -54,8 +62,12 @@ def _weight(node: ir.Node) -> Replacement | str | None:
             f"which is no {signed.name.lower()}"
         )
     shifted = initializer(around.astype(signed.numpy()), f"{value.name}.symmetric", signed)
-    new, zeros = _around_zero(node, shifted, signed)
-    return Replacement([node], [node.outputs[0]], [new], [new.outputs[0]], [shifted, *zeros])
+    made: list[ir.Node] = []
+    if gather is not None:
+        made.append(ir.Node("", "Gather", [shifted, gather.inputs[1]], gather.attributes.values()))
+    new, zeros = _around_zero(node, made[0].outputs[0] if made else shifted, signed)
+    nodes = [node] if gather is None else [gather, node]
+    return Replacement(nodes, [node.outputs[0]], [*made, new], [new.outputs[0]], [shifted, *zeros])
 
 
 def _as_wide_as(zero: Array, quantized: Array, node: ir.Node) -> Array:
