@@ -178,6 +178,28 @@ CASES: list[tuple[str, str, int, dict[str, str]]] = [
         *("y = ReduceSum<noop_with_empty_axes=1>(x)", 13),
         {"7.0": "ignores `noop_with_empty_axes` of ReduceSum: all axes", "10.0": ""},
     ),
+    (
+        "float[1,2,9,9] x",
+        *("y = LpPool<kernel_shape=[2,2], p=3>(x)", 18, {"8.0": "takes only 1 or 2 for the"}),
+    ),
+    (
+        "float[2,7,4] x, float[2,3,4] w_a, float[2,3,3] w_b",
+        'y = RNN<hidden_size=3, direction="bidirectional", activations=["Tanh","Relu"]>'
+        "(x, w_a, w_b)",
+        *(13, {"7.0": "takes only one choice of `activations` for both directions of RNN"}),
+    ),
+    (
+        "float[2,7,4] x, float[2,3,4] w_a, float[2,3,3] w_b",
+        'y = RNN<hidden_size=3, direction="bidirectional", activations=["Relu","Relu"]>'
+        "(x, w_a, w_b)",
+        *(13, {"8.0": ""}),
+    ),
+    (
+        "float[1,2,8,6] x | int64[4] z = {1,2,4,3}",
+        'y = Resize<coordinate_transformation_mode="tf_half_pixel_for_nn", nearest_mode="floor">'
+        "(x, , , z)",
+        *(11, {"8.0": "no tf_half_pixel_for_nn with floor"}),
+    ),
     ("float[2,3] x | int64 k = {1}", "y, i = TopK<sorted=0>(x, k)", 11, {"7.0": ""}),
     (
         "float[1,2,4,4] x",

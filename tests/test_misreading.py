@@ -102,6 +102,7 @@ def test_build_inspect_and_why_as_text(tmp_path: Path) -> None:
     assert code == 0
     assert "warning: output y: the model (1, 1, 15, 16), the engine (1, 1, 16, 16)" in text
     assert "ignores `output_shape` of ConvTranspose with auto_pad=SAME_UPPER" in text
+    assert "warning: `tripoint fix` says that otherwise, by explicit-pads" in text
     code, text = run("inspect", path)
     assert "Shape: (1, 1, 16, 16)  (the model: (1, 1, 15, 16))" in text
     code, text = run("why", path, "y")
@@ -216,6 +217,13 @@ def test_what_is_not_made_explicit(model: Model, reason: str) -> None:
     result = tripoint.fix(model, target="7.1", select=[PADS], numeric=False)
     assert result.applied == ()
     assert reason in result.refused[0].reason
+
+
+def test_no_reshape_goes_behind_what_is_misread() -> None:
+    model = transpose('output_shape=[15,16], auto_pad="SAME_UPPER"', "N,2,H,8")
+    result = tripoint.fix(model, target="10.1", numeric=False)
+    assert result.applied == ()
+    assert {each.rewrite for each in result.refused} == {PADS, "materialise"}
 
 
 @pytest.mark.parametrize(
@@ -368,3 +376,48 @@ def test_only_the_outputs_that_are_there() -> None:
 def test_time_first_stays() -> None:
     model = build(LSTM, LAYOUT.replace("layout=1", "layout=0"), 17)
     assert tripoint.fix(model, target="8.6", select=["time-first"]).applied == ()
+
+
+# einsum-letters
+
+
+TWO = "float[N,3,4] x, float[N,4,5] z"
+FOUR = "float[N,2,S,4] x, float[N,2,3,4] z"
+
+
+@pytest.mark.parametrize(
+    ("target", "inputs", "equation", "expected"),
+    [
+        ("10.1", TWO, "Bij,Bjk->Bik", "aij,ajk->aik"),
+        ("8.6", TWO, "aij, ajK -> aKi", "aij,ajb->abi"),
+        ("8.6", FOUR, "...qd,...kd->...qk", "abqd,abkd->abqk"),
+        ("8.6", FOUR, "...qd,...kd", "abqd,abkd->abkq"),
+        ("10.0", FOUR, "...qd,...kd->...qk", None),
+        ("8.6", TWO, "bij,bjk->bik", None),
+        ("8.6", "float[N,3] x, float[3,5] z", "bj,ja", None),
+    ],
+)
+def test_letters(target: str, inputs: str, equation: str, expected: str | None) -> None:
+    model = build(inputs, f'y = Einsum<equation="{equation}">(x, z)')
+    spec = Spec.parse((), ["N=1..2..3", *(["S=1..5..6"] if "S" in inputs else [])])
+    result = tripoint.fix(model, target=target, spec=spec, select=["einsum-letters"])
+    (node,) = result.model.ir.graph
+    assert node.attributes["equation"].as_string() == (expected or equation)
+    assert len(result.applied) == (expected is not None)
+    assert result.proven
+    assert not any("Einsum" in each.reason for each in result.facts_after.table.refusals)
+
+
+def test_upper_case_without_a_result_stays() -> None:
+    model = build("float[N,3] x, float[3,5] z", 'y = Einsum<equation="Bj,jA">(x, z)')
+    result = tripoint.fix(model, target="8.6", select=["einsum-letters"])
+    assert result.applied == ()
+    assert "no upper case without a result" in result.refused[0].reason
+
+
+def test_an_ellipsis_that_is_broadcast_stays() -> None:
+    body = 'y = Einsum<equation="...ij,...jk->...ik">(x, z)'
+    model = build("float[N,2,3] x, float[1,3,4] z", body)
+    result = tripoint.fix(model, target="8.6", select=["einsum-letters"])
+    assert result.applied == ()
+    assert "are broadcast" in result.refused[0].reason

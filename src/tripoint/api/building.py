@@ -92,6 +92,7 @@ def build(
         ExternalStepError: If TensorRT refuses, fails, crashes or takes too long, or the model or
             its engine cannot have the precision.
     """
+    from tripoint.api import rewriting
     from tripoint.engine import builder
     from tripoint.engine.constraints import profiles as constrained
     from tripoint.engine.progress import Lines, Phase
@@ -124,11 +125,9 @@ def build(
         on_phase=on_phase,
     )
     outputs = {each.name: each.shape for each in built.network.outputs}
-    ahead = (
-        *misreading.untrue_outputs(model, outputs),
-        *misreading.ignored_attributes(model),
-        *constrained.frozen_at(model, profiles),
-    )
+    misread = (*misreading.untrue_outputs(model, outputs), *misreading.ignored_attributes(model))
+    otherwise = rewriting.says_otherwise(model) if misread else ()
+    ahead = (*misread, *otherwise, *constrained.frozen_at(model, profiles))
     return dataclasses.replace(built, warnings=(*ahead, *built.warnings))
 
 

@@ -68,3 +68,31 @@ def _proof_points(model: Model, spec: Spec | None) -> Points | None:
 
     legal = LegalSizes.of(model, spec)
     return Points(tuple(legal.points()), ranges=legal.limits)
+
+
+def says_otherwise(model: Model) -> tuple[str, ...]:
+    """Which rewrites say otherwise what TensorRT ignores in a model; one sentence, or none."""
+    from tripoint.facts import truth
+    from tripoint.facts.table import Target
+    from tripoint.rewrites import explicit_pads, needless_ceil, time_first
+    from tripoint.rewrites.base import Replacement, Site
+
+    rewrites = [each.REWRITE for each in (explicit_pads, needless_ceil, time_first)]
+    if not any(each.may_match(node) for node in model.ir.graph for each in rewrites):
+        return ()
+    copy = model.ir.clone()
+    truth.annotate(copy)
+    site = Site(copy, Target("installed", "installed", ""), {})
+    fitting = [
+        each.name
+        for each in rewrites
+        if each.find is not None
+        and any(
+            isinstance(each.find(node, site), Replacement)
+            for node in list(copy.graph)
+            if each.may_match(node)
+        )
+    ]
+    if not fitting:
+        return ()
+    return (f"`tripoint fix` says that otherwise, by {', '.join(fitting)}, so that it is read",)

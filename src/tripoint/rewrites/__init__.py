@@ -12,6 +12,7 @@ _MODULES = (
     "explicit_pads",
     "needless_ceil",
     "time_first",
+    "einsum_letters",
     "distinct_dims",
     "global_average_pool",
     "conv1d_between_squeezes",

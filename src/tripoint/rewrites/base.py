@@ -86,9 +86,17 @@ class Site:
     @property
     def reads_negative_indices(self) -> bool:
         """Whether Gather counts negative indices from the end: from TensorRT 8.2 on."""
+        return self._is_since(8, 2)
+
+    @property
+    def reads_ellipses(self) -> bool:
+        """Whether Einsum takes an ellipsis: from TensorRT 10.0 on."""
+        return self._is_since(10, 0)
+
+    def _is_since(self, *version: int) -> bool:
         if self.target.kind != "importer":
             return True
-        return tuple(map(int, self.target.version.split(".")[:2])) >= (8, 2)
+        return tuple(map(int, self.target.version.split(".")[:2])) >= version
 
     @property
     def opset(self) -> int:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from tripoint.facts.truth import shape_of
+from tripoint.facts.views.importer import attributes
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import vector
 from tripoint.rewrites.dims import same_shape
@@ -40,6 +41,12 @@ def _find(node: ir.Node, site: Site) -> Replacement | str | None:
 
 
 def _behind(node: ir.Node, output: ir.Value, site: Site) -> Replacement | str:
+    if site.target.kind != "log":
+        version = site.target.version if site.target.kind == "importer" else attributes.INSTALLED
+        for name, text in attributes.misread(version, node, site.opset):
+            return (
+                f"TensorRT {text}; no Reshape with the true sizes fits there, because of `{name}`"
+            )
     shape, users = shape_of(output) or (), [user for user, _ in output.uses()]
     if users and all(_states_sizes(user, output, site) for user in users):
         behind = users[0].outputs[0].name

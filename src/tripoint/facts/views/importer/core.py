@@ -167,6 +167,18 @@ def deconvolution(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) 
     return tuple(result)
 
 
+def check_activations(node: NodeContext) -> None:
+    """Note a bidirectional operator whose directions have different activation functions."""
+    given = [each.lower() for each in node.onnx.attributes.get_strings("activations") or ()]
+    half = len(given) // 2
+    both = node.attribute_text("direction", "forward") == "bidirectional"
+    if both and given[:half] != given[half:]:
+        node.refuse(
+            f"takes only one choice of `activations` for both directions of {node.op}, so it "
+            "stops here"
+        )
+
+
 def asked_of_deconvolution(
     node: NodeContext, count: int
 ) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:

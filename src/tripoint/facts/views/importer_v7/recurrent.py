@@ -77,6 +77,7 @@ def _hidden_size(node: Node) -> int:
 
 
 def _outputs(node: Node, state: ViewShape, last: list[ViewShape]) -> list[ViewShape]:
+    core.check_activations(node)
     for index in range(3):
         _operand(node, index)
     node.reason = Reason(

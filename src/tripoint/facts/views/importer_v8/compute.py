@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from tripoint.facts.views.importer.context import RefusedError
+from tripoint.facts.views.importer.core import check_activations
 from tripoint.facts.views.importer_v8 import folding, layers
 from tripoint.facts.views.importer_v8.algebra import Dim, Dims, Expression
 from tripoint.facts.views.importer_v8.context import Node
@@ -550,6 +551,7 @@ def recurrent(node: Node) -> list[Dims]:
     hidden = node.attribute_int("hidden_size", 0)
     if len(dims) != 3:
         raise RefusedError(f"takes an input of rank 3 for {node.op}")
+    check_activations(node)
     ways = 2 if node.attribute_text("direction", "forward") == "bidirectional" else 1
     steps = (dims[0], ways, dims[1], hidden)
     state = (ways, dims[1], hidden)

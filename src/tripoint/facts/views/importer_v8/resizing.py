@@ -65,6 +65,9 @@ def _resize(node: Node, *, axes: tuple[int, ...] | None, modes: Sequence[str]) -
     transform = node.attribute_text("coordinate_transformation_mode", "half_pixel")
     if mode not in modes or (node.opset >= 11 and transform not in _TRANSFORMS):
         node.refuse(f"has no {mode} Resize with {transform}, so it stops here")
+    rounding = node.attribute_text("nearest_mode", "round_prefer_floor")
+    if transform == "tf_half_pixel_for_nn" and rounding != "round_prefer_floor":
+        node.refuse(f"has no tf_half_pixel_for_nn with {rounding} in Resize, so it stops here")
     places = tuple(range(len(dims))) if axes is None else axes
     result = list(dims)
     if node.opset >= 11 and node.has(3):
