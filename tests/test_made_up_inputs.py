@@ -275,3 +275,44 @@ def test_what_any_order_of_sums_changes_decides_nothing(behind: str) -> None:
 @pytest.mark.parametrize("behind", ["enlarged", "rounded", "integer"])
 def test_what_is_wrong_is_found_behind_them(behind: str) -> None:
     assert outcome(behind, wrong=0.05).status == "fails"
+
+
+@pytest.mark.parametrize(("wrong", "status"), [(0.0, "holds"), (1.0, "fails"), (10.0, "fails")])
+def test_sums_that_are_quantized_dynamically(wrong: float, status: str) -> None:
+    one, other = (
+        onnx_text(
+            "g (float[N,64,3000] x, int8[64,16] w) => (float[a,b] y)"
+            "<int64[1] ax = {2}, int64[1] step = {-1}, int64[1] top = {1073741824},"
+            " int64[1] low = {-1073741824}, int64[1] nil = {0}, int64[1] inc = {1},"
+            f" float off = {{{off}}}>"
+            "{ i = Slice(x, top, low, ax, step)  j = Slice(x, nil, top, ax, inc)"
+            f"  s = ReduceSum<keepdims = 0>({order}, ax)  t = Add(s, off)"
+            "  q, scale, zero = DynamicQuantizeLinear(t)  k = MatMulInteger(q, w, zero)"
+            "  f = Cast<to = 1>(k)  y = Mul(f, scale) }"
+        )
+        for order, off in (("j", 0.0), ("i", wrong))
+    )
+    for model in (one, other):
+        truth.annotate(model.ir)
+    terms = numbers.terms_of(one.ir, other.ir)
+    points = Points(({"N": 24},) * 3)
+    assert numbers.compare(one, other, points, terms, is_part=False).status == status
+
+
+def test_the_next_command_of_fix_compares_with_inputs_of_ones_own(tmp_path: Path) -> None:
+    model = model_of(
+        "g (float[T] x, int64[N] i, float[N] s) => (float[N] y) <int64 far = {7}, float o = {1.}>"
+        "{ j = Mul(i, far)  k = Add(j, far)  g = Gather(x, k)  h = Mul(g, o)  y = Add(h, s) }"
+    )
+    path, out = tmp_path / "m.onnx", tmp_path / "f.onnx"
+    onnx.save(ir.to_proto(model.ir), path)
+    words = ["fix", str(path), "-o", str(out), "--target", "8.6", "-q", "--dim", "N=2"]
+    done = CliRunner().invoke(app, [*words, "--dim", "T=5"])
+    assert done.exit_code == 0, done.output
+    (line,) = (each for each in done.stderr.splitlines() if "next: " in each)
+    command = shlex.split(line.split("next: tripoint ")[1])
+    x = np.arange(30, dtype=np.float32)
+    inputs = {"x": x, "i": np.array([1, 2], np.int64), "s": x[:2]}
+    npz.save(tmp_path / "inputs.npz", inputs)
+    command[command.index("inputs.npz")] = str(tmp_path / "inputs.npz")
+    assert "all equal" in CliRunner().invoke(app, command).stdout
