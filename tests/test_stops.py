@@ -104,3 +104,14 @@ def test_the_source_line_is_told_by_all(tmp_path: Path) -> None:
         assert "node sum" in out.output or "node 'sum'" in out.output
     out = CliRunner().invoke(app, ["shapes", str(path), "--tensorrt", RTX, "--format", "json"])
     assert json.loads(out.stdout)["refusals"][0]["source"] == "gnn.py:6"
+
+
+@pytest.mark.parametrize("command", ["inspect", "fix --dry-run", "shapes", "why"])
+def test_every_command_that_looks_names_the_node(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "sum.onnx"
+    ir.save(model_of(MAIN).ir, path)
+    name, *options = command.split()
+    tensor = ["b"] if name == "why" else []
+    out = CliRunner().invoke(app, [name, str(path), *tensor, *options, "--tensorrt", RTX])
+    assert "Unsupported reduction type" in out.stdout
+    assert "sum" in out.stdout

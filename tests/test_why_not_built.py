@@ -8,9 +8,11 @@ from typing import Any
 
 import onnx_ir as ir
 import pytest
+from typer.testing import CliRunner
 
 import tripoint
 from marks import RTX, needs_rtx
+from tripoint.cli import app
 from tripoint.engine import process, why_not_built
 from tripoint.engine.profile import Profile
 from tripoint.errors import ExternalStepError
@@ -215,3 +217,14 @@ def test_an_end_by_time_or_memory_is_no_fault_of_a_node() -> None:
         model = model_of(CHAIN % "y = Relu(x)")
         failed = why_not_built.Failed(model, (), error, (), (), lambda *_: {}, lambda _: None)
         assert why_not_built.explain(failed) is error
+
+
+@needs_rtx
+@pytest.mark.parametrize("command", ["inspect", "fix --dry-run", "shapes", "why"])
+def test_what_fails_later_is_told_by_every_command_that_looks(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "boxes.onnx"
+    ir.save(model_of(NMS).ir, path)
+    name, *options = command.split()
+    tensor = ["y"] if name == "why" else []
+    out = CliRunner().invoke(app, [name, str(path), *tensor, *options, "--tensorrt", RTX])
+    assert "note: node 'y' (NonMaxSuppression) is parsed, and no engine is built" in out.stdout

@@ -89,6 +89,9 @@ def fix(
             output_file,
             lines=lambda: [
                 *text.fix(result),
+                *text.parsed_or_built(
+                    (result.facts_after if result.proven else result.facts_before).table
+                ),
                 *(graph_diff(loaded, result.model) if diff else ()),
                 f"wrote {written}" if written is not None else "wrote nothing",
             ],

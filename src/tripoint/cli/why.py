@@ -38,6 +38,7 @@ def why(
     from tripoint import api
     from tripoint.cli.opening import opened_facts
     from tripoint.report import json, text
+    from tripoint.report.sanitize import clean
     from tripoint.spec import Spec
 
     spec = Spec.parse(inputs or (), dims or ())
@@ -46,6 +47,7 @@ def why(
     ) as known:
         chain = api.explain(known, tensor)
         facts = known.table.by_name[tensor]
+        late = [n for n in known.table.notes if n.startswith(f"node {facts.node!r} (")]
         console.emit(
             output_format,
             output_file,
@@ -54,12 +56,14 @@ def why(
                 "",
                 *text.tensor(facts),
                 *text.chain(chain),
+                *(f"    note: {clean(note)}" for note in late),
             ],
             document=lambda: {
                 **json.envelope("why", known.model),
                 "target": known.table.target,
                 **json.tensor(facts),
                 **json.explained(chain),
+                "notes": late,
             },
             force=force,
         )

@@ -152,6 +152,15 @@ def _bound(entry: Bound) -> str:
     )
 
 
+def parsed_or_built(table: TensorTable) -> list[str]:
+    """What stops an installed TensorRT: nodes that it does not parse, or not build."""
+    if table.target.kind != "installed":
+        return []
+    nodes = {facts.node for facts in table.tensors if facts.node}
+    late = [note for note in table.notes if any(note.startswith(f"node {n!r} (") for n in nodes)]
+    return [*(f"note: {clean(note)}" for note in late), *refusals(table)]
+
+
 def refusals(table: TensorTable) -> list[str]:
     """Nodes that the target would refuse or read differently."""
     if not table.refusals:
