@@ -65,7 +65,7 @@ def test_a_culprit_exits_with_1_and_is_named_in_json(folder: Path) -> None:
         *("fused_layer", "vanishes_unfused"),
     }
     assert found["culprit"]["node"] == "c2"
-    assert found["culprit"]["tolerance"].keys() == {"atol", "rtol", "reason"}
+    assert found["culprit"]["tolerance"].keys() == {"atol", "rtol", "reason", "atols"}
     assert found.keys() >= {"passed_on", "others", "repro", "legs", "accumulation", "reasons"}
     assert found["repro"] == str(folder / "repro")
     assert {leg["status"] for leg in found["legs"]} == {"ran"}

@@ -168,7 +168,7 @@ def test_a_changed_weight_is_different_and_no_permutation(
     assert boxes.tolerance == Tolerance(0.1, 0.1, "given")
 
 
-def test_nan_in_both_is_still_a_failure() -> None:
+def test_nan_in_both_at_the_same_places_is_no_difference() -> None:
     model = onnx_text("g (float[2] x) => (float[2] y) { y = Sqrt(x) }")
 
     class Root(nn.Module):
@@ -177,8 +177,10 @@ def test_nan_in_both_is_still_a_failure() -> None:
 
     inputs = [{"x": np.array([-1.0, 4.0], np.float32)}]
     result = verify(model, torch=TorchModel.of(Root()), inputs=inputs)
-    assert statuses(result) == {"y": {"nan"}}
-    assert result.verdict == "different"
+    assert statuses(result) == {"y": {"equal"}}
+    assert result.points[0].outputs[0].detail == "1 of 2 are NaN or infinite in both"
+    assert result.verdict == "unproven"
+    assert all("was not run" in reason for reason in result.reasons)
     assert result.notes == ("the only outputs, output and y, are compared",)
     assert result.points[0].seed is None
 
@@ -419,7 +421,7 @@ def test_products_on_a_gpu_and_reduced_precision_widen_the_tolerance() -> None:
     sums = "g (float[N,9] x) => (float[N,1] y) { y = ReduceSum(x) }"
     assert chain_of(sums, Products.TF32, N=2) == chain_of(sums, N=2)
     half = chain_of("g (float[4] x) => (float16[4] y) { y = Cast <to = 10> (x) }")
-    assert half.variance == pytest.approx(float(np.finfo(np.float16).eps) ** 2)
+    assert half.variance == pytest.approx(float(np.finfo(np.float16).eps) ** 2 / 12)
     assert derive(Chain(), np.zeros(3, np.int64)).atol == 0.0
 
 

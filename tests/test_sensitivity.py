@@ -119,7 +119,7 @@ def test_products_that_are_cut_off_add_up(products: Products, allowed: bool) -> 
     graph = model.ir.clone()
     truth.annotate(graph)
     moved = Sensitivity(graph).at(feed, sizes, products)["y"]
-    assert bool(np.abs(found - reference).max() <= moved) is allowed
+    assert bool(np.abs(found - reference).max() <= moved.max()) is allowed
 
 
 def test_given_tolerances_stand() -> None:
@@ -138,7 +138,7 @@ def sensitivity_of(text: str, inputs: Arrays, **sizes: int) -> dict[str, float]:
 def test_only_sums_are_disturbed() -> None:
     x = np.full((2, 3), 1 / 3, np.float32)
     still = "g (float[N,3] x) => (float[N,3] y) { a = Exp(x)  y = Mul(a, x) }"
-    assert sensitivity_of(still, {"x": x}, N=2) == {"y": 0.0}
+    assert sensitivity_of(still, {"x": x}, N=2)["y"].max() == 0.0
     summed = "g (float[N,3] x) => (float[N,1] y) { a = ReduceSum(x)  y = Exp(a) }"
     assert sensitivity_of(summed, {"x": x}, N=2)["y"] > 0
 
@@ -163,7 +163,7 @@ def test_other_floating_point_types(kind: str) -> None:
     graph = model.ir
     truth.annotate(graph)
     allowed = Budget(graph).allowed(OnnxRuntimeLeg(model).run(feed), {"N": 3})["y"]
-    assert 0 < moved < 2 * allowed.atol
+    assert 0 < moved.max() < 2 * allowed.atol
 
 
 def test_a_graph_that_does_not_run_measures_nothing() -> None:

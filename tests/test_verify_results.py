@@ -111,7 +111,10 @@ def test_which_side_is_not_finite() -> None:
     assert (entry.status, entry.detail) == ("nan", "2 of 4 nan in B")
     assert compared(bad, fine).detail == "2 of 4 nan in A"
     infinite = np.array([1, np.inf, 1, 1], np.float32)
-    assert compared(infinite, infinite).status == "inf"
+    same = compared(infinite, infinite)
+    assert (same.status, same.detail) == ("equal", "1 of 4 are NaN or infinite in both")
+    assert compared(infinite, -infinite).status == "inf"
+    assert compared(infinite, np.array([1, 1, np.inf, 1], np.float32)).status == "inf"
 
 
 def test_axes_in_another_order_are_named() -> None:
@@ -244,11 +247,33 @@ def test_rows_that_every_leg_mixes_are_what_the_model_does() -> None:
     assert "PyTorch: same row twice is different in y (off by" in " ".join(result.reasons)
 
 
-def test_nan_of_a_single_leg_is_a_difference() -> None:
+def test_nan_in_every_leg_proves_nothing() -> None:
+    model = onnx_text("g (float[N] x) => (float[N] y) { z = Sub(x, x)  y = Div(z, z) }")
+    result = verify(model, fixed=model, bindings=[{"N": 40}])
+    assert (result.verdict, result.unsuited) == ("unproven", True)
+    assert any(
+        reason.startswith("ONNX Runtime: no NaN or Inf is different in y (")
+        for reason in result.reasons
+    )
+    given = verify(model, fixed=model, inputs=[{"x": np.ones(3, np.float32)}])
+    assert given.points[0].outputs[0].status == "covered"
+    assert any("y is covered" in reason for reason in given.reasons)
+
+
+def test_nan_that_is_meant_is_no_difference() -> None:
     model = onnx_text("g (float[N] x) => (float[N] y) { y = Sqrt(x) }")
-    result = verify(model, inputs=[{"x": np.full(3, -1, np.float32)}])
-    assert result.verdict == "different"
-    assert result.reasons[0].startswith("ONNX Runtime: no NaN or Inf is different in y (")
+    result = verify(model, fixed=model, inputs=[{"x": np.array([-1, 4, -1], np.float32)}])
+    (entry,) = result.points[0].outputs
+    assert (entry.status, entry.detail) == ("equal", "2 of 3 are NaN or infinite in both")
+    assert all("was not run" in reason for reason in result.reasons)
+
+
+def test_a_mask_of_infinities_is_no_difference_and_hides_none() -> None:
+    text = """g (float[N,8] x, bool[N,8] m) => (float[N,8] y)
+        <float fill = {-inf}, float by = {%s}> { z = Add(x, by)  y = Where(m, z, fill) }"""
+    right, wrong = (onnx_text(text % by) for by in ("0.0", "0.5"))
+    assert "different" not in verify(right, fixed=right, bindings=[{"N": 5}]).verdict
+    assert verify(right, fixed=wrong, bindings=[{"N": 5}]).verdict == "different"
 
 
 def test_the_report_says_which_sizes_and_how_much() -> None:

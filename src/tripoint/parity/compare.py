@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,10 +12,18 @@ import numpy as np
 
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.classes import TopAgreement, looks_like_classes, top_agreement
-from tripoint.parity.measure import is_exact, measure, not_finite, same_elements
+from tripoint.parity.measure import (
+    is_exact,
+    measure,
+    not_finite,
+    same_elements,
+    without_same_holes,
+)
 from tripoint.parity.tolerance import Tolerance
 
-Status = Literal["equal", "different", "missing", "extra", "nan", "inf", "shape", "dtype"]
+Status = Literal[
+    "equal", "covered", "different", "missing", "extra", "nan", "inf", "shape", "dtype"
+]
 Array = np.ndarray[Any, Any]
 _MOST_AXES = 5
 _PROBE = 4096
@@ -28,8 +37,9 @@ class OutputComparison:
         name: Output name.
         pair: The two legs, the reference first: ``"PyTorch / ONNX Runtime"``.
         status: ``"missing"`` if only the reference has it, ``"extra"`` if only the other has
-            it, ``"nan"`` or ``"inf"`` if either holds one, ``"shape"`` or ``"dtype"`` if these
-            differ, otherwise ``"equal"`` or ``"different"``.
+            it, ``"nan"`` or ``"inf"`` if one holds one where the other does not, ``"shape"`` or
+            ``"dtype"`` if these differ, otherwise ``"equal"``, ``"different"``, or ``"covered"``
+            if it agrees, but only within a tolerance as large as its numbers, or holds none.
         max_abs: Largest difference; None where the values were not compared.
         max_rel: Largest difference relative to a reference value that is not zero.
         cosine: Cosine of the angle between the two as vectors, None if one of them is zero.
@@ -40,8 +50,7 @@ class OutputComparison:
         agreement: Share of the elements that are the same, for integers and booleans.
         top: Agreement of the ranking, for outputs that look like those of a classifier.
         axes: Set if the other holds the values of the reference with its axes in this order.
-        same_holes: Whether NaN and infinities lie at the same places in both, and all other
-            numbers agree.
+        same_nan: Whether NaN lies at the same places in both; the numbers beside it are compared.
     """
 
     name: str
@@ -57,12 +66,17 @@ class OutputComparison:
     agreement: float | None = None
     top: TopAgreement | None = None
     axes: tuple[int, ...] | None = None
-    same_holes: bool = False
+    same_nan: bool = False
 
     @property
     def equal(self) -> bool:
-        """Whether this output is no failure."""
+        """Whether this output agrees, within a tolerance that would have shown a difference."""
         return self.status == "equal"
+
+    @property
+    def wrong(self) -> bool:
+        """Whether this output is known to differ."""
+        return self.status not in ("equal", "covered")
 
 
 def compare_outputs(
@@ -95,9 +109,10 @@ def within(reference: Array, other: Array, tolerance: Tolerance) -> bool:
         return False
     if is_exact(reference.dtype):
         return same_elements(reference, other) == 1.0
+    reference, other, _ = without_same_holes(reference, other)
     if not_finite(reference) or not_finite(other):
         return False
-    return measure(reference, other, tolerance.atol, tolerance.rtol).excess <= 1.0
+    return measure(reference, other, tolerance.absolute, tolerance.rtol).excess <= 1.0
 
 
 def _compare(
@@ -140,40 +155,34 @@ def _compare_exactly(name: str, pair: str, reference: Array, other: Array) -> Ou
 def _compare_floats(
     name: str, pair: str, reference: Array, other: Array, tolerance: Tolerance
 ) -> OutputComparison:
+    has_nan = (not_finite(reference) or ("inf", 0))[0] == "nan"
+    reference, other, holes = without_same_holes(reference, other)
     bad = _bad_elements(reference, other, pair)
     if bad is not None:
-        same = _beside_holes_equal(reference, other, tolerance)
-        return OutputComparison(name, pair, bad[0], detail=bad[1], same_holes=same)
-    numbers = measure(reference, other, tolerance.atol, tolerance.rtol)
+        return OutputComparison(name, pair, bad[0], detail=bad[1])
+    detail = f"{holes} of {reference.size} are NaN or infinite in both" if holes else None
+    numbers = measure(reference, other, tolerance.absolute, tolerance.rtol)
+    status: Status = "equal" if numbers.excess <= 1.0 else "different"
+    if holes and holes == reference.size:
+        status = "covered"
+    elif status == "equal" and tolerance.sharp is not tolerance:
+        sharp = tolerance.sharp
+        if measure(reference, other, sharp.absolute, sharp.rtol).excess > 1.0:
+            status, detail = "covered", "agrees only within a tolerance as large as its numbers"
     return OutputComparison(
         name,
         pair,
-        "equal" if numbers.excess <= 1.0 else "different",
+        status,
         numbers.max_abs,
         numbers.max_rel,
         numbers.cosine,
-        tolerance,
+        replace(tolerance, parts=None),
+        detail=detail,
         excess=numbers.excess,
         index=numbers.index,
         top=top_agreement(reference, other) if looks_like_classes(name, reference) else None,
+        same_nan=bool(holes) and has_nan,
     )
-
-
-def without_holes(a: Array, b: Array) -> tuple[Array, Array] | None:
-    """Zeros in the place of NaN and infinity; None if they are not the same in both."""
-    if a.shape != b.shape:
-        return None
-    holes = ~np.isfinite(a)
-    same = np.array_equal(holes, ~np.isfinite(b)) and np.array_equal(
-        a[holes].astype(np.float64), b[holes].astype(np.float64), equal_nan=True
-    )
-    zero = np.zeros((), a.dtype)
-    return (np.where(holes, zero, a), np.where(holes, zero, b)) if same else None
-
-
-def _beside_holes_equal(reference: Array, other: Array, tolerance: Tolerance) -> bool:
-    pair = without_holes(reference, other)
-    return pair is not None and within(*pair, tolerance)
 
 
 def _bad_elements(
@@ -200,10 +209,11 @@ def _with_axes(
         return found
     for axes in itertools.permutations(range(reference.ndim)):
         moved = reference.transpose(axes)
+        allowed = tolerance.arranged(functools.partial(np.transpose, axes=axes))
         in_order = axes == tuple(range(reference.ndim))
-        if in_order or moved.shape != other.shape or not _plausible(moved, other, tolerance):
+        if in_order or moved.shape != other.shape or not _plausible(moved, other, allowed):
             continue
-        if within(moved, other, tolerance):
+        if within(moved, other, allowed):
             detail = f"its axes are in the order {list(axes)}"
             detail = f"{found.detail}; {detail}" if found.detail else detail
             return replace(found, axes=axes, detail=detail)
@@ -214,4 +224,4 @@ def _plausible(moved: Array, other: Array, tolerance: Tolerance) -> bool:
     """Whether the first elements agree, which tells most orders apart at no cost."""
     count = min(moved.size, _PROBE)
     first, second = (np.asarray(array.flat[:count]) for array in (moved, other))
-    return within(first, second, tolerance)
+    return within(first, second, tolerance.arranged(lambda labels: labels.flat[:count]))

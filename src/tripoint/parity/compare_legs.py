@@ -180,14 +180,13 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
             pair = f"{against} / {name}"
             allowed = runs.allowed(held[against], point.sizes, against, name)
             entries = compare_outputs(held[against], outputs, allowed, pair=pair)
-            if any(entry.excess is not None and not entry.equal for entry in entries):
+            if any(entry.excess is not None and entry.wrong for entry in entries):
                 allowed = runs.allowed(
                     held[against], point.sizes, against, name, inputs=point.inputs
                 )
                 entries = compare_outputs(held[against], outputs, allowed, pair=pair)
             compared += entries
-            suits = {entry.name for entry in entries if not entry.same_holes or point.seed is None}
-            wrong = {entry.name for entry in entries if not entry.equal} & suits
+            wrong = {entry.name for entry in entries if entry.wrong}
             if not wrong:
                 continue
             moves = find_permutation(held[against], outputs, allowed, wrong)

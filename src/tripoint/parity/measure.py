@@ -35,19 +35,20 @@ class Measures:
     agreement: float
 
 
-def measure(reference: Array, other: Array, atol: float, rtol: float) -> Measures:
+def measure(reference: Array, other: Array, atol: float | Array, rtol: float) -> Measures:
     """Compare two arrays of the same shape, without NaN and infinity in them.
 
     Args:
         reference: Any dtype that converts to float64.
         other: Likewise.
-        atol: Absolute part of what is allowed.
+        atol: Absolute part of what is allowed, for each element where it is an array.
         rtol: Part of it that grows with the reference.
     """
     max_abs = max_rel = excess = dot = square_a = square_b = 0.0
     done = same = 0
     worst: int | None = None
-    for a, b in chunks(reference, other):
+    absolute = atol if isinstance(atol, np.ndarray) else np.float64(atol)
+    for a, b, allowed in chunks(reference, other, np.broadcast_to(absolute, reference.shape)):
         dot += float(a @ b)
         square_a += float(a @ a)
         square_b += float(b @ b)
@@ -59,7 +60,7 @@ def measure(reference: Array, other: Array, atol: float, rtol: float) -> Measure
             max_abs = max(max_abs, largest)
             size = np.abs(a)
             max_rel = max(max_rel, float(_ratio(difference, size, where_zero=0.0).max()))
-            beyond = _ratio(difference, atol + rtol * size, where_zero=math.inf)
+            beyond = _ratio(difference, allowed + rtol * size, where_zero=math.inf)
             at = int(beyond.argmax())
             if beyond[at] > excess:
                 excess, worst = float(beyond[at]), done + at
@@ -98,6 +99,23 @@ def not_finite(array: Array) -> tuple[Literal["nan", "inf"], int] | None:
     return ("inf", inf) if inf else None
 
 
+def without_same_holes(a: Array, b: Array) -> tuple[Array, Array, int]:
+    """Two arrays with zeros where both hold the same NaN or infinity, and how many these are.
+
+    Nothing is replaced unless both have the same ones at the same places.
+    """
+    if is_exact(a.dtype) or a.shape != b.shape or not_finite(a) is None:
+        return a, b, 0
+    holes = ~np.isfinite(a)
+    same = np.array_equal(holes, ~np.isfinite(b)) and np.array_equal(
+        a[holes].astype(np.float64), b[holes].astype(np.float64), equal_nan=True
+    )
+    if not same:
+        return a, b, 0
+    zero = np.zeros((), a.dtype)
+    return np.where(holes, zero, a), np.where(holes, zero, b), int(holes.sum())
+
+
 def is_exact(dtype: np.dtype[Any]) -> bool:
     """Whether a dtype holds integers or booleans, those of ml_dtypes included."""
     if dtype.kind in "iub":
@@ -114,7 +132,8 @@ def chunks(
 
     Each part is valid until the next one is asked for.
     """
-    flat = [_real(array) for array in arrays]
+    pairs = any(array.dtype.kind == "c" for array in arrays)
+    flat = [_real(array) if pairs else array for array in arrays]
     if not flat[0].size:
         return
     parts = np.nditer(
@@ -132,9 +151,9 @@ def chunks(
 
 
 def _real(array: Array) -> Array:
-    """Complex numbers as pairs of real ones."""
+    """Complex numbers as pairs of real ones, and real numbers beside them twice."""
     if array.dtype.kind != "c":
-        return array
+        return np.broadcast_to(array[..., None], (*array.shape, 2))
     pairs: Array = np.ascontiguousarray(array)[..., None].view(array.real.dtype)
     return pairs
 

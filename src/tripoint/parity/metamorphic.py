@@ -13,7 +13,7 @@ of every output.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,10 +21,11 @@ import numpy as np
 
 from tripoint.facts.table import Shape
 from tripoint.numeric.inputs import Arrays
-from tripoint.parity.compare import OutputComparison, compare_outputs, without_holes
+from tripoint.parity.compare import OutputComparison, compare_outputs
 from tripoint.parity.measure import is_exact, not_finite
 from tripoint.parity.tolerance import Tolerance
 
+Array = np.ndarray[Any, Any]
 Check = Literal[
     "second run repeats", "same row twice", "permuted batch", "rebuild agrees", "no NaN or Inf"
 ]
@@ -43,12 +44,14 @@ class MetamorphicCheck:
         status: Whether the relation holds.
         leg: Which leg, empty where the check applies to none.
         reason: Why it does not apply, or which outputs break it and how.
+        has_nan: Whether outputs hold NaN, for the check that none does.
     """
 
     check: Check
     status: Literal["equal", "different", "not applicable"]
     leg: str = ""
     reason: str = ""
+    has_nan: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Probe:
     """
 
     check: Check
-    inputs: Mapping[str, np.ndarray[Any, Any]]
+    inputs: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -125,17 +128,13 @@ def judge(
         after: Outputs of the probe.
         tolerances: What to allow, by output name.
     """
-    if check == "same row twice":
-        expected = {name: np.broadcast_to(before[name][:1], a.shape) for name, a in after.items()}
-    elif check == "permuted batch":
-        expected = {name: array[::-1] for name, array in before.items()}
-    else:
-        expected = dict(before)
-    pairs = {name: _without_same_holes(expected[name], array) for name, array in after.items()}
-    expected = {name: first for name, (first, _) in pairs.items()}
-    found = {name: second for name, (_, second) in pairs.items()}
-    compared = compare_outputs(expected, found, tolerances)
-    wrong = [entry for entry in compared if not entry.equal]
+    arranged = {
+        name: _arrangement(check, array.shape[0] if array.ndim else 1)
+        for name, array in after.items()
+    }
+    expected = {name: how(before[name]) for name, how in arranged.items()}
+    tolerances = {name: tolerances[name].arranged(how) for name, how in arranged.items()}
+    wrong = [entry for entry in compare_outputs(expected, after, tolerances) if entry.wrong]
     if wrong:
         reason = "in " + ", ".join(_how(entry) for entry in wrong)
         return MetamorphicCheck(check, "different", leg, reason)
@@ -149,23 +148,16 @@ def all_finite(leg: str, outputs: Arrays) -> MetamorphicCheck:
         leg: Name of the leg.
         outputs: Array by output name.
     """
-    holes = [
-        f"{name} ({bad[1]} of {array.size} {bad[0]})"
+    bad = {
+        name: found
         for name, array in outputs.items()
-        if not is_exact(array.dtype) and (bad := not_finite(array)) is not None
-    ]
-    if holes:
-        return MetamorphicCheck(FINITE, "different", leg, f"in {', '.join(holes)}")
+        if not is_exact(array.dtype) and (found := not_finite(array)) is not None
+    }
+    if bad:
+        holes = [f"{name} ({n} of {outputs[name].size} {kind})" for name, (kind, n) in bad.items()]
+        has_nan = any(kind == "nan" for kind, _ in bad.values())
+        return MetamorphicCheck(FINITE, "different", leg, f"in {', '.join(holes)}", has_nan)
     return MetamorphicCheck(FINITE, "equal", leg)
-
-
-def _without_same_holes(
-    a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Zeros in the place of NaN and infinity, if both have the same ones at the same places."""
-    if is_exact(a.dtype) or a.shape != b.shape or not_finite(a) is None:
-        return a, b
-    return without_holes(a, b) or (a, b)
 
 
 def _how(entry: OutputComparison) -> str:
@@ -188,10 +180,17 @@ def _same(values: Iterable[object]) -> bool:
     return len(set(values)) <= 1
 
 
-def _repeated(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _arrangement(check: Check, rows: int) -> Callable[[Array], Array]:
+    """Where a check expects the elements of an output that had them in order before."""
+    if check == "same row twice":
+        return lambda array: np.repeat(array[:1], rows, axis=0)
+    return (lambda array: array[::-1]) if check == "permuted batch" else lambda array: array
+
+
+def _repeated(array: Array) -> Array:
     return np.repeat(array[:1], len(array), axis=0)
 
 
-def _reversed(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _reversed(array: Array) -> Array:
     """Not rotated: what leaks from each row into the next would rotate along."""
     return np.ascontiguousarray(array[::-1])

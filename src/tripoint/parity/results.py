@@ -134,39 +134,46 @@ def decide(
     """The verdict and the reasons for it.
 
     A leg that does not repeat itself differs, from itself, and NaN differs from any number. But
-    where all legs give NaN at the same places for inputs that were made up, nothing is known: the
-    inputs do not suit the model. A relation between the rows of a batch that some legs keep and
-    others break tells legs apart too; one that all of them break is what the model does.
+    where all legs give NaN at the same places, nothing is known of these, and if the inputs were
+    made up, they do not suit the model; infinities at the same places may be a mask. A relation
+    between the rows of a batch that some legs keep and others break tells legs apart too; one that
+    all of them break is what the model does.
     """
-    wrong: dict[tuple[str, str, str, bool], list[tuple[PointReport, OutputComparison]]] = {}
+    wrong: dict[tuple[str, str, str], list[tuple[PointReport, OutputComparison]]] = {}
+    holes: dict[tuple[str, str], list[tuple[PointReport, OutputComparison]]] = {}
     for point in points:
         for entry in point.outputs:
-            if not entry.equal:
-                suits = point.seed is None or not entry.same_holes
-                key = (entry.pair, entry.name, entry.status, suits)
-                wrong.setdefault(key, []).append((point, entry))
+            if entry.same_nan and point.seed is not None and not entry.wrong:
+                holes.setdefault((entry.pair, entry.name), []).append((point, entry))
+            elif not entry.equal:
+                wrong.setdefault((entry.pair, entry.name, entry.status), []).append((point, entry))
     different: list[str] = []
     unproven: list[str] = []
-    for (pair, name, status, suits), found in wrong.items():
-        said = f"at {len(found)} of {number_of(len(points), 'point')}{_worst(found)}"
-        if suits:
-            different.append(f"{pair}: output {name} is {status} {said}")
-        else:
-            unproven.append(f"{pair}: output {name} has {status} at the same places {said}")
+    count = number_of(len(points), "point")
+    for (pair, name, status), found in wrong.items():
+        said = f"{pair}: output {name} is {status} at {len(found)} of {count}{_worst(found)}"
+        (unproven if status == "covered" else different).append(said)
+    unproven += [
+        f"{pair}: output {name} has nan at the same places at {len(found)} of {count}"
+        f": {found[0][1].detail}"
+        for (pair, name), found in holes.items()
+    ]
     unproven += [
         f"{leg.name} {'failed' if leg.status == 'failed' else 'was not run'}: {leg.reason}"
         for leg in legs
         if leg.status != "ran"
     ]
+    made_up = any(point.seed is not None for point in points)
     for check in metamorphic:
         if check.status == "different":
             told_apart = check.check in (SECOND_RUN, REBUILD) or any(
                 other.check == check.check and other.status == "equal" for other in metamorphic
             )
-            # Whether NaN of all legs lies at the same places was asked above.
-            told_apart |= check.check == FINITE and all(point.seed is None for point in points)
             reason = f"{check.leg}: {check.check} is different {check.reason}"
-            (different if told_apart else unproven).append(reason)
+            if told_apart:
+                different.append(reason)
+            elif check.check != FINITE or (check.has_nan and made_up):
+                unproven.append(reason)
     verdict: Verdict = "different" if different else "unproven" if unproven else "equal"
     return verdict, (*different, *unproven)
 
@@ -183,15 +190,20 @@ def unsuited(
     """
     if any(point.seed is None for point in points):
         return False
-    holes = any(entry.same_holes for point in points for entry in point.outputs)
-    finite = [check.status for check in metamorphic if check.check == FINITE]
-    return nowhere or holes or (bool(finite) and set(finite) == {"different"})
+    holes = any(entry.same_nan for point in points for entry in point.outputs)
+    nan = [check.has_nan for check in metamorphic if check.check == FINITE]
+    return nowhere or holes or (bool(nan) and all(nan))
 
 
 def _worst(found: Sequence[tuple[PointReport, OutputComparison]]) -> str:
     """How much at most and where, or what the detail says."""
     point, entry = max(found, key=lambda pair: pair[1].excess or 0.0)
-    if entry.axes is not None or entry.max_abs is None or entry.index is None:
+    if (
+        entry.status == "covered"
+        or entry.axes is not None
+        or entry.max_abs is None
+        or entry.index is None
+    ):
         return f": {entry.detail}" if entry.detail else ""
     element = f"[{', '.join(map(str, entry.index))}]"
     times = f", {entry.excess:.3g} times what is allowed" if entry.excess else ""

@@ -26,7 +26,7 @@ from tripoint.errors import TripointError
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
-from tripoint.parity.measure import is_exact, measure, not_finite, same_elements
+from tripoint.parity.measure import is_exact, not_finite, same_elements
 from tripoint.parity.tolerance import Products, adds_up, charge, multiplies
 
 Array = np.ndarray[Any, Any]
@@ -83,10 +83,12 @@ class _Outputs:
     other: Arrays
 
     @property
-    def moved(self) -> dict[str, float]:
-        """What to allow by output name; absent where that cannot be told."""
+    def moved(self) -> dict[str, Array]:
+        """What to allow for each element, by output name; absent where that cannot be told."""
         return {
-            name: max(_TIMES * _moved(array, self.one[name]), _moved(array, self.other[name]))
+            name: np.maximum(
+                _TIMES * _moved(array, self.one[name]), _moved(array, self.other[name])
+            )
             for name, array in self.exact.items()
             if not is_exact(array.dtype)
             and _same(array, self.again[name])
@@ -109,8 +111,8 @@ class Sensitivity:
 
     def at(
         self, inputs: Arrays, bindings: Mapping[str, int], products: Products
-    ) -> dict[str, float]:
-        """What to allow by output name.
+    ) -> dict[str, Array]:
+        """What to allow for each element, by output name.
 
         Args:
             inputs: Array by input name.
@@ -144,16 +146,17 @@ class Sensitivity:
         near, far = (self._runs(inputs, bindings, products, times) for times in (1.0, _TIMES))
         if near is None or far is None:
             return {}, {}
-        moved, changed = near.moved, dict[str, Steps]()
+        moved = {name: _most(array) for name, array in near.moved.items()}
+        changed: dict[str, Steps] = {}
         for name, array in near.exact.items():
             others = (near.one[name], far.one[name])
             if any(array.shape != other.shape for other in others):
                 changed[name] = Steps(1.0, math.inf)
             elif is_exact(array.dtype):
                 share = max(1.0 - same_elements(array, other) for other in others)
-                changed[name] = Steps(share, max(_moved(array, other) for other in others))
+                changed[name] = Steps(share, max(_most(_moved(array, other)) for other in others))
             elif name in moved and _comparable(array, far.one[name]):
-                moved[name] = max(moved[name], _moved(array, far.one[name]))
+                moved[name] = max(moved[name], _most(_moved(array, far.one[name])))
         return moved, changed
 
     def _runs(
@@ -189,8 +192,13 @@ class Sensitivity:
         return Session(Model(_erring(self._graph, self._nodes)))
 
 
-def _moved(exact: Array, other: Array) -> float:
-    return measure(exact, other, 0.0, 0.0).max_abs
+def _moved(exact: Array, other: Array) -> Array:
+    moved: Array = np.abs(exact.astype(np.float64) - other.astype(np.float64))
+    return moved
+
+
+def _most(moved: Array) -> float:
+    return float(moved.max(initial=0.0))
 
 
 def _same(a: Array, b: Array) -> bool:

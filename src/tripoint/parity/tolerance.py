@@ -14,7 +14,8 @@ where, per operator,
   the result, is rounded, which makes n/2 · eps²/12. The 8 is for what vendors do besides: their
   own forms of the product (Winograd), and fast exponentials;
 * eps(dtype) is the machine epsilon of what it produces, so a graph of mixed precision is charged
-  each operator in its own precision;
+  each operator in its own precision. Of a type shorter than float32, sums are added up in float32,
+  and only what is written is rounded to it: ``c`` is that of float32, and eps²/12 more;
 * ``p`` is what a float32 product (Conv, MatMul, Gemm, Attention, recurrent operators) errs by
   besides on a GPU (:class:`Products`): ``(n/16 · eps)²`` on tensor cores, and ``eps(TF32)²/2``
   more where TF32 is on.
@@ -22,16 +23,18 @@ where, per operator,
 The path with the largest sum counts. The allowance is ``rtol = 8 · max(e, eps)``: both sides
 round (√2), and the largest of a million deviations lies five to six standard deviations out.
 Errors are relative to the size of a typical element, since terms cancel in small ones; hence
-``atol = rtol · rms(reference)`` and ``|difference| ≤ atol + rtol · |reference|``. That an error is
-passed on as it is holds for most graphs; for others :mod:`tripoint.parity.sensitivity` measures.
+``atol = rtol · rms(part of the reference)`` and ``|difference| ≤ atol + rtol · |reference|``, where
+numbers of another kind in the same output are another part (:mod:`tripoint.parity.parts`). That an
+error is passed on as it is holds for most graphs; for others :mod:`tripoint.parity.sensitivity`
+measures.
 """
 
 from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,13 +45,19 @@ from tripoint.facts.symbols import evaluate
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.reductions import reduces, terms
 from tripoint.parity.legs import Described
-from tripoint.parity.measure import chunks, is_exact
+from tripoint.parity.measure import is_exact
+from tripoint.parity.parts import Parts, Seams, seams, split
+
+Array = np.ndarray[Any, Any]
 
 _FACTOR = 8.0
 _MEASURED_FACTOR = 4.0
+_BLUNT = 0.5
+_SHARP = 0.25
 _PER_SUM = 8.0
 _TERMS_PER_EPS = 24.0
 _FLOAT32_EPS = 2.0**-23
+_ONE_ROUNDING = 1 / 12
 _TERMS_PER_CUT = 16.0
 _TF32_EPS = 2.0**-10
 _TF32_SHARE = 0.5
@@ -109,14 +118,55 @@ class Tolerance:
     """What is allowed: ``|difference| <= atol + rtol * |reference|``.
 
     Args:
-        atol: Absolute part.
+        atol: Absolute part; the largest, where parts of the output have their own.
         rtol: Relative part.
         reason: Where the numbers come from.
+        atols: Absolute part for each part of the output.
+        parts: The parts of the output; None where the numbers were given, or for integers.
     """
 
     atol: float
     rtol: float
     reason: str
+    atols: tuple[float, ...] = ()
+    parts: Parts | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def absolute(self) -> float | Array:
+        """The absolute part, for each element where parts have their own."""
+        return self.atol if self.parts is None else self.parts.spread(self.each)
+
+    def plus(self, atols: Sequence[float], reason: str) -> Tolerance:
+        """The same with other absolute parts, one for each part of the output."""
+        split = len(atols) > 1
+        return replace(self, atol=max(atols), atols=tuple(atols) if split else (), reason=reason)
+
+    @property
+    def sharp(self) -> Tolerance:
+        """The same where it tells a typical element from zero, else cut off so that it does.
+
+        Agreement within a tolerance as large as the numbers themselves proves nothing.
+        """
+        if self.parts is None:
+            return self
+        limits = [_SHARP * scale for scale in self.parts.scales]
+        blunt = any(
+            atol + self.rtol * scale > _BLUNT * scale
+            for atol, scale in zip(self.each, self.parts.scales, strict=True)
+        )
+        if not blunt:
+            return self
+        cut = [min(pair) for pair in zip(self.each, limits, strict=True)]
+        return replace(self.plus(cut, self.reason), rtol=min(self.rtol, _SHARP))
+
+    def arranged(self, how: Callable[[Array], Array]) -> Tolerance:
+        """The tolerance for a reference whose elements were rearranged in some way."""
+        return self if self.parts is None else replace(self, parts=self.parts.arranged(how))
+
+    @property
+    def each(self) -> tuple[float, ...]:
+        """The absolute parts, one for each part of the output."""
+        return self.atols or (self.atol,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +202,7 @@ class Budget:
         self._atol = atol
         self._rtol = rtol
         self._chains: dict[tuple[frozenset[tuple[str, int]], Products], dict[str, Chain]] = {}
+        self._seams: dict[frozenset[tuple[str, int]], dict[str, dict[int, tuple[int, ...]]]] = {}
 
     def allowed(
         self,
@@ -160,7 +211,7 @@ class Budget:
         *,
         products: Products = Products.ROUNDED,
         rounding: Mapping[str, float] | None = None,
-        moved: Mapping[str, float] | None = None,
+        moved: Mapping[str, Array] | None = None,
     ) -> dict[str, Tolerance]:
         """What to allow for each output.
 
@@ -171,17 +222,24 @@ class Budget:
             products: How the less precise side computes float32 products.
             rounding: Largest error by output that a lower precision of one side was measured to
                 make; see :func:`widen`.
-            moved: What to allow since each output moves when the sums behind it err; see
+            moved: What to allow for each element since it moves when the sums behind it err; see
                 :func:`lift` and :mod:`tripoint.parity.sensitivity`.
         """
-        key = (frozenset(bindings.items()), products)
-        if key not in self._chains:
-            self._chains[key] = chains(self._graph, bindings, products=products)
-        behind = self._chains[key]
+        sizes = frozenset(bindings.items())
+        if sizes not in self._seams:
+            self._seams[sizes] = seams(self._graph, bindings)
+        if (sizes, products) not in self._chains:
+            self._chains[sizes, products] = chains(self._graph, bindings, products=products)
+        behind = self._chains[sizes, products]
         found = {}
         for name, array in reference.items():
-            tolerance = derive(behind.get(name, Chain()), array, products=products)
-            tolerance = lift(tolerance, (moved or {}).get(name, 0.0))
+            tolerance = derive(
+                behind.get(name, Chain()),
+                array,
+                products=products,
+                seams=self._seams[sizes].get(name),
+            )
+            tolerance = lift(tolerance, (moved or {}).get(name))
             tolerance = widen(tolerance, (rounding or {}).get(name, 0.0))
             found[name] = override(
                 tolerance, atol=given_for(self._atol, name), rtol=given_for(self._rtol, name)
@@ -212,7 +270,11 @@ def chains(
 
 
 def derive(
-    chain: Chain, reference: np.ndarray[Any, Any], *, products: Products = Products.ROUNDED
+    chain: Chain,
+    reference: Array,
+    *,
+    products: Products = Products.ROUNDED,
+    seams: Seams | None = None,
 ) -> Tolerance:
     """The tolerance for one output.
 
@@ -220,20 +282,23 @@ def derive(
         chain: What lies behind it.
         reference: Its values; their dtype and typical size count.
         products: What ``chain`` was made for, for the reason text.
+        seams: Where the graph says that parts of the output begin.
     """
     eps = _eps(reference.dtype)
     if eps is None:
         return Tolerance(0.0, 0.0, "integers and booleans are exact")
     rtol = _FACTOR * max(math.sqrt(chain.variance), eps)
-    scale = _rms(reference)
+    parts = split(reference, seams)
     coarser = chain.coarsest is not None and chain.coarsest != reference.dtype
     precision = f" with {chain.coarsest} behind it" if coarser else ""
     reason = (
         f"{reference.dtype.name}{precision}, {_SAID[products]}; "
         f"{chain.terms} terms in {chain.reductions} reductions and {chain.others} other operators "
-        f"behind it; typical size {scale:.2g}"
+        f"behind it; typical size {' and '.join(f'{scale:.2g}' for scale in parts.scales)}"
     )
-    return Tolerance(rtol * scale, rtol, reason)
+    return Tolerance(0.0, rtol, reason, parts=parts).plus(
+        [rtol * scale for scale in parts.scales], reason
+    )
 
 
 def widen(tolerance: Tolerance, rounding: float) -> Tolerance:
@@ -248,27 +313,29 @@ def widen(tolerance: Tolerance, rounding: float) -> Tolerance:
     """
     if not rounding:
         return tolerance
-    return Tolerance(
-        tolerance.atol + _MEASURED_FACTOR * rounding,
-        tolerance.rtol,
+    return tolerance.plus(
+        [atol + _MEASURED_FACTOR * rounding for atol in tolerance.each],
         f"{tolerance.reason}; and {_MEASURED_FACTOR:g} times the {rounding:.2g} that the lower "
         "precision was measured to cost",
     )
 
 
-def lift(tolerance: Tolerance, moved: float) -> Tolerance:
+def lift(tolerance: Tolerance, moved: Array | None) -> Tolerance:
     """Allow for a graph that enlarges errors more than the derivation assumes.
 
     Args:
         tolerance: The derived one.
-        moved: What to allow since the output moved when each sum erred by what it is charged; 0
-            if that was not measured.
+        moved: What to allow for each element since it moved when each sum erred by what it is
+            charged; the most in a part counts for all of it. None if that was not measured.
     """
-    if moved <= tolerance.atol:
+    if moved is None:
         return tolerance
-    return Tolerance(
-        moved,
-        tolerance.rtol,
+    parts = tolerance.parts or Parts(None, (1.0,))
+    lifted = [max(pair) for pair in zip(tolerance.each, parts.largest(moved), strict=True)]
+    if lifted == list(tolerance.each):
+        return tolerance
+    return tolerance.plus(
+        lifted,
         f"errors of the size of the derived ones were measured to move it; {tolerance.reason}",
     )
 
@@ -288,11 +355,10 @@ def override(
     if atol is not None and rtol is not None:
         return Tolerance(atol, rtol, "given")
     name = "rtol" if atol is None else "atol"
-    return Tolerance(
-        tolerance.atol if atol is None else atol,
-        tolerance.rtol if rtol is None else rtol,
-        f"{name} given; the other from {tolerance.reason}",
-    )
+    reason = f"{name} given; the other from {tolerance.reason}"
+    if atol is not None:
+        return Tolerance(atol, tolerance.rtol, reason)
+    return replace(tolerance, rtol=tolerance.rtol if rtol is None else rtol, reason=reason)
 
 
 def adds_up(node: ir.Node) -> bool:
@@ -325,7 +391,11 @@ def charge(
     if eps is None:
         return 0.0
     sums = _sums(node, bindings)
-    variance = sum(_sum_variance(*each, bindings, eps) for each in sums) or eps**2
+    variance = sum(_sum_variance(*each, bindings, min(eps, _FLOAT32_EPS)) for each in sums)
+    if eps > _FLOAT32_EPS:
+        variance += _ONE_ROUNDING * eps**2
+    elif not sums:
+        variance = eps**2
     if output.dtype in (None, ir.DataType.FLOAT):
         variance += sum(_product_variance(*each, bindings, products) for each in sums)
     return variance
@@ -446,17 +516,3 @@ def _eps(dtype: np.dtype[Any]) -> float | None:
     import ml_dtypes
 
     return float(ml_dtypes.finfo(dtype).eps)  # type: ignore[no-untyped-call]
-
-
-def _rms(array: np.ndarray[Any, Any]) -> float:
-    """Root mean square of the finite elements; 1 if they are all zero."""
-    total, count = 0.0, 0
-    for (chunk,) in chunks(array):
-        square = float(chunk @ chunk)
-        if math.isfinite(square):
-            total, count = total + square, count + chunk.size
-            continue
-        finite = chunk[np.isfinite(chunk)]
-        total += float(finite @ finite)
-        count += finite.size
-    return math.sqrt(total / count) if total else 1.0

@@ -88,7 +88,10 @@ def _comparisons(value: Verification) -> Iterator[Sequence[object]]:
 def _comparison(entry: OutputComparison, status: str, agree: str) -> Sequence[object]:
     allowed = because = ""
     if entry.tolerance is not None:
-        allowed = f"{entry.tolerance.atol:.2g} + {entry.tolerance.rtol:.2g} rel"
+        each = dict.fromkeys(f"{atol:.2g}" for atol in sorted(entry.tolerance.each))
+        allowed = (
+            f"{' to '.join([*each][:: max(1, len(each) - 1)])} + {entry.tolerance.rtol:.2g} rel"
+        )
         because = entry.tolerance.reason
     numbers = (_number(entry.max_abs), _number(entry.max_rel), _share(entry.excess))
     return (entry.pair, entry.name, status, *numbers, agree, allowed, because)

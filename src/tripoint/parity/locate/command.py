@@ -57,9 +57,7 @@ def next_command(result: Verification, model: ir.Model, compared: Compared) -> s
     if result.unsuited and result.verdict == "unproven":
         words = ["tripoint", "verify", compared.model, *_legs(compared, None)]
         return shlex.join([*words, "--inputs", OWN_INPUTS, *compared.options])
-    differing = [
-        point for point in result.points if not all(entry.equal for entry in point.outputs)
-    ]
+    differing = [point for point in result.points if any(entry.wrong for entry in point.outputs)]
     if not differing:
         return None
     ran = {leg.name for leg in result.legs if leg.status == "ran"}

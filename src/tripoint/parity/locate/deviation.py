@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -72,7 +73,10 @@ def measure(
     largest = square = 0.0
     count = 0
     status: Status = "equal"
-    for raw_a, raw_b in zip(_chunks(reference), _chunks(other), strict=True):
+    absolute = np.asarray(tolerance.absolute)
+    atols = _chunks(absolute) if absolute.ndim else itertools.repeat(absolute)
+    for raw_a, raw_b, each in zip(_chunks(reference), _chunks(other), atols, strict=False):
+        atol = np.broadcast_to(each, raw_a.shape)
         a, b = raw_a.astype(np.float64), raw_b.astype(np.float64)
         finite = np.isfinite(a) & np.isfinite(b)
         if not finite.all():
@@ -80,7 +84,7 @@ def measure(
             if odd.any():
                 is_nan = np.isnan(a[odd]).any() or np.isnan(b[odd]).any()
                 status = "nan" if is_nan or status == "nan" else "inf"
-            a, b = a[finite], b[finite]
+            a, b, atol = a[finite], b[finite], atol[finite]
         difference = np.abs(a - b)
         largest = max(largest, float(difference.max(initial=0.0)))
         square += float(a @ a)
@@ -89,13 +93,13 @@ def measure(
         same = (
             np.array_equal(raw_a, raw_b)
             if all(exact)
-            else bool((difference <= tolerance.atol + tolerance.rtol * np.abs(a)).all())
+            else bool((difference <= atol + tolerance.rtol * np.abs(a)).all())
         )
         if not same and status == "equal":
             status = "different"
     scale = math.sqrt(square / count) if square else 1.0
     worst = largest if status in ("equal", "different") else math.inf
-    return Deviation(status, worst, scale, tolerance)
+    return Deviation(status, worst, scale, replace(tolerance, parts=None))
 
 
 def _chunks(array: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
