@@ -11,6 +11,7 @@ from tripoint.errors import ExternalStepError
 from tripoint.precision.choice import name_of
 from tripoint.precision.lower import LOW
 from tripoint.precision.prepare import Prepared
+from tripoint.words import number_of
 
 _LESS = frozenset({"tf32", "fp16", "bf16", "fp8", "fp4"})
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "Attention"})
@@ -111,7 +112,10 @@ def _with(layers: Sequence[Layer], wanted: str) -> list[Layer]:
 
 
 def _spelled(layers: Sequence[Layer]) -> str:
-    return ", ".join(f"{n} layers in {each}" for each, n in counted(layers).items()) or "none"
+    return (
+        ", ".join(f"{number_of(n, 'layer')} in {each}" for each, n in counted(layers).items())
+        or "none"
+    )
 
 
 def as_json(found: Evidence) -> dict[str, Any]:

@@ -388,8 +388,9 @@ def build(result: BuildResult) -> list[str]:
     tensorrt, target = result.manifest["tensorrt"], result.manifest["target"]
     capabilities = target["compute_capabilities"]
     gpus = ", ".join(capabilities) if capabilities else "TensorRT's default choice"
+    layers_made = number_of(result.network.layers or 0, "layer")
     lines = [
-        f"wrote {clean(result.engine)}, {result.bytes} bytes, {result.network.layers} layers",
+        f"wrote {clean(result.engine)}, {result.bytes} bytes, {layers_made}",
         f"wrote {clean(result.manifest_path)}",
         f"built by {tensorrt['name']} {tensorrt['version']} for compute capability {gpus}",
     ]

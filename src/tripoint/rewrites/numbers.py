@@ -31,6 +31,7 @@ from tripoint.parity.tolerance import Products
 from tripoint.rewrites.base import Numeric
 from tripoint.rewrites.points import SIZES, Points
 from tripoint.rewrites.transaction import FREE_INITIALIZERS
+from tripoint.words import number_of
 
 _SMALL = 1024
 """Elements of an initializer that may say a size, and is no weight."""
@@ -70,7 +71,9 @@ def compare(
     except TripointError as error:
         return Numeric("undecided", (), None, None, error.fact)
     if not runs.found:
-        reason = f"the original runs at none of the {len(points.candidates)} points tried"
+        reason = (
+            f"the original runs at none of the {number_of(len(points.candidates), 'point')} tried"
+        )
         detail = f" ({runs.passed_over})" if runs.passed_over else ""
         return Numeric("undecided", (), None, None, reason + detail)
     # The other session is gone by now, so that the weights are in memory once.
@@ -186,7 +189,8 @@ def _runs(session: ort.Session, model: Model, points: Points, *, is_part: bool) 
             feeds = _feeds(model, inputs, point, seed, is_part=is_part)
             empty = _is_empty(inputs, point)
             found.append(_Run(point, _reference(session, feeds, is_part=is_part, empty=empty)))
-    again = f"the original runs at {count} of the {len(points.candidates)} points tried"
+    tried = number_of(len(points.candidates), "point")
+    again = f"the original runs at {count} of the {tried} tried"
     return _Runs(found, passed_over, f"{again}, taken again with other inputs")
 
 
@@ -321,4 +325,4 @@ def _difference_of_lists(expected: Any, actual: Any, terms: int) -> tuple[float,
 def _tolerance_reason(terms: int) -> str:
     if not terms:
         return "no arithmetic is reordered, so the numbers must be identical"
-    return f"the longest reduction adds {terms} terms, whose order may change"
+    return f"the longest reduction adds {number_of(terms, 'term')}, whose order may change"

@@ -14,6 +14,7 @@ from tripoint import model as models
 from tripoint.engine import passed
 from tripoint.errors import InputError, OutputError, TripointError, UsageError
 from tripoint.facts import truth
+from tripoint.facts.dim_names import distinct
 from tripoint.facts.table import Shape, format_shape
 from tripoint.model import Model
 from tripoint.triton import batching, config, interface, plan, text
@@ -209,7 +210,7 @@ def _write(
             here.write_text(json.dumps(built.manifest, indent=2) + "\n", encoding="utf-8")
             written.append(described)
         if isinstance(source, Model):
-            models.save(source, target, force=force)
+            models.save(distinct(source), target, force=force)
         else:
             files.refuse_same(source, target)
             shutil.copyfile(source, stack.enter_context(files.atomic(target, force=force)))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from tripoint.errors import UsageError
 from tripoint.facts import dim_names, equations
 from tripoint.facts.symbols import is_plain
 from tripoint.facts.table import Shape
@@ -29,13 +30,16 @@ def separated(model: Model, specs: Sequence[Spec]) -> Model:
         specs: What was written, one for each profile.
 
     Returns:
-        The model itself, if no name is given two ranges, or the graph needs them to be equal.
+        The model itself, if no name is given two ranges.
+
+    Raises:
+        UsageError: If the graph needs two dims to be equal that are given different ranges.
     """
     if sum(len(spec.inputs) for spec in specs) == 0:
         return model
     shapes = shapes_of(model)
     for symbol in _doubtful(shapes, specs):
-        model = _apart(model, _places(shapes, symbol))
+        model = _apart(model, _places(shapes, symbol), specs)
     return model
 
 
@@ -77,7 +81,7 @@ def _places(shapes: dict[str, Shape], symbol: str) -> list[_Place]:
     ]
 
 
-def _apart(model: Model, places: Sequence[_Place]) -> Model:
+def _apart(model: Model, places: Sequence[_Place], specs: Sequence[Spec]) -> Model:
     """The model with symbols of their own at these places, as far as no equation ties them."""
     free = _renamed(model, [[place] for place in places])
     shapes = shapes_of(free)
@@ -86,12 +90,31 @@ def _apart(model: Model, places: Sequence[_Place]) -> Model:
     for equation in equations.collect(free.ir):
         tied = [symbol for symbol in symbols.values() if symbol in equation.symbols]
         joined = set().union(*(group[symbol] for symbol in tied)) if tied else set()
+        _refuse_different(equation, [p for p, s in symbols.items() if s in joined], model, specs)
         for symbol in joined:
             group[symbol] = joined
     together: dict[frozenset[str], list[_Place]] = {}
     for place, symbol in symbols.items():
         together.setdefault(frozenset(group[symbol]), []).append(place)
     return _renamed(model, list(together.values())) if len(together) > 1 else model
+
+
+def _refuse_different(
+    equation: equations.Equation, tied: Sequence[_Place], model: Model, specs: Sequence[Spec]
+) -> None:
+    shapes = shapes_of(model)
+    for spec in specs:
+        given = {place: size for place, size in _given(shapes, spec).items() if place in tied}
+        (first, size), *others = given.items() or [(("", 0), None)]
+        for place, other in others:
+            if other != size:
+                name, axis = first
+                raise UsageError(
+                    f"dimension {shapes[name][axis]} is bound to {size} by axis {axis} of --input "
+                    f"{name} and to {other} by axis {place[1]} of --input {place[0]}, and node "
+                    f"{equation.node!r} ({equation.op}) needs them to be the same",
+                    hint="one symbol has one range; give it once",
+                )
 
 
 def _renamed(model: Model, groups: Sequence[Sequence[_Place]]) -> Model:
