@@ -99,6 +99,21 @@ def test_small_constants_are_written(made: str, target: str) -> None:
     assert result.after.lost_dims == 0
 
 
+@pytest.mark.parametrize(("target", "constant"), [("7.1", False), ("7.2", True), ("8.6", False)])
+def test_a_large_kernel_is_written_where_it_must_be_a_constant(target: str, constant: bool) -> None:
+    model = build(
+        "float[N,128,8,8] x | int64[4] k = {128,128,3,3}",
+        f"w = {ONE}(k); y = Conv<pads = [1,1,1,1]>(x, w)",
+        13,
+        "float[] y",
+    )
+    result = tripoint.fix(model, target=target)
+    assert result.proven
+    assert (operators(result.model) == ["Conv"]) is constant
+    assert result.after.lost_dims == 0
+    assert not result.facts_after.table.refusals
+
+
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
 

@@ -99,6 +99,11 @@ class Site:
         return tuple(map(int, self.target.version.split(".")[:2])) >= version
 
     @property
+    def takes_constant_kernels(self) -> bool:
+        """Whether the kernel of a convolution must be a constant: for TensorRT 7.2."""
+        return self.target.kind == "importer" and self.target.version.startswith("7.2")
+
+    @property
     def opset(self) -> int:
         """Version of the default operator set."""
         return self.model.graph.opset_imports.get("", 0)

@@ -2,10 +2,12 @@
 
     Sqrt(Cast(64)) = 8.0
 
-Holds for operators of the default domain without randomness and nested graphs, where every tensor
-on the way has at most 64 Ki elements. Weights above that are not read. ONNX Runtime computes the
-elements, so that they are those that it would have used. Graph outputs stay, and so does explicit
-quantization: TensorRT takes the DequantizeLinear of a weight for the type to compute in.
+Holds for operators of the default domain without randomness and nested graphs, where the result has
+at most 64 Ki elements, and every tensor that is made on the way 4 Mi. Weights above 64 Ki elements
+are not read. ONNX Runtime computes the elements, so that they are those that it would have used.
+Graph outputs stay, what makes a large tensor out of a small one does, and so does explicit
+quantization: TensorRT takes the DequantizeLinear of a weight for the type to compute in. Kernels of
+convolutions may have 4 Mi elements for TensorRT 7.2, which takes no others.
 
 Why: TensorRT 7.x takes the result of a node on constants for a tensor of unknown value; every
 version refuses or fails to fold some operators in shape arithmetic, and the nodes go.
@@ -33,12 +35,14 @@ _MOST = 1 << 16
 _MOST_ON_THE_WAY = 1 << 22
 """Elements of the largest tensor that is made."""
 
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+
 Arrays = Mapping[ir.Value, np.ndarray[Any, Any]]
 
 
 def _find(node: ir.Node, site: Site) -> Replacement | None:
     if "folded" not in site.notes:
-        site.notes["folded"] = _computed(site.model)
+        site.notes["folded"] = _computed(site)
     arrays: Arrays = site.notes["folded"]
     outputs = [value for value in node.outputs if value in arrays]
     if not outputs:
@@ -49,14 +53,15 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:
     return Replacement([node], outputs, [], constants, constants, whole=True)
 
 
-def _computed(model: ir.Model) -> Arrays:
+def _computed(site: Site) -> Arrays:
     """The elements of the tensors at which what can be folded ends."""
+    model = site.model
     nodes = list(_foldable(model.graph))
     gone: set[ir.Node] = set()
     ends: list[ir.Value] = []
     for node in reversed(nodes):
         stays = [value for value in node.outputs if any(u not in gone for u, _ in value.uses())]
-        small = [value for value in stays if _is_at_most(_size(value), _MOST)]
+        small = [value for value in stays if _is_at_most(_size(value), _most(value, site))]
         if len(small) == len(stays) and not any(value.is_graph_output() for value in node.outputs):
             gone.add(node)
         ends.extend(value for value in small if not value.is_graph_output())
@@ -72,6 +77,12 @@ def _computed(model: ir.Model) -> Arrays:
                 cone = subgraph.around([producer], whole=True)
                 found.update(_run(cone, [value], model) or {})
     return found
+
+
+def _most(value: ir.Value, site: Site) -> int:
+    """Elements that a value may have to be written."""
+    kernel = any(user.op_type in _CONVOLUTIONS and place for user, place in value.uses())
+    return _MOST_ON_THE_WAY if kernel and site.takes_constant_kernels else _MOST
 
 
 def _foldable(graph: ir.Graph) -> Iterator[ir.Node]:
