@@ -261,3 +261,13 @@ def test_a_default_that_is_moved_up_stays_a_range() -> None:
     large = build("float[B,T] x | int64[1] k = {2000}", "y, i = TopK (x, k)")
     (found,) = tripoint.profile(large).proposals
     assert found.ranges["T"].min == 2000 < found.ranges["T"].opt < found.ranges["T"].max
+
+
+def test_no_range_is_proposed_where_none_goes_with_those_given(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    ir.save(build(*PAST).ir, path)
+    given = ["--dim", "B=1", "--dim", "P=64", "--dim", "M=128"]
+    result = CliRunner().invoke(app, ["build", str(path), "-o", str(tmp_path / "p"), *given])
+    assert result.exit_code == 2
+    assert "no sizes are known that satisfy what the graph needs with those given" in result.stderr
+    assert "next:" not in result.stderr

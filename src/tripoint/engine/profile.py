@@ -327,7 +327,8 @@ def _unbound(
     if proposed is None:
         proposed = dict.fromkeys(missing, Range(1, 8, 32))
     if not proposed.keys() >= set(missing):
-        return UsageError(fact, hint="tripoint profile lists what the graph needs of it")
+        given = "no sizes are known that satisfy what the graph needs with those given"
+        return UsageError(f"{fact}; {given}")
     hint = " ".join(f"--dim {symbol}={proposed[symbol]}" for symbol in missing)
     return UsageError(
         fact,
