@@ -45,6 +45,7 @@ FOLLOWED = {
     "`tripoint fix MODEL -o FIXED.onnx`": "test_quantized_refusals.py",
     "`tripoint verify MODEL --torch REFERENCE` compares": "test_frozen.py",
     "asks for their values": "test_profile_bad.py",
+    "`tripoint fix MODEL -o FIXED.onnx` says that otherwise": "test_misreading.py",
     "shows the profile; build again": "test_inspect_layers.py",
     "shows what built it": "test_build_manifest.py",
     "compare its hash": "test_build_manifest.py",

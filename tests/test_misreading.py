@@ -102,7 +102,15 @@ def test_build_inspect_and_why_as_text(tmp_path: Path) -> None:
     assert code == 0
     assert "warning: output y: the model (1, 1, 15, 16), the engine (1, 1, 16, 16)" in text
     assert "ignores `output_shape` of ConvTranspose with auto_pad=SAME_UPPER" in text
-    assert "warning: `tripoint fix` says that otherwise, by explicit-pads" in text
+    hint = (
+        "warning: `tripoint fix MODEL -o FIXED.onnx` says that otherwise, by explicit-pads; build"
+    )
+    assert hint in text
+    followed = str(tmp_path / "FIXED.onnx")
+    assert run("fix", path, "-o", followed)[0] == 0
+    code, right = run("build", followed, "-o", str(tmp_path / "right.plan"), "-q")
+    assert "ignores" not in right
+    assert "the model (" not in right
     code, text = run("inspect", path)
     assert "Shape: (1, 1, 16, 16)  (the model: (1, 1, 15, 16))" in text
     code, text = run("why", path, "y")

@@ -95,4 +95,5 @@ def says_otherwise(model: Model) -> tuple[str, ...]:
     ]
     if not fitting:
         return ()
-    return (f"`tripoint fix` says that otherwise, by {', '.join(fitting)}, so that it is read",)
+    names = ", ".join(fitting)
+    return (f"`tripoint fix MODEL -o FIXED.onnx` says that otherwise, by {names}; build that",)

@@ -70,6 +70,7 @@ class Treatment:
 _NO_IMPORTER = Treatment("refused", "the version has no importer for the operator", noted=True)
 
 
+@functools.cache
 def treatment(version: str, op: str, attribute: str) -> Treatment | None:
     """What a version does with an attribute of an operator of ONNX's default set.
 
