@@ -76,7 +76,7 @@ def runs(source: str, point: Mapping[str, int]) -> trials.Trial:
 
 @pytest.mark.parametrize(
     ("source", "drawn"),
-    [(LOOP, {"width": (8, 8)}), (PADDED, {"end": (8, 8)}), (LENGTHS, {"lens": (1, 1)})],
+    [(LOOP, {"width": (8, 8)}), (PADDED, {"end": (8, 8)}), (LENGTHS, {"lens": (8, 8)})],
 )
 def test_values_with_which_the_graph_runs_are_found(source: str, drawn: dict[str, Any]) -> None:
     found = runs(source, SIZES[0])

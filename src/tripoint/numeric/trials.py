@@ -3,7 +3,7 @@
 Random numbers do not suit every graph: a length beyond the sequence that it counts makes a Gather
 fail, a row that is masked out as a whole makes a Softmax divide by zero, the logarithm of a
 negative number is none. So where those of :func:`tripoint.numeric.inputs.generate` do not do,
-others are tried: masks of ones, integers of 1, or as large as one of the sizes, positive floats.
+others are tried: masks of ones, integers as large as one of the sizes, or of 1, positive floats.
 """
 
 from __future__ import annotations
@@ -120,11 +120,11 @@ def _kinds(
     ]
     sizes = {evaluate(dim, bindings) or 1 for _, shape in inputs.values() for dim in shape}
     lengths = sorted((size for size in sizes if size > 1), reverse=True)[:_LENGTHS]
-    # All as long as can be, then any length up to that.
-    counts = [(1, 1), *((size, size) for size in lengths), *((1, size) for size in lengths)]
+    # All as long as can be, so that nothing is masked out; then any length up to that.
+    counts = [*((size, size) for size in lengths), *((1, size) for size in lengths), (1, 1)]
     ones = dict.fromkeys(masks, (1.0, 1.0))
     for positive in ({}, dict.fromkeys(floats, _POSITIVE)):
-        for low, high in counts if integers else counts[:1]:
+        for low, high in counts if integers else counts[-1:]:
             values = {**ones, **positive, **dict.fromkeys(integers, (float(low), float(high)))}
             if values:
                 yield values

@@ -89,7 +89,7 @@ def compare(
     settled, unsettled, measured = set[str](), set[str](), False
     # Where a graph gives NaN, others have to give it too.
     further = [_Run(run.point, found) for run in runs.found if (found := run.reference.before)]
-    for run in (*runs.found, *further):
+    for run in (*runs.found, *further, *runs.empty):
         used.append(run.point)
         if len(used) > 1 and not run.reference.inputs:
             continue  # Without inputs both compute what they computed before.
@@ -133,7 +133,8 @@ def compare(
         reason += f"; inputs as with {said}, since the usual ones do not suit it"
     if runs.again:
         reason += f"; {runs.again}"
-    return Numeric("holds", tuple(run.point for run in runs.found), worst, allowed, reason)
+    compared = tuple(run.point for run in (*runs.found, *runs.empty))
+    return Numeric("holds", compared, worst, allowed, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +151,19 @@ class _Runs:
         found: Run by run.
         passed_over: Why it does not run at the last point that was passed over.
         again: That points were taken again, since it runs at too few; else empty.
+        empty: Runs that give no numbers, where others do. They have to give none either.
     """
 
     found: Sequence[_Run]
     passed_over: str
     again: str = ""
+    empty: Sequence[_Run] = ()
 
 
 def _runs(session: ort.Session, model: Model, points: Points, *, is_part: bool) -> _Runs:
     inputs = inputs_of(model, named=True)
     found: list[_Run] = []
+    nothing: list[_Run] = []
     passed_over = ""
     refusals = 0
     for seed, point in enumerate(points.candidates):
@@ -173,16 +177,20 @@ def _runs(session: ort.Session, model: Model, points: Points, *, is_part: bool) 
             if refusals >= _PATIENCE:
                 feeds = itertools.islice(feeds, 2 if is_part else 1)
             empty = _is_empty(inputs, point)
-            found.append(_Run(point, _reference(session, feeds, is_part=is_part, empty=empty)))
+            run = _Run(point, _reference(session, feeds, is_part=is_part, empty=empty))
+            (nothing if _has_no_numbers(run.reference.outputs) else found).append(run)
         except TripointError as error:
             passed_over = error.fact
             refusals += 1
             continue
         if points.guessed and len(found) == MINIMUM_POINTS:
             break
+    if not found:
+        # Where a model never gives any numbers, that is all there is to compare.
+        found, nothing = nothing, []
     count = len(found)
     if not 0 < count < MINIMUM_POINTS:
-        return _Runs(found, passed_over)
+        return _Runs(found, passed_over, empty=nothing)
     for index in range(count, MINIMUM_POINTS):
         point, seed = found[index % count].point, len(points.candidates) + index
         with contextlib.suppress(TripointError):
@@ -191,7 +199,11 @@ def _runs(session: ort.Session, model: Model, points: Points, *, is_part: bool) 
             found.append(_Run(point, _reference(session, feeds, is_part=is_part, empty=empty)))
     tried = number_of(len(points.candidates), "point")
     again = f"the original runs at {count} of the {tried} tried"
-    return _Runs(found, passed_over, f"{again}, taken again with other inputs")
+    return _Runs(found, passed_over, f"{again}, taken again with other inputs", nothing)
+
+
+def _has_no_numbers(outputs: Sequence[Any]) -> bool:
+    return all(isinstance(each, np.ndarray) and each.size == 0 for each in outputs)
 
 
 def _reference(
