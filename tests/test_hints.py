@@ -42,6 +42,7 @@ FOLLOWED = {
     # GPU is at hand. The commands are those of the tests that are named.
     "`tripoint build MODEL` then": "test_dim_names.py",
     "`tripoint profile MODEL` proposes": "test_profile_proposal.py",
+    "writes such a Pad as a Concat; then build": "test_fix_padded_sizes.py",
     "`tripoint fix MODEL -o FIXED.onnx`": "test_quantized_refusals.py",
     "`tripoint verify MODEL --torch REFERENCE` compares": "test_frozen.py",
     "asks for their values": "test_profile_bad.py",

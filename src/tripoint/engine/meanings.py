@@ -171,8 +171,10 @@ MEANINGS = (
     _known(
         "a Pad of a shape tensor adds another number than 0, and the core of TensorRT works out no "
         "other; the message comes at the node that reads the sizes",
-        "`tripoint fix MODEL` writes such a Pad as a Concat",
+        "`tripoint fix MODEL -o FIXED.onnx` writes such a Pad as a Concat; then build FIXED.onnx",
         r"Only support constant zero padding for slicing a shape tensor",
+        tries="fix",
+        otherwise="put the sizes together with Concat in the model",
     ),
     _known(
         "the parser has no importer for this operator as it is written and looked for a plugin "
