@@ -83,7 +83,7 @@ SHAPES: list[tuple[str, str, Shape]] = [
     ("float[N,1,3] x", "y = Squeeze(x)", ("N", 3)),
     (
         "float[N] x | int64 zero = {0}, int64 two = {2}",
-        "n = Size(x); y = Range(zero, n, two)",
+        "n = Size(x); r = Range(zero, n, two); y = Cast<to = 1>(r)",
         ("floor((N + 1)/2)",),
     ),
     ("float[N,3] x | int64[2] r = {2,5}", "y = Tile(x, r)", ("2*N", 15)),
