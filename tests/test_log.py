@@ -728,13 +728,13 @@ def test_tensors_that_the_model_lacks_are_counted():
     ids=range(19),
 )
 def test_hostile_lines_take_linear_time(text):
-    begun = time.perf_counter()
+    begun = time.process_time()
     try:
         for recording in read(text):
             _ = log.facts(recording).table
     except InputError:
         pass
-    assert time.perf_counter() - begun < 20
+    assert time.process_time() - begun < 20
 
 
 ALL = b"".join(path.read_bytes() for path in sorted(LOGS.glob("*.log")))

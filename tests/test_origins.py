@@ -479,10 +479,10 @@ def test_time_is_linear_in_the_graph() -> None:
         )
         lost = {f"{kind}{i}": (0,) for i in range(length) for kind in "er"}
         known = seen_as(model, lost)
-        start = time.perf_counter()
+        start = time.process_time()
         assert len(known.table.chains) == 1 + length
         assert len(known.chain(f"e{length - 1}").back) == length
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     small = seconds(250)
     assert seconds(2000) < 8 * 4 * small
