@@ -15,7 +15,7 @@ What counts as a fault:
     crash            a signal, a traceback, "tripoint broke", or no result with exit code 0
     hang             the time limit
     different        ``run`` finds other numbers
-    nothing kept     ``fix`` writes nothing, or the whole that it kept is not proven
+    nothing kept     ``fix`` writes nothing, since what it made is not proven
     no reason        a refusal without the name of a node, an operator or a tensor
     no next step     a refusal without a next step
     circle           a refusal whose next step leads to the same refusal
@@ -53,6 +53,9 @@ from tripoint.engine import bindings
 COMMANDS = ("shapes", "fix", "profile", "build", "run")
 
 KINDS = ("crash", "hang", "different", "nothing kept", "no reason", "no next step", "circle")
+
+_FORCE = dict.fromkeys(("fix", "build", "run"), ("--force",))
+"""Following a next step writes again what the first try has written."""
 
 _BROKEN = ("Traceback (most recent call last)", "tripoint broke", "Segmentation fault")
 _NEXT = re.compile(r"(?:^ *|; )next: (.*)$", re.MULTILINE)
@@ -163,9 +166,7 @@ class Trial:
 
     def _start(self, name: str, arguments: Sequence[str | Path], log: Path) -> tuple[Step, str]:
         made = measure.run(
-            [sys.executable, "-m", "tripoint", name, *map(str, arguments), "--force"][
-                : None if name not in ("shapes", "profile") else -1
-            ],
+            [sys.executable, "-m", "tripoint", name, *map(str, arguments), *_FORCE.get(name, ())],
             folder=self.folder,
             environment={**os.environ, "NO_COLOR": "1"},
             log=log,
