@@ -128,6 +128,16 @@ MESSAGES = [
     ),
     ("Unable to load library: libnvinfer_lean.so.1: cannot open", "lean runtime"),
     (
+        "IConvolutionLayer c: c: spatial dimension of convolution/deconvolution output cannot be "
+        "negative (build-time output dimension of axis 2 is (+ N -479))",
+        "a window is longer",
+    ),
+    ("IGatherLayer s: s: cannot do non-empty gather from an empty axis", "a slice is empty"),
+    (
+        "Internal Error: Assertion tScope.getType() != ScopeType::kUNDEFINED failed.",
+        "in which branch of an If",
+    ),
+    (
         "Must have inputs with equal ranks when condition is not a build-time constant. "
         "Dimensions are [R] and [R,K].",
         "different ranks",

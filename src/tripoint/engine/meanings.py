@@ -64,6 +64,20 @@ MEANINGS = (
         r"Must have inputs with equal ranks when condition is not a build-time constant",
     ),
     _known(
+        "at the smallest sizes of the profile nothing is left there: a window is longer than the "
+        "data, or a slice is empty; in branches and loops tripoint does not look for the least",
+        "raise the min of the range that the node depends on: --dim NAME=MIN..OPT..MAX",
+        r"spatial dimension of convolution/deconvolution output cannot be negative",
+        r"cannot do non-empty gather from an empty axis",
+    ),
+    _known(
+        "TensorRT-RTX does not know in which branch of an If a layer lies, as where one If is "
+        "inside another",
+        "export the one case that is needed, for instance a single sample rate as a Python "
+        "constant, so that no If is left",
+        r"Assertion tScope\.getType\(\) != ScopeType::kUNDEFINED failed",
+    ),
+    _known(
         "a tensor that a Loop or Scan carries from round to round changes its shape on the way, "
         "and TensorRT's loops keep it",
         "give it its largest shape from the start and write into it, or let the loop give one "
