@@ -12,8 +12,9 @@ from faults import FAULTS, Fault
 from tripoint.model import Model
 from tripoint.numeric.inputs import generate, inputs_of
 from tripoint.parity import sweep
-from tripoint.parity.compare_legs import Point, compare_legs
+from tripoint.parity.compare_legs import compare_legs
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
+from tripoint.parity.points import Point
 from tripoint.parity.results import TENSORRT, Verification
 from tripoint.parity.verify import verify
 from tripoint.spec import Range

@@ -14,8 +14,9 @@ from graphs import onnx_text
 from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.inputs import generate, inputs_of
-from tripoint.parity.compare_legs import Point, compare_legs
+from tripoint.parity.compare_legs import compare_legs
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
+from tripoint.parity.points import Point
 from tripoint.parity.results import Verification
 from tripoint.parity.sensitivity import Sensitivity
 from tripoint.parity.tolerance import Budget, Products

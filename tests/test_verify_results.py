@@ -33,9 +33,10 @@ from tripoint.numeric.inputs import inputs_of
 from tripoint.parity import rebuild
 from tripoint.parity.classes import looks_like_classes, top_agreement
 from tripoint.parity.compare import compare_outputs
-from tripoint.parity.compare_legs import Point, compare_legs
+from tripoint.parity.compare_legs import compare_legs
 from tripoint.parity.legs import Leg
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
+from tripoint.parity.points import Point
 from tripoint.parity.results import Verification
 from tripoint.parity.tolerance import Tolerance
 from tripoint.parity.verify import Engine, verify

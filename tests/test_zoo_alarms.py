@@ -18,8 +18,9 @@ from tripoint import model as models
 from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.inputs import generate, inputs_of
-from tripoint.parity.compare_legs import Point, compare_legs
+from tripoint.parity.compare_legs import compare_legs
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
+from tripoint.parity.points import Point
 from tripoint.parity.results import Verification
 from tripoint.spec import Spec
 

@@ -28,6 +28,7 @@ def locate(
     expected: Mapping[str, Any] | None = None,
     spec: Spec | None = None,
     inputs: Sequence[Mapping[str, Any]] | None = None,
+    values: Mapping[str, tuple[float, float]] | None = None,
     tensorrt: str | None = None,
     tf32: bool = True,
     output_names: Sequence[str] | None = None,
@@ -53,6 +54,7 @@ def locate(
             engine, or else of ONNX Runtime.
         spec: Range of every dynamic dim.
         inputs: Inputs to use in place of generated ones, one mapping for a point.
+        values: Smallest and largest value of generated inputs, by name.
         tensorrt: Name of the importable TensorRT.
         tf32: Whether an engine that is built may round float32 products to TF32.
         output_names: Names for what the module returns, in order.
@@ -96,6 +98,7 @@ def locate(
         ),
         bindings=legal.points() if legal else [{}],
         inputs=inputs,
+        values=values,
         seed=seed,
         limits=Limits(most_tensors, atol, rtol),
         folder=Path(folder) if folder is not None else None,
@@ -110,6 +113,7 @@ def locate_precision(
     *,
     spec: Spec | None = None,
     inputs: Sequence[Mapping[str, Any]] | None = None,
+    values: Mapping[str, tuple[float, float]] | None = None,
     atol: float | Mapping[str, float] | None = None,
     rtol: float | Mapping[str, float] | None = None,
     seed: int = 0,
@@ -124,6 +128,7 @@ def locate_precision(
         precision: The lower precision.
         spec: Range of every dynamic dim.
         inputs: Inputs to use in place of generated ones, one mapping for a point.
+        values: Smallest and largest value of generated inputs, by name.
         atol: Absolute tolerance of outputs; see :func:`tripoint.parity.locate.precision.rank`.
         rtol: Relative tolerance, likewise.
         seed: Seed of the generated inputs.
@@ -148,7 +153,7 @@ def locate_precision(
     ranking = costs.rank(
         graph,
         precision,
-        [point.inputs for point in points(graph, where, inputs, seed)],
+        [point.inputs for point in points(graph, where, inputs, seed, values=values)],
         atol=atol,
         rtol=rtol,
         say=on_progress or (lambda _: None),

@@ -14,7 +14,6 @@ from tripoint.errors import UsageError
 
 if TYPE_CHECKING:
     from tripoint.model import Model
-    from tripoint.spec import Spec
 
 
 class LowPrecision(str, Enum):
@@ -133,7 +132,7 @@ def locate(
         if inputs_file is not None:
             common["inputs"] = read_inputs(inputs_file, inputs_of(loaded))
         elif values:
-            common["inputs"] = _generated(loaded, spec, seed, values)
+            common["values"] = options.value_ranges(values)
         if precision is not None:
             code = _rank(loaded, precision, common, (output_format, output_file, force))
         else:
@@ -158,17 +157,6 @@ def locate(
             )
     if code:
         raise typer.Exit(code)
-
-
-def _generated(model: Model, spec: Spec, seed: int, values: list[str]) -> list[dict[str, Any]]:
-    from tripoint import api
-    from tripoint.numeric.inputs import generate, inputs_of
-
-    ranges = options.value_ranges(values)
-    return [
-        generate(inputs_of(model), sizes, seed + index, model=model, values=ranges)
-        for index, sizes in enumerate(api.sweep(model, spec))
-    ]
 
 
 _Form = tuple[Format, Path | None, bool]

@@ -16,6 +16,7 @@ from tripoint.facts import dim_names, shape_inputs, truth
 from tripoint.facts.symbols import evaluate
 from tripoint.facts.table import Dim, Shape
 from tripoint.model import Model
+from tripoint.numeric import like as likeness
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 """Array by tensor name."""
@@ -79,16 +80,18 @@ def generate(
     model: Model | None = None,
     wide: bool = False,
     values: Mapping[str, tuple[float, float]] | None = None,
+    like: Arrays | None = None,
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Make one array for each input; the same arguments give the same arrays.
 
     ========================================  ==========================================
-    any of ``values``                         even, from the first number to the second
-    float                                     normal, mean 0, deviation 1
-    bool, or an integer named ``*mask*``      0 or 1, the first along the last axis 1
-    an integer that indexes a table (Gather)  inside the table, as ``model`` has it
     a shape tensor                            its values, where they have a size
+    any of ``values``                         even, from the first number to the second
+    an integer that indexes a table (Gather)  inside the table, as ``model`` has it
     uint8 pixels                              0 to 255
+    any of ``like`` that says something       see :func:`tripoint.numeric.like.of`
+    bool, or an integer named ``*mask*``      0 or 1, the first along the last axis 1
+    float                                     normal, mean 0, deviation 1
     any other integer                         0 or 1; if ``wide``, up to 8 in size but not 0
     ========================================  ==========================================
 
@@ -102,16 +105,13 @@ def generate(
         model: Where to look for the tables that inputs index.
         wide: Whether integers that nobody gave a meaning may be negative and larger than 1.
         values: Smallest and largest value by input name, both possible for integers.
+        like: Examples by input name, of any shape.
 
     Raises:
         UsageError: If a symbol has no size, a dim would be negative, ``values`` names no input,
             or numbers that its dtype does not hold.
     """
-    for name in values or {}:
-        if name not in inputs:
-            raise UsageError(
-                f"the model has no input named {name!r}", hint=f"its inputs are {', '.join(inputs)}"
-            )
+    refuse_unknown(inputs, values or {})
     limits = index_limits(model, inputs) if model is not None else {}
     by_value = shape_inputs.find(model.ir) if model is not None else {}
     arrays: dict[str, np.ndarray[Any, Any]] = {}
@@ -126,9 +126,71 @@ def generate(
             arrays[name] = _between(random, name, kind, sizes, *values[name])
         elif wide and kind.is_integer() and name not in limits:
             arrays[name] = _wide(random, kind, sizes)
+        elif drawn := _like(name, kind, len(sizes), limits, like):
+            arrays[name] = drawn.draw(random, sizes).astype(kind.numpy())
         else:
             arrays[name] = _array(random, name, kind, sizes, limits.get(name))
     return arrays
+
+
+def told(
+    inputs: InputSpecs,
+    *,
+    model: Model,
+    values: Mapping[str, tuple[float, float]] | None = None,
+    like: Arrays | None = None,
+) -> dict[str, str]:
+    """What :func:`generate` draws for each input, in words: ``"integers 0 or 1"``."""
+    limits = index_limits(model, inputs)
+    by_value = shape_inputs.find(model.ir)
+    found: dict[str, str] = {}
+    for name, (dtype, shape) in inputs.items():
+        kind = ir.DataType[dtype.upper()]
+        noun = "floats" if kind.is_floating_point() else "integers"
+        if name in by_value:
+            found[name] = "the sizes that it stands for"
+        elif values and name in values:
+            low, high = values[name]
+            found[name] = f"{noun} {low:g}..{high:g} as given"
+        elif drawn := _like(name, kind, len(shape), limits, like):
+            found[name] = drawn.text
+        elif kind.is_floating_point():
+            found[name] = "normal floats"
+        elif _holds_pixels(name, kind, len(shape)):
+            found[name] = "pixels 0..255"
+        elif kind == ir.DataType.BOOL:
+            found[name] = "True or False"
+        elif name in limits and not is_mask(name, kind):
+            found[name] = f"integers 0..{limits[name] - 1} of the table that it indexes"
+        else:
+            found[name] = "integers 0 or 1"
+    return found
+
+
+def refuse_unknown(inputs: InputSpecs, values: Mapping[str, object]) -> None:
+    """Make sure that all names are those of inputs.
+
+    Raises:
+        UsageError: If one is not.
+    """
+    for name in values:
+        if name not in inputs:
+            raise UsageError(
+                f"the model has no input named {name!r}", hint=f"its inputs are {', '.join(inputs)}"
+            )
+
+
+def _like(
+    name: str, kind: ir.DataType, rank: int, limits: Mapping[str, int], like: Arrays | None
+) -> likeness.Like | None:
+    """How an input follows its example; None where it has none, or other things decide."""
+    if not like or name not in like or name in limits or _holds_pixels(name, kind, rank):
+        return None
+    return likeness.of(like[name], kind)
+
+
+def _holds_pixels(name: str, kind: ir.DataType, rank: int) -> bool:
+    return kind == ir.DataType.UINT8 and (rank > 2 or bool(_IMAGES.search(name)))
 
 
 def bindings_of(inputs: InputSpecs, arrays: Arrays) -> dict[str, int]:
@@ -188,7 +250,7 @@ def _array(
             drawn = random.standard_normal(_MOST_DRAWN, np.float32).astype(dtype.numpy())
             return np.resize(drawn, sizes)
         return random.standard_normal(sizes).astype(dtype.numpy())
-    if dtype == ir.DataType.UINT8 and (len(sizes) > 2 or _IMAGES.search(name)):
+    if _holds_pixels(name, dtype, len(sizes)):
         return random.integers(0, 256, sizes, np.uint8)
     mask = is_mask(name, dtype)
     array = random.integers(0, 2 if mask else limit or 2, sizes)

@@ -86,6 +86,7 @@ def feeds(
     seed: int,
     *,
     given: Values | None = None,
+    like: Arrays | None = None,
 ) -> Iterator[tuple[Values, Arrays]]:
     """Inputs to try in turn, the usual ones first.
 
@@ -95,13 +96,14 @@ def feeds(
         bindings: Size of each symbol.
         seed: As :func:`tripoint.numeric.inputs.generate` takes it.
         given: Values that stay as they are.
+        like: Examples that the usual ones follow.
 
     Raises:
         UsageError: As :func:`tripoint.numeric.inputs.generate`.
     """
     for values in _kinds(model, inputs, bindings, given or {}):
         drawn = {**values, **(given or {})}
-        yield values, generate(inputs, bindings, seed, model=model, values=drawn)
+        yield values, generate(inputs, bindings, seed, model=model, values=drawn, like=like)
 
 
 def _kinds(

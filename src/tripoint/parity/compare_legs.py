@@ -19,6 +19,7 @@ from tripoint.parity.compare import OutputComparison, compare_outputs
 from tripoint.parity.failing import FailingCase
 from tripoint.parity.legs import Leg
 from tripoint.parity.metamorphic import REBUILD, SECOND_RUN, MetamorphicCheck
+from tripoint.parity.points import Point
 from tripoint.parity.results import (
     FIXED,
     LEGS,
@@ -35,28 +36,6 @@ from tripoint.parity.results import (
 from tripoint.parity.runs import Run, Runs
 from tripoint.parity.sensitivity import Sensitivity
 from tripoint.parity.tolerance import Budget, Given
-
-
-@dataclass(frozen=True)
-class Point:
-    """Inputs to compare at.
-
-    Args:
-        sizes: Size by symbol.
-        inputs: Array by input name.
-        seed: Seed that they were made from, None where they were given.
-        values: Ranges by input name that they were drawn from, where those are not the usual ones.
-    """
-
-    sizes: Mapping[str, int]
-    inputs: Arrays
-    seed: int | None
-    values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Sizes by input name."""
-        return {name: tuple(array.shape) for name, array in self.inputs.items()}
 
 
 @dataclass
@@ -91,6 +70,7 @@ def compare_legs(
     rtol: Given = None,
     rounding: Mapping[str, Mapping[str, float]] | None = None,
     notes: Sequence[str] = (),
+    said: Mapping[str, str] | None = None,
     failing: FailingCase | None = None,
 ) -> Verification:
     """Run legs at several points, and compare all outputs by name.
@@ -108,6 +88,7 @@ def compare_legs(
         rtol: Relative tolerance in place of the derived one.
         rounding: By leg and output the largest error that its precision was measured to make.
         notes: What was assumed already.
+        said: What each input is, in words, by name.
         failing: Where the first failing case is saved.
 
     Raises:
@@ -116,12 +97,14 @@ def compare_legs(
     graph = model.ir.clone()
     facts = truth.annotate(graph)
     outputs = [value.name or "" for value in graph.graph.outputs]
+    # What they need no reference for is told of inputs that were made up, where there are any.
+    made_up = [point for point in points if point.seed is not None] or points
     checks = metamorphic.plan(
-        [point.inputs for point in points],
+        [point.inputs for point in made_up],
         {name: shape for name, (_, shape) in specs.items()},
         {name: facts.shapes.get(name) for name in outputs},
     )
-    varied = points[checks.point]
+    varied = made_up[checks.point]
     cases = [point.inputs for point in points]
     cases += [varied.inputs, *(probe.inputs for probe in checks.probes)]
     runs = Runs(
@@ -161,11 +144,14 @@ def compare_legs(
         notes=(*notes, *runs.notes, *found.notes()),
         failing=failing.finish(reports) if failing is not None else None,
         unsuited=unsuited(found.points, found.checks, nowhere=found.nowhere),
+        inputs=said or {},
     )
 
 
 def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase | None) -> None:
-    report = PointReport(point.shapes, point.seed, (), point.sizes, point.values)
+    report = PointReport(
+        point.shapes, point.seed, (), point.sizes, point.values, example=point.example
+    )
     built_from = _built_from(runs)
     held: dict[str, Arrays] = {}
     compared: list[OutputComparison] = []
@@ -197,7 +183,7 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
             held[name] = outputs
         # Else the next leg would run beside it.
         del outputs
-    found.nowhere |= len(failed) == len(runs)
+    found.nowhere |= len(failed) == len(runs) and point.seed is not None
     if len(failed) == len(runs) > 1 and not any(run.hopeless for run in runs):
         legs: dict[str, list[str]] = {}
         for run in failed:

@@ -50,6 +50,7 @@ class PointReport:
         sizes: Size by symbol; empty for a model whose inputs are static.
         values: Ranges by input name that its inputs were drawn from, where the usual ones do not
             suit the model.
+        example: Whether its inputs are the module's own example inputs.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -57,6 +58,7 @@ class PointReport:
     outputs: tuple[OutputComparison, ...]
     sizes: Mapping[str, int] = field(default_factory=dict)
     values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    example: bool = False
 
     @property
     def place(self) -> str:
@@ -99,6 +101,7 @@ class Verification:
             named on a command line.
         unsuited: Whether the inputs that were made up do not suit the model: no leg runs on some
             of them, or all legs give NaN at the same places.
+        inputs: What each input is, in words, by name: ``"integers 1..999 like the example"``.
     """
 
     verdict: Verdict
@@ -111,6 +114,7 @@ class Verification:
     failing: SavedCase | None = None
     next: str | None = None
     unsuited: bool = False
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +192,10 @@ def unsuited(
         metamorphic: The checks.
         nowhere: Whether no leg runs at some points.
     """
-    if any(point.seed is None for point in points):
+    made_up = [point for point in points if point.seed is not None]
+    if points and not made_up:
         return False
-    holes = any(entry.same_nan for point in points for entry in point.outputs)
+    holes = any(entry.same_nan for point in made_up for entry in point.outputs)
     nan = [check.has_nan for check in metamorphic if check.check == FINITE]
     return nowhere or holes or (bool(nan) and all(nan))
 

@@ -10,24 +10,19 @@ from pathlib import Path
 import onnx_ir as ir
 
 from tripoint.engine.tf32 import Environment
-from tripoint.errors import InputError, TripointError, UsageError
+from tripoint.errors import InputError, TripointError
 from tripoint.model import Model
 from tripoint.numeric import ort, trials
-from tripoint.numeric.inputs import (
-    MINIMUM_POINTS,
-    Arrays,
-    InputSpecs,
-    bindings_of,
-    generate,
-    inputs_of,
-)
-from tripoint.parity.compare_legs import Point, compare_legs
+from tripoint.numeric.inputs import Arrays, InputSpecs, inputs_of
+from tripoint.parity import points as choice
+from tripoint.parity.compare_legs import compare_legs
 from tripoint.parity.failing import FailingCase
 from tripoint.parity.legs import Leg
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
 from tripoint.parity.legs.tensorrt import TensorRTLeg
 from tripoint.parity.legs.torch import TorchLeg
 from tripoint.parity.pairing import pair_inputs
+from tripoint.parity.points import Point
 from tripoint.parity.results import (
     FIXED,
     ONNX_RUNTIME,
@@ -100,7 +95,8 @@ def verify(
         no_engine: Why there is none, for the report.
         bindings: Size of each symbol, one entry for a point, see
             :func:`tripoint.parity.sweep.points`. With less than three, further points repeat
-            them with other seeds.
+            them with other seeds. The example inputs of ``torch`` are a point as well, if they
+            are within the range of these.
         inputs: Inputs to use in place of generated ones, one entry for a point.
         output_names: Names for what the module returns, in order.
         atol: Absolute tolerance in place of the derived one.
@@ -118,7 +114,11 @@ def verify(
     """
     refuse_unreadable(model)
     specs = inputs_of(model)
-    points = _points(model, specs, bindings, inputs, seed, values)
+    examples = choice.examples_of(torch, specs) if inputs is None else {}
+    if inputs is not None:
+        chosen = choice.given(specs, inputs)
+    else:
+        chosen = choice.made_up(model, specs, bindings, seed=seed, values=values, examples=examples)
 
     def compare(at: Sequence[Point], further: Sequence[str]) -> Verification:
         legs, absent, notes = _legs(model, torch, fixed, engine, no_engine, list(specs))
@@ -133,14 +133,15 @@ def verify(
             atol=atol,
             rtol=rtol,
             rounding={TENSORRT: engine.rounding} if engine is not None else None,
-            notes=[*notes, *further],
+            notes=[*notes, *chosen.notes, *further],
+            said=chosen.inputs,
             failing=failing,
         )
 
-    found = compare(points, ())
+    found = compare(chosen.points, ())
     if not found.unsuited or found.verdict == "different":
         return found
-    better = _suited(model, specs, points, values)
+    better = _suited(model, specs, chosen.points, values, examples)
     drawn = dict.fromkeys(trials.told(point.values) for point in better if point.values)
     if not drawn:
         return _judged(found)
@@ -166,6 +167,7 @@ def _suited(
     specs: InputSpecs,
     points: Sequence[Point],
     given: Mapping[str, tuple[float, float]] | None,
+    examples: Arrays,
 ) -> list[Point]:
     """The points, with inputs on which the model runs without NaN where some are found."""
     try:
@@ -174,8 +176,11 @@ def _suited(
         return list(points)
     found = []
     for point in points:
+        if point.seed is None:
+            found.append(point)
+            continue
         try:
-            feeds = trials.feeds(model, specs, point.sizes, point.seed or 0, given=given)
+            feeds = trials.feeds(model, specs, point.sizes, point.seed, given=given, like=examples)
             trial = trials.first(session.run, feeds)
         except TripointError:
             found.append(point)
@@ -205,26 +210,6 @@ def _not_numbers(value: ir.Value) -> str | None:
     if isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
         return f"a{'n optional' if isinstance(value.type, ir.OptionalType) else ' sequence'}"
     return "a tensor of strings" if value.dtype == ir.DataType.STRING else None
-
-
-def _points(
-    model: Model,
-    specs: InputSpecs,
-    bindings: Sequence[Mapping[str, int]],
-    given: Sequence[Arrays] | None,
-    seed: int,
-    values: Mapping[str, tuple[float, float]] | None,
-) -> list[Point]:
-    if given is not None:
-        return [Point(bindings_of(specs, arrays), arrays, None) for arrays in given]
-    if not bindings:
-        raise UsageError("there is no point to compare at")
-    count = max(MINIMUM_POINTS, len(bindings))
-    sizes = [bindings[index % len(bindings)] for index in range(count)]
-    return [
-        Point(size, generate(specs, size, seed + index, model=model, values=values), seed + index)
-        for index, size in enumerate(sizes)
-    ]
 
 
 def _legs(

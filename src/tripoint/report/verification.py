@@ -18,6 +18,7 @@ def verification(value: Verification) -> list[str]:
     lines = columns([_leg(leg) for leg in value.legs], indent="")
     lines += [f"note: {clean(note)}" for note in value.notes]
     lines += [f"sizes tried: {clean(_tried(value.points))}"] if value.points else []
+    lines += [f"input {clean(name)}: {clean(text)}" for name, text in value.inputs.items()]
     lines += ["", *columns(list(_comparisons(value)), indent="")]
     if value.permutation is not None:
         pair = clean(value.permutation.pair)

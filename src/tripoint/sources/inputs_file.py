@@ -7,6 +7,7 @@
 a folder of such files         their points, in the order of the file names
 ``file.py:load``               a function that yields dicts from input name to array or
                                tensor; it is called without arguments
+``file.py:model``              what gives ``(module, example_inputs)``: these
 =============================  =============================================================
 
 Files are read, never executed: pickled objects are refused. The code that is named is run.
@@ -23,7 +24,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from tripoint.numeric import npz
 from tripoint.numeric.dtypes import restored
 from tripoint.numeric.inputs import InputSpecs
 from tripoint.sources import reference
+from tripoint.sources.reference import PythonReference
 
 Array = np.ndarray[Any, Any]
 KINDS = "inputs.npz, inputs.json as Polygraphy saves them, a folder of them, or file.py:function"
@@ -68,7 +70,7 @@ def read_inputs(text: str, inputs: InputSpecs) -> list[dict[str, Array]]:
         elif path.suffix in (".npz", ".json"):
             found = _of_file(path, inputs)
         else:
-            found = _called(text)
+            found = _called(text, list(inputs))
     except TripointError as error:
         raise error.within(subject=text) from error
     if not found:
@@ -135,7 +137,7 @@ def _array(name: str, value: object) -> Array:
     return np.asarray(array)
 
 
-def _called(text: str) -> list[dict[str, Array]]:
+def _called(text: str, names: Sequence[str]) -> list[dict[str, Array]]:
     from tripoint.sources import python
 
     unknown = UsageError(f"cannot tell what inputs {text!r} are", hint=f"write {KINDS}")
@@ -145,11 +147,29 @@ def _called(text: str) -> list[dict[str, Array]]:
         raise unknown from error
     if isinstance(found, reference.OnnxReference):
         raise unknown
-    return python.call(found, _collected)
+    points = python.call(found, _collected)
+    return _examples(found, names) if points is None else points
 
 
-def _collected(value: object) -> list[dict[str, Array]]:
-    """What a loader gave, as arrays."""
+def _examples(reference: PythonReference, names: Sequence[str]) -> list[dict[str, Array]]:
+    """The example inputs of a module, under the names of the file."""
+    from tripoint.parity.pairing import pair_inputs
+    from tripoint.sources import python
+
+    model = python.load_module(reference)
+    parameters, _ = pair_inputs(model, names)
+    missing = [name for name, own in parameters.items() if own not in model.example_inputs]
+    if missing:
+        raise InputError(f"it has no example of {', '.join(missing)}")
+    return [
+        {name: _from_python(name, model.example_inputs[own]) for name, own in parameters.items()}
+    ]
+
+
+def _collected(value: object) -> list[dict[str, Array]] | None:
+    """What a loader gave, as arrays; None for a module with its examples."""
+    if isinstance(value, tuple) and len(value) == 2 and hasattr(value[0], "forward"):
+        return None
     points = [value] if isinstance(value, Mapping) else value
     if not isinstance(points, Iterable):
         raise InputError(f"it gives a {type(value).__name__}, not dicts from name to array")

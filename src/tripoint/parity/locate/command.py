@@ -58,6 +58,8 @@ def next_command(result: Verification, model: ir.Model, compared: Compared) -> s
         words = ["tripoint", "verify", compared.model, *_legs(compared, None)]
         return shlex.join([*words, "--inputs", OWN_INPUTS, *compared.options])
     differing = [point for point in result.points if any(entry.wrong for entry in point.outputs)]
+    # Which a person knows best.
+    differing.sort(key=lambda point: not point.example)
     if not differing:
         return None
     ran = {leg.name for leg in result.legs if leg.status == "ran"}
@@ -67,6 +69,8 @@ def next_command(result: Verification, model: ir.Model, compared: Compared) -> s
         words += ["--inputs", str(Path(result.failing.folder, INPUTS))]
     elif compared.inputs is not None:
         words += ["--inputs", compared.inputs]
+    elif differing[0].example and compared.torch is not None:
+        words += ["--inputs", compared.torch]
     else:
         words += _generated(differing[0], model, compared.values)
     return shlex.join([*words, *compared.options])

@@ -20,6 +20,7 @@ from tripoint.parity.locate.repro import Options, Target
 from tripoint.parity.locate.results import Location
 from tripoint.parity.locate.tensorrt import TensorRT
 from tripoint.parity.locate.torch import PyTorch
+from tripoint.parity.points import examples_of
 from tripoint.parity.results import FIXED, ONNX_RUNTIME, TENSORRT, LegReport
 from tripoint.sources.python import TorchModel
 
@@ -79,6 +80,7 @@ def run(
     *,
     bindings: Sequence[Mapping[str, int]] = ({},),
     inputs: Sequence[Arrays] | None = None,
+    values: Mapping[str, tuple[float, float]] | None = None,
     seed: int = 0,
     limits: Limits | None = None,
     folder: Path | None = None,
@@ -91,6 +93,7 @@ def run(
         request: What to compare.
         bindings: Size of each symbol, one entry for a point.
         inputs: Inputs to use in place of generated ones, one entry for a point.
+        values: Smallest and largest value of generated inputs, by name.
         seed: Seed of the first point.
         limits: What the search may use.
         folder: Where a minimal model goes, None to write none.
@@ -111,7 +114,14 @@ def run(
     return locate(
         pairs,
         graph.specs,
-        points(graph, bindings, inputs, seed),
+        points(
+            graph,
+            bindings,
+            inputs,
+            seed,
+            values=values,
+            like=examples_of(request.torch, graph.specs) if inputs is None else None,
+        ),
         absent=absent,
         limits=limits,
         folder=target,
@@ -125,6 +135,9 @@ def points(
     bindings: Sequence[Mapping[str, int]],
     given: Sequence[Arrays] | None,
     seed: int,
+    *,
+    values: Mapping[str, tuple[float, float]] | None = None,
+    like: Arrays | None = None,
 ) -> list[Point]:
     """Inputs to compare at.
 
@@ -133,6 +146,8 @@ def points(
         bindings: Size of each symbol, one entry for a point.
         given: Inputs to use in place of generated ones, one entry for a point.
         seed: Seed of the first point.
+        values: As :func:`tripoint.numeric.inputs.generate`.
+        like: As :func:`tripoint.numeric.inputs.generate`.
 
     Raises:
         UsageError: If symbols have no size, or given inputs do not fit.
@@ -142,7 +157,10 @@ def points(
             bindings_of(graph.specs, arrays)
         return [Point(arrays) for arrays in given]
     return [
-        Point(generate(graph.specs, size, seed + index, model=graph.model), seed + index)
+        Point(
+            generate(graph.specs, size, seed + index, model=graph.model, values=values, like=like),
+            seed + index,
+        )
         for index, size in enumerate(bindings)
     ]
 

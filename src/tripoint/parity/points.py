@@ -1,0 +1,201 @@
+"""The inputs at which legs are compared: those of the module itself, and some that are made up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from tripoint.errors import UsageError
+from tripoint.facts import shape_inputs
+from tripoint.facts.symbols import evaluate
+from tripoint.model import Model
+from tripoint.numeric.inputs import (
+    MINIMUM_POINTS,
+    Arrays,
+    InputSpecs,
+    bindings_of,
+    generate,
+    refuse_unknown,
+    told,
+)
+from tripoint.parity.pairing import pair_inputs
+from tripoint.sources.python import TorchModel
+
+EXAMPLE = "the example inputs of the module are one of the points"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Inputs to compare at.
+
+    Args:
+        sizes: Size by symbol.
+        inputs: Array by input name.
+        seed: Seed that they were made from, None where they were given.
+        values: Ranges by input name that they were drawn from, where those are not the usual ones.
+        example: Whether they are the module's own example inputs.
+    """
+
+    sizes: Mapping[str, int]
+    inputs: Arrays
+    seed: int | None
+    values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    example: bool = False
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Sizes by input name."""
+        return {name: tuple(array.shape) for name, array in self.inputs.items()}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Where legs are compared.
+
+    Args:
+        points: At least one.
+        inputs: What each input is, in words, by name.
+        notes: What is to be known of the example inputs.
+    """
+
+    points: tuple[Point, ...]
+    inputs: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def examples_of(torch: TorchModel | None, inputs: InputSpecs) -> Arrays:
+    """The module's example inputs as arrays, by input name of the ONNX file.
+
+    Raises:
+        UsageError: As :func:`tripoint.parity.pairing.pair_inputs`.
+    """
+    if torch is None or not torch.example_inputs:
+        return {}
+    from tripoint.parity.legs.torch import to_array
+
+    parameters, _ = pair_inputs(torch, list(inputs))
+    return {
+        name: to_array(torch.example_inputs[parameter])
+        for name, parameter in parameters.items()
+        if parameter in torch.example_inputs
+    }
+
+
+def given(inputs: InputSpecs, arrays: Sequence[Arrays]) -> Chosen:
+    """Inputs that somebody gave, one entry for a point.
+
+    Raises:
+        UsageError: If they do not fit.
+    """
+    points = tuple(Point(bindings_of(inputs, each), each, None) for each in arrays)
+    return Chosen(points, {name: _range([each[name] for each in arrays]) for name in inputs})
+
+
+def made_up(
+    model: Model,
+    inputs: InputSpecs,
+    bindings: Sequence[Mapping[str, int]],
+    *,
+    seed: int = 0,
+    values: Mapping[str, tuple[float, float]] | None = None,
+    examples: Arrays | None = None,
+) -> Chosen:
+    """Inputs that are made up, and the example, in place of one of the same sizes if there is one.
+
+    Args:
+        model: The model.
+        inputs: Element type and shape by input name.
+        bindings: Size of each symbol, one entry for a point; with less than three, further points
+            repeat them with other seeds.
+        seed: Seed of the first point.
+        values: Smallest and largest value by input name.
+        examples: From :func:`examples_of`; what is made up follows them.
+
+    Raises:
+        UsageError: As :func:`tripoint.numeric.inputs.generate`, or if there is no point.
+    """
+    if not bindings:
+        raise UsageError("there is no point to compare at")
+    refuse_unknown(inputs, values or {})
+    count = max(MINIMUM_POINTS, len(bindings))
+    sizes = [bindings[index % len(bindings)] for index in range(count)]
+    points = [
+        Point(
+            size,
+            generate(inputs, size, seed + index, model=model, values=values, like=examples),
+            seed + index,
+        )
+        for index, size in enumerate(sizes)
+    ]
+    said = told(inputs, model=model, values=values, like=examples)
+    if not examples:
+        return Chosen(tuple(points), said)
+    found = _example(model, inputs, examples, bindings)
+    if isinstance(found, str):
+        return Chosen(tuple(points), said, (f"{found}, so they are none of the points",))
+    same = [index for index, size in enumerate(sizes) if dict(size) == dict(found.sizes)]
+    if same:
+        points[same[-1]] = found
+    else:
+        points.append(found)
+    return Chosen(tuple(points), said, (EXAMPLE,))
+
+
+def _example(
+    model: Model,
+    inputs: InputSpecs,
+    examples: Arrays,
+    bindings: Sequence[Mapping[str, int]],
+) -> Point | str:
+    """The point of the example inputs, or why they cannot be one."""
+    missing = [name for name in inputs if name not in examples]
+    if missing:
+        return f"the module has no example of {', '.join(missing)}"
+    sizes: dict[str, int] = {}
+    by_value = shape_inputs.find(model.ir)
+    for name, (_, shape) in inputs.items():
+        array = examples[name]
+        if len(shape) == array.ndim:
+            found = {d: n for d, n in zip(shape, array.shape, strict=True) if isinstance(d, str)}
+            sizes = {**found, **sizes}
+        if name in by_value and array.size == len(by_value[name]):
+            sizes |= dict(zip(by_value[name], map(int, array.ravel()), strict=True))
+    limits = {
+        symbol: [point[symbol] for point in bindings if symbol in point]
+        for symbol in {symbol for point in bindings for symbol in point}
+    }
+    sizes = {symbol: size for symbol, size in sizes.items() if symbol in limits}
+    for name, (dtype, shape) in inputs.items():
+        array = examples[name]
+        kind = ir.DataType[dtype.upper()].numpy()
+        if array.dtype != kind:
+            return f"the module's example of {name} is {array.dtype}, the file takes {kind}"
+        wanted = tuple(evaluate(dim, sizes) for dim in shape)
+        if wanted != array.shape:
+            return (
+                f"the module's example of {name} has the shape {list(array.shape)}, "
+                f"the file takes {'x'.join(map(str, shape)) or 'a scalar'}"
+            )
+    for symbol, found_sizes in limits.items():
+        size = sizes.get(symbol)
+        if size is None or not min(found_sizes) <= size <= max(found_sizes):
+            return (
+                f"the module's example inputs have {symbol}={size}, which is not within "
+                f"{min(found_sizes)}..{max(found_sizes)}"
+            )
+    return Point(sizes, examples, None, example=True)
+
+
+def _range(arrays: Sequence[np.ndarray[Any, Any]]) -> str:
+    filled = [array for array in arrays if array.size]
+    if not filled:
+        return "given, without elements"
+    if any(array.dtype.kind in "bc" for array in filled):
+        return "given"
+    low = min(float(np.nanmin(array.astype(np.float64))) for array in filled)
+    high = max(float(np.nanmax(array.astype(np.float64))) for array in filled)
+    return f"given, {low:.6g}..{high:.6g}"
