@@ -59,7 +59,11 @@ _FORCE = dict.fromkeys(("fix", "build", "run"), ("--force",))
 
 _BROKEN = ("Traceback (most recent call last)", "tripoint broke", "Segmentation fault")
 _NEXT = re.compile(r"(?:^ *|; )next: (.*)$", re.MULTILINE)
-_OPTION = re.compile(r"--(?:dim|input|minShapes|optShapes|maxShapes)[ =](?:'[^']*'|\S+)")
+_OPTION = re.compile(
+    r"--(?:dim|input|minShapes|optShapes|maxShapes)[ =](?:'[^']*\d[^']*'|\S*\d\S*)"
+)
+"""An option that can be followed as it stands, with sizes: ``--dim NAME=SIZE`` cannot."""
+
 _NAMED = re.compile(r"`[^`]+`|'[^']+'|node_of_|--[a-z]")
 _WORD = re.compile(r"[\w./:-]+")
 _VERDICT = re.compile(r"^verdict: (\w+)", re.MULTILINE)
@@ -165,6 +169,8 @@ class Trial:
             self._look_at_refusal(name, arguments, text)
 
     def _start(self, name: str, arguments: Sequence[str | Path], log: Path) -> tuple[Step, str]:
+        report = self.folder / "out" / "report.json"
+        report.unlink(missing_ok=True)
         made = measure.run(
             [sys.executable, "-m", "tripoint", name, *map(str, arguments), *_FORCE.get(name, ())],
             folder=self.folder,
@@ -175,7 +181,6 @@ class Trial:
             interval=self.interval,
         )
         text = log.read_text(errors="replace")
-        report = self.folder / "out" / "report.json"
         if name == "run" and report.exists():
             # What is said of the engine stands in the middle of a long text.
             text = str(json.loads(report.read_text())["build"].get("not_built") or "")
