@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from graphs import build, execute, to_bytes
-from tripoint.facts import truth
+from tripoint.facts import equations, truth
 from tripoint.facts.equations.equation import Equation
 from tripoint.facts.equations.evaluate import holds
 from tripoint.facts.symbols import evaluate, expression
@@ -140,6 +140,11 @@ ARITHMETIC = {
     "limit of integers": f"{INTEGERS} c = Greater(s, limit); t = Where(c, limit, s)",
     "integer mod": f"{INTEGERS} t = Mod(s, pair)",
     "integer quotient": f"{INTEGERS} t = Div(s, pair)",
+    "cut to a multiple": f"{INTEGERS} m = Mod(s, pair); t = Sub(s, m)",
+    "padded to a multiple": f"{INTEGERS} n = Neg(s); m = Mod(n, pair); t = Add(s, m)",
+    "rest to a multiple": f"{INTEGERS} m = Mod(s, pair); n = Sub(pair, m); t = Mod(n, pair)",
+    "mod of a difference": f"{INTEGERS} d = Sub(h, w); m = Mod(d, pair); n = Sub(limit, h);"
+    "t = Mod(n, pair)",
 }
 
 TENSORS = {
@@ -188,6 +193,71 @@ def test_expressions_are_what_onnxruntime_computes(name: str) -> None:
     found = inferred(inputs, body, 13)
     for point, right in zip(POINTS, executed(inputs, body, 13, POINTS), strict=True):
         assert [evaluate(dim, point) for dim in found] == right, (found, point)
+
+
+WINDOWS = (
+    "int64[1] w = {4}, int64[1] z = {0}, int64[1] i = {1}, int64[5] none = {0,0,0,0,0},"
+    "int64[2] few = {0,0}, int64[4] r = {0,-1,4,3}, int64[3] u = {0,-1,3}"
+)
+
+
+@pytest.mark.parametrize(
+    "pads",
+    [
+        "n = Neg(h); p = Mod(n, w)",
+        "m = Mod(h, w); n = Sub(w, m); p = Mod(n, w)",
+        "o = Sub(w, i); b1 = Add(h, o); d = Div(b1, w); m = Mul(d, w); p = Sub(m, h)",
+    ],
+)
+@pytest.mark.parametrize(
+    "padded",
+    [
+        "q = Concat<axis = 0>(few, few, p, z); l = Pad(x, q)",
+        "b = Shape(x); n3 = Slice(b, z, i); c3 = Slice(b, k2, k3); f = Concat<axis = 0>(n3, p, c3);"
+        "l0 = ConstantOfShape(f); l = Concat<axis = 1>(x, l0)",
+    ],
+)
+def test_windows_with_padding_need_nothing(pads: str, padded: str) -> None:
+    # What is cut off again is as long as the input, so it may be added to it.
+    model = build(
+        f"float[N,H,3] x | {WINDOWS}, int64[1] k2 = {{2}}, int64[1] k3 = {{3}}",
+        f"s = Shape(x); h = Slice(s, i, k2); {pads}; {padded}; c = Reshape(l, r);"
+        "a = Softmax(c); g = Reshape(a, u); y0 = Slice(g, z, h, i); y = Add(y0, x)",
+        13,
+        "float[] y",
+    )
+    known = truth.infer(model.ir)
+    assert known.shapes["y"] == ("N", "H", 3)
+    assert known.shapes["c"] == ("N", "floor(H/4 + 3/4)", 4, 3)
+    assert not equations.collect(model.ir)
+    for size in (1, 3, 4, 5, 13):
+        (y,) = execute(model, {"x": np.zeros((2, size, 3), np.float32)})
+        assert y.shape == (2, size, 3)
+
+
+def test_what_is_cut_to_a_multiple_is_one() -> None:
+    model = build(
+        "float[N,H,3] x | int64[1] w = {4}, int64[1] z = {0}, int64[1] i = {1}, int64[1] k2 = {2},"
+        "int64[4] r = {0,-1,4,3}",
+        "s = Shape(x); h = Slice(s, i, k2); m = Mod(h, w); n = Sub(h, m); c = Slice(x, z, n, i);"
+        "y = Reshape(c, r)",
+        13,
+        "float[] y",
+    )
+    assert truth.infer(model.ir).shapes["y"] == ("N", "floor(H/4)", 4, 3)
+    assert not equations.collect(model.ir)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_what_is_enlarged_is_not_empty(scale: int) -> None:
+    model = build(
+        f"float[1,1,H,W] x | float[4] s = {{1,1,{scale},{scale}}}",
+        "p = MaxPool<kernel_shape = [2,2], strides = [2,2]>(x);"
+        'y = Resize<mode = "nearest">(p, , s)',
+        13,
+        "float[] y",
+    )
+    assert [each.op for each in equations.collect(model.ir)] == ["MaxPool", "MaxPool"]
 
 
 @pytest.mark.parametrize("name", ARITHMETIC)

@@ -147,11 +147,14 @@ def floor(value: Any) -> Any:
     """The largest integer that is not more, in one form for one meaning.
 
     Equal sizes then read the same: with integers m and n, ``floor((floor(x) + m)/n)`` is
-    ``floor((x + m)/n)``, and an integer inside of a floor stands outside.
+    ``floor((x + m)/n)``, an integer inside of a floor stands outside, and ``floor(-x/n)`` is
+    ``-floor((x + n - 1)/n)``.
     """
     import sympy
 
     whole, divisor = over_integer(value)
+    if whole.is_integer and whole.as_coeff_Add()[1].could_extract_minus_sign():
+        return -floor((divisor - 1 - whole) / divisor)
     if whole.is_integer:
         terms = sympy.Add.make_args(whole)
         flat = [term.args[0] if isinstance(term, sympy.floor) else term for term in terms]

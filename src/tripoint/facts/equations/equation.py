@@ -141,7 +141,8 @@ def normalized(claim: Claim) -> Iterator[tuple[Kind, Element, Element]]:
         yield from _broadcast(claim.kind, left, right)
     else:
         less, more = (right, left) if claim.kind == "at_least" else (left, right)
-        if e.is_negative(_expanded(e.subtract(more, less))) != 0:
+        apart = e.is_negative(_expanded(e.subtract(more, less))) != 0
+        if apart and not e.is_at_least(more, less):
             yield _ordered(claim.kind, left, right)
 
 

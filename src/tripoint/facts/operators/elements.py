@@ -306,9 +306,15 @@ def round_even(a: Element) -> Any:
 
 @_arithmetic
 def remainder(a: Element, b: Element) -> Any:
-    """What division leaves, with the sign of ``b``."""
+    """What division leaves, with the sign of ``b``.
+
+    Of integers it is written with a floor, as in ``H - 4*floor(H/4)``: a sum of it and the size
+    that it was taken of then reads as the multiple that it is.
+    """
     if isinstance(a, int) and isinstance(b, int):
         return a % b
+    if isinstance(b, int) and b > 0 and a.is_integer:
+        return sympy.expand(a - b * symbols.floor(a / b))
     return sympy.Mod(a, b)
 
 
@@ -344,7 +350,7 @@ def maximum(a: Element, b: Element) -> Any:
     """The larger one."""
     if _plain(a, b):
         return max(a, b)
-    return a if _at_least(a, b) else b if _at_least(b, a) else sympy.Max(a, b)
+    return a if is_at_least(a, b) else b if is_at_least(b, a) else sympy.Max(a, b)
 
 
 @_arithmetic
@@ -352,19 +358,19 @@ def minimum(a: Element, b: Element) -> Any:
     """The smaller one."""
     if _plain(a, b):
         return min(a, b)
-    return b if _at_least(a, b) else a if _at_least(b, a) else sympy.Min(a, b)
+    return b if is_at_least(a, b) else a if is_at_least(b, a) else sympy.Min(a, b)
 
 
-def _at_least(a: Any, b: Any) -> bool:
+def is_at_least(a: Any, b: Any) -> bool:
     """Whether ``a`` is known to be no less than ``b``."""
-    if isinstance(a, sympy.Max) and any(_at_least(part, b) for part in a.args):
+    if isinstance(a, sympy.Max) and any(is_at_least(part, b) for part in a.args):
         return True
-    if isinstance(b, sympy.Min) and any(_at_least(a, part) for part in b.args):
+    if isinstance(b, sympy.Min) and any(is_at_least(a, part) for part in b.args):
         return True
     if isinstance(b, sympy.Max):
-        return all(_at_least(a, part) for part in b.args)
+        return all(is_at_least(a, part) for part in b.args)
     if isinstance(a, sympy.Min):
-        return all(_at_least(part, b) for part in a.args)
+        return all(is_at_least(part, b) for part in a.args)
     return bool(interval(a - b)[0] >= 0)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy
 
-from tripoint.facts import functions
+from tripoint.facts import functions, symbols
 
 
 @functools.lru_cache(maxsize=1 << 14)
@@ -32,7 +32,9 @@ def interval(a: Any, most: float = math.inf) -> tuple[float | Fraction, float | 
         return (1 if a.is_positive else 0 if a.is_nonnegative else -most), most
     parts = [interval(part, most) for part in a.args]
     if isinstance(a, sympy.Add):
-        return sum(low for low, _ in parts), sum(high for _, high in parts)
+        low, high = sum(low for low, _ in parts), sum(high for _, high in parts)
+        least, greatest = _without_floors(a, most)
+        return max(low, least), min(high, greatest)
     if isinstance(a, sympy.Mul):
         return functools.reduce(_times, parts)
     if isinstance(a, sympy.Max | sympy.Min):
@@ -63,6 +65,32 @@ def interval(a: Any, most: float = math.inf) -> tuple[float | Fraction, float | 
                 1 / Fraction(low) if low else math.inf
             )
     return -math.inf, math.inf
+
+
+def _without_floors(a: Any, most: float) -> tuple[float | Fraction, float | Fraction]:
+    """Bounds of a sum in which parts cancel out, such as ``H - 4*floor(H/4)``.
+
+    With an integer x, ``floor(x/n)`` is x/n or less, by ``(n - 1)/n`` at most.
+    """
+    low: float | Fraction = 0
+    high: float | Fraction = 0
+    terms = []
+    for term in a.args:
+        factor, inner = term.as_coeff_Mul()
+        if not isinstance(inner, sympy.floor):
+            terms.append(term)
+            continue
+        whole, divisor = symbols.over_integer(inner.args[0])
+        slack = Fraction(int(factor.p), int(factor.q))
+        if whole.is_integer:
+            slack *= Fraction(int(divisor) - 1, int(divisor))
+        low -= max(slack, Fraction(0))
+        high -= min(slack, Fraction(0))
+        terms.append(factor * inner.args[0])
+    if len(terms) < 2 or terms == list(a.args):
+        return -math.inf, math.inf
+    least, greatest = interval(sympy.expand(sympy.Add(*terms)), most)
+    return least + low, greatest + high
 
 
 def _nearest(kind: Any) -> Callable[[float | Fraction], float | Fraction]:
