@@ -9,7 +9,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.parser
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from typer.testing import CliRunner
 
@@ -302,3 +305,37 @@ def test_a_recorded_log_shows_what_it_says_of_a_constant(tmp_path: Path, version
     (recording,) = json.loads(result.output)["recordings"]
     found = {each["name"]: each["shape"] for each in recording["tensors"]}
     assert found["sh"] == [2]
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".onnxtxt"])
+@pytest.mark.parametrize(
+    ("declared", "shown"),
+    [
+        ("float[M,4] x", "(M, 4)"),
+        ("float[4,3] x", None),
+        ("float[a,b,c] x", "(a, b, c)"),
+        ("float[N] x", "(N,)"),
+        ("float[M,3] x", None),
+        ("x", None),
+        ("int64[N,3] x", None),
+    ],
+)
+def test_the_input_decides_what_an_output_that_is_one_is(
+    tmp_path: Path, declared: str, shown: str | None, suffix: str
+):
+    text = f"""<ir_version: 8, opset_import: ["": 17]>
+    net (float[N,3] x) => (float[N,3] y, {declared}) {{ y = Neg (x) }}"""
+    path = tmp_path / f"m{suffix}"
+    proto = onnx.parser.parse_model(text)
+    if suffix == ".onnx":
+        onnx.save(proto, path)
+    else:
+        path.write_text(text, encoding="utf-8")
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    x = np.ones((2, 3), np.float32)
+    assert [(a.shape, a.dtype) for a in session.run(None, {"x": x})] == [((2, 3), x.dtype)] * 2
+    model = models.load(path)
+    table = tripoint.shapes(model, target="10.1")
+    assert [(each.shape, each.dtype) for each in table.tensors] == [(("N", 3), "float")] * 2
+    expected = f"`x` is declared {shown}, but the input gives (N, 3)"
+    assert list(table.contradictions) == ([expected] if shown else [])

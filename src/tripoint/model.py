@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -19,7 +20,12 @@ from tripoint import files
 from tripoint.errors import InputError
 from tripoint.words import number_of
 
+if TYPE_CHECKING:
+    import onnx
+
 TEXT_SUFFIXES = frozenset({".onnxtxt", ".onnxtext"})
+DECLARED_AS_OUTPUT = "tripoint.declared_as_output"
+"""Key in the ``meta`` of an input: its shape in the list of outputs, where that is another."""
 _INLINE_LIMIT = 1 << 30
 _MOST_NODES = 10_000_000
 
@@ -108,11 +114,14 @@ def _parse(path: Path) -> ir.Model:
     try:
         if path.suffix in TEXT_SUFFIXES:
             proto = onnx.parser.parse_model(path.read_text(encoding="utf-8"))
-            parsed = ir.from_proto(proto)
-            for graph in parsed.graphs():
-                ir.external_data.set_base_dir(graph, path.parent)
-            return parsed
-        return ir.load(path)
+        else:
+            # External data is mapped where it is read.
+            proto = onnx.load(path, load_external_data=False)
+        parsed = ir.from_proto(proto)
+        for graph in parsed.graphs():
+            ir.external_data.set_base_dir(graph, path.parent)
+        _keep_inputs(parsed.graph, proto.graph)
+        return parsed
     except (DecodeError, UnicodeDecodeError) as error:
         raise InputError("not an ONNX file, or a truncated one") from error
     except onnx.parser.ParseError as error:
@@ -121,6 +130,21 @@ def _parse(path: Path) -> ir.Model:
         raise InputError(f"cannot be read: {files.reason(error)}") from error
     except Exception as error:
         raise InputError(f"not a usable ONNX model: {_root(error)}") from error
+
+
+def _keep_inputs(graph: ir.Graph, proto: onnx.GraphProto) -> None:
+    """Declare each input that is an output as well as the list of inputs does.
+
+    onnx-ir takes what the list of outputs says; ONNX Runtime 1.32 takes the other, whatever that
+    says.
+    """
+    outputs = {info.name for info in proto.output}
+    for info, value in zip(proto.input, graph.inputs, strict=True):
+        if info.name in outputs and not value.is_initializer():
+            said = value.shape
+            ir.serde.deserialize_value_info_proto(info, value)
+            if said is not None and said != value.shape:
+                value.meta[DECLARED_AS_OUTPUT] = said
 
 
 def _root(error: BaseException) -> BaseException:

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from tripoint.facts import symbols
 from tripoint.facts.operators.context import graphs_of
 from tripoint.facts.table import Dim, Shape, format_shape
-from tripoint.model import Model, node_name
+from tripoint.model import DECLARED_AS_OUTPUT, Model, node_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,10 @@ def read(model: ir.Model) -> dict[ir.Value, Declared]:
     graph = model.graph
     given = (value for value in (*graph.inputs, *graph.outputs) if value.is_initializer())
     found = {value: _declared(value, "the initializer") for value in dict.fromkeys(given)}
+    for value in graph.inputs:
+        said = value.meta.get(DECLARED_AS_OUTPUT)
+        if said is not None:
+            found[value] = Declared(tuple(map(_dim, said)), None, "the input")
     for node in graph.all_nodes():
         maker = f"{node.op_type} `{node_name(node)}`"
         reads = tuple(value for value in node.inputs if value is not None)
