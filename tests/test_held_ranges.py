@@ -11,7 +11,7 @@ import pytest
 
 import tripoint
 from tripoint.engine.constraints import profiles
-from tripoint.errors import ExternalStepError
+from tripoint.errors import ExternalStepError, UsageError
 from tripoint.model import Model
 from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import Export, Exporter, RangeLostError, export
@@ -163,3 +163,41 @@ def test_sizes_that_fit_a_frozen_one_by_accident(sizes: list[str], said: str | N
     (sentence,) = found
     assert sentence.startswith(f"{said}: node 'flat' (Reshape) makes axis 0 of y 5")
     assert "only meant for T = 5" in sentence
+
+
+TURNED = """<ir_version: 8, opset_import: ["": 18]>
+g (float[S,N,8] x) => (float[1,10,M] y) <int64[3] s = {1, 10, -1}> { y = Reshape(x, s) }"""
+LONGER = """<ir_version: 8, opset_import: ["": 18]>
+g (float[T,N,4] x) => (float[a,b,c] y) <int64[3] s = {5, -1, 4}> {
+  a = Concat<axis = 1>(x, x) [flat] y = Reshape(a, s)
+}"""
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes", "meant", "right"),
+    [
+        (FROZEN, ["T=3..5..9", "N=1..2..4"], "T = 5", "--dim T=5"),
+        (LONGER, ["T=3..5..9", "N=1..2..4"], "T = 5", "--dim T=5"),
+        (TURNED, ["S=3", "N=7"], "S = 1 and N = 10", "--dim S=1 --dim N=10"),
+    ],
+)
+def test_a_refusal_offers_only_what_is_meant(
+    text: str, sizes: list[str], meant: str, right: str
+) -> None:
+    model = Model(ir.from_onnx_text(text))
+    with pytest.raises(UsageError) as caught:
+        profiles.checked(model, [Spec.parse([], sizes)])
+    assert f"only meant for {meant}: a size of the export's example stayed" in caught.value.fact
+    assert "N = 5" not in caught.value.fact
+    assert caught.value.hint is not None
+    assert {*caught.value.hint.split()} == {"for", "instance", *right.split()}
+    dims = dict(each.split("=", 1) for each in (*sizes, *right.replace("--dim", "").split()))
+    followed = Spec.parse([], [f"{name}={size}" for name, size in dims.items()])
+    assert profiles.frozen_at(model, profiles.checked(model, [followed])) == ()
+
+
+@pytest.mark.parametrize("text", [FROZEN, LONGER, TURNED])
+def test_a_proposal_is_what_is_meant(text: str) -> None:
+    found = tripoint.profile(Model(ir.from_onnx_text(text)))
+    assert found.spellings is not None
+    assert found.warnings == ()

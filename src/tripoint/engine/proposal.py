@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from tripoint.engine import profile
 from tripoint.engine.constraints import nearest
 from tripoint.engine.constraints.profiles import Examined, Needs, examine, frozen_at, needs
-from tripoint.engine.constraints.solve import solve
 from tripoint.engine.profile import Profile
 from tripoint.engine.spellings import Spellings, spell
 from tripoint.facts.equations import Equation
@@ -156,7 +155,7 @@ def propose(model: Model, needed: Needs, spec: Spec) -> Proposal:
         for symbol, *ends in zip(needed.values[name], *three, strict=True):
             if ends[0] >= 1:
                 ranges[symbol] = Range(*ends)
-    mended = _mended(needed.equations, ranges, [s for s in own if s not in given], sources)
+    mended = _mended(needed, ranges, [s for s in own if s not in given], sources)
     return Proposal(
         profile.from_ranges(needed.inputs, mended, values),
         {symbol: mended[symbol] for symbol in own},
@@ -199,13 +198,13 @@ def _kind_of(symbol: str, inputs: Mapping[str, Shape], dtypes: Mapping[str, str]
 
 
 def _mended(
-    equations: Sequence[Equation],
+    needed: Needs,
     ranges: Mapping[str, Range],
     free: Sequence[str],
     sources: dict[str, str],
 ) -> dict[str, Range]:
     """Ranges whose free symbols were moved until min, opt and max satisfy the equations."""
-    solved = solve(equations, ranges, free)
+    solved = needed.solved(ranges, free)
     found = dict(solved.ranges)
     # What was moved up as a whole stays as wide as what was wanted.
     wider = {
@@ -215,9 +214,10 @@ def _mended(
         and found[symbol].min == found[symbol].max > ranges[symbol].max
         and ranges[symbol].min < ranges[symbol].max
     }
-    if wider and (again := solve(equations, {**found, **wider}, free)).legal:
+    if wider and (again := needed.solved({**found, **wider}, free)).legal:
         found = dict(again.ranges)
-    decided = [each for each in equations if each.decided and each.symbols <= ranges.keys()]
+    every = (*needed.equations, *needed.meant)
+    decided = [each for each in every if each.decided and each.symbols <= ranges.keys()]
     wrong = [each for each in decided if not _holds(each, ranges)]
     for symbol in free:
         if found[symbol] != ranges[symbol]:

@@ -45,6 +45,8 @@ class Finding:
         rule: What legal sizes have in common, such as ``"H must be a multiple of 32"``.
         nearest: Legal sizes near those.
         why_undecided: What keeps it from being decided.
+        meant: The sizes that its node is meant for, such as ``"T = 5"``, where a size of the
+            export's example stayed in it.
     """
 
     equation: Equation
@@ -54,21 +56,29 @@ class Finding:
     rule: str | None = None
     nearest: tuple[Mapping[str, int], ...] = ()
     why_undecided: str | None = None
+    meant: str | None = None
 
 
-def check(equations: Sequence[Equation], ranges: Mapping[str, Range]) -> tuple[Finding, ...]:
+def check(
+    equations: Sequence[Equation], ranges: Mapping[str, Range], meant: Sequence[Equation] = ()
+) -> tuple[Finding, ...]:
     """Try every equation at the sizes of a profile.
 
     Args:
         equations: In graph order.
         ranges: Range by symbol. Equations in other symbols are undecided.
+        meant: What holds only at the sizes that nodes are meant for; no others are told as legal
+            ones near by.
     """
     decided = [each for each in equations if each.decided and each.symbols <= ranges.keys()]
-    return tuple(_finding(equation, decided, ranges) for equation in equations)
+    return tuple(_finding(equation, decided, ranges, meant) for equation in equations)
 
 
 def _finding(
-    equation: Equation, decided: Sequence[Equation], ranges: Mapping[str, Range]
+    equation: Equation,
+    decided: Sequence[Equation],
+    ranges: Mapping[str, Range],
+    meant: Sequence[Equation],
 ) -> Finding:
     if not equation.decided:
         inside = equation.symbols <= ranges.keys()
@@ -82,13 +92,18 @@ def _finding(
         for end in ENDS:
             at = {name: getattr(size, end) for name, size in ranges.items()}
             if not holds(equation, at):
+                own = [each for each in meant if each.symbols <= at.keys()]
+                own = [each for each in own if each.node == equation.node]
+                changes = nearest.legal([*decided, *own], equation, at)
+                kept = [change for change in changes if _all_hold(own, {**at, **change})]
                 return Finding(
                     equation,
                     "violated",
                     end,
                     {name: at[name] for name in sorted(equation.symbols)},
                     nearest.rule(equation),
-                    tuple(nearest.legal(decided, equation, at)),
+                    tuple(kept if own else changes),
+                    meant=" and ".join(f"{each.left} = {each.right}" for each in own) or None,
                 )
         between, all_tried = _counterexample(equation, ranges)
     except UndecidedError as error:
@@ -100,6 +115,10 @@ def _finding(
     return Finding(
         equation, "undecided", why_undecided=f"holds at {_MOST} sizes; not all were tried"
     )
+
+
+def _all_hold(equations: Sequence[Equation], sizes: Mapping[str, int]) -> bool:
+    return all(bool(holds(each, sizes)) for each in equations)
 
 
 def _counterexample(

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from tripoint.engine import profile
-from tripoint.engine.constraints.solve import solve
 from tripoint.engine.profile import InputProfile, Profile
 from tripoint.engine.spellings import quoted, trtexec
-from tripoint.facts.equations import Equation
 from tripoint.facts.symbols import symbols_of
 from tripoint.facts.table import Shape
 from tripoint.spec import InputSpec, Range, Spec
 
+if TYPE_CHECKING:
+    from tripoint.engine.constraints.profiles import Needs
+
 
 def options(
-    inputs: Mapping[str, Shape],
-    equations: Sequence[Equation],
+    needed: Needs,
     profiles: Sequence[tuple[Profile, Mapping[str, Range]]],
     wrong: int,
     specs: Sequence[Spec],
@@ -25,8 +26,7 @@ def options(
     """Options with which min, opt and max satisfy every equation, as they were written before.
 
     Args:
-        inputs: True shape by graph input.
-        equations: What the graph needs.
+        needed: What the graph needs.
         profiles: Each profile and its ranges by symbol, values of shape tensors among them.
         wrong: The profile that violates an equation.
         specs: What was written, one for each profile.
@@ -34,10 +34,11 @@ def options(
     Returns:
         None if no sizes are known that the graph takes.
     """
+    inputs = needed.inputs
     given, ranges = profiles[wrong]
     dims = _dims(inputs, given)
     least = {name: min(1, ranges[name].min) for name in dims}
-    found = solve(equations, ranges, dims, least)
+    found = needed.solved(ranges, dims, least)
     if not found.legal:
         return None
     spec = specs[wrong] if wrong < len(specs) else Spec()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tripoint.engine.constraints import Finding, check, hints
-from tripoint.engine.constraints.solve import solve
+from tripoint.engine.constraints.solve import Solved, solve
 from tripoint.engine.profile import InputProfile, Profile, Values, bindings, several
 from tripoint.errors import UsageError
 from tripoint.facts import equations, shape_inputs, truth
@@ -56,11 +56,30 @@ class Needs:
         inputs: True shape by graph input that must be fed.
         values: Its shape tensors, with a symbol for each value.
         equations: What the graph needs; empty if there is nothing to choose.
+        meant: What holds only at sizes of the export's example that stayed: the graph runs at
+            others, but none are proposed.
     """
 
     inputs: Mapping[str, Shape]
     values: Values
     equations: tuple[Equation, ...]
+    meant: tuple[Equation, ...] = ()
+
+    def solved(
+        self,
+        ranges: Mapping[str, Range],
+        free: Sequence[str],
+        least: Mapping[str, int] | None = None,
+    ) -> Solved:
+        """Ranges near some that are wanted; of those that a graph takes, what it is meant for.
+
+        The arguments are those of :func:`tripoint.engine.constraints.solve.solve`.
+        """
+        if self.meant:
+            found = solve((*self.equations, *self.meant), ranges, free, least)
+            if found.legal:
+                return found
+        return solve(self.equations, ranges, free, least)
 
 
 def needs(model: Model, specs: Sequence[Spec] = ()) -> Needs:
@@ -82,7 +101,9 @@ def needs(model: Model, specs: Sequence[Spec] = ()) -> Needs:
         for symbol, size in bindings(inputs, spec, complete=False, values=values).items()
         if size.min == 0
     }
-    return Needs(inputs, values, equations.collect(model.ir, empty) if free else ())
+    return Needs(
+        inputs, values, *(equations.collect_with_meant(model.ir, empty) if free else ((),))
+    )
 
 
 def checked(model: Model, specs: Sequence[Spec]) -> tuple[Profile, ...]:
@@ -130,7 +151,7 @@ def _completed(needed: Needs, given: Mapping[str, Range]) -> Mapping[str, Range]
     if not missing:
         return given
     wanted = {**given, **dict.fromkeys(missing, _USUAL)}
-    found = solve(needed.equations, wanted, missing)
+    found = needed.solved(wanted, missing)
     return found.ranges if found.legal else {}
 
 
@@ -145,7 +166,7 @@ def examine(needed: Needs, profiles: Sequence[Profile]) -> tuple[Examined, ...]:
     for profile in profiles:
         ranges = ranges_of(needed, profile)
         values = {symbol for names in needed.values.values() for symbol in names}
-        findings = check(needed.equations, ranges)
+        findings = check(needed.equations, ranges, needed.meant)
         found.append(Examined(profile, ranges, findings, frozenset(ranges) - values))
     return tuple(found)
 
@@ -219,8 +240,7 @@ def refuse(
             where = "" if listed else ", which tripoint profile lists"
             others = f" (and {more} more{where})" if more else ""
             right = hints.options(
-                needed.inputs,
-                needed.equations,
+                needed,
                 [(one.profile, one.ranges) for one in examined],
                 index,
                 specs,
@@ -246,6 +266,11 @@ def sentence(finding: Finding) -> str:
         fact += f", so {finding.rule}"
     if finding.nearest:
         fact += f"; nearest {shown(finding.nearest)}"
+    if finding.meant:
+        fact += (
+            f"; what it computes is only meant for {finding.meant}: a size of the export's "
+            "example stayed"
+        )
     return f"{fact}; {equation.reason}"
 
 

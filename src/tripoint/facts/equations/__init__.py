@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from tripoint.facts import dim_names, inference, shape_inputs, truth
+from tripoint.facts import dim_names, frozen, inference, shape_inputs, truth
 from tripoint.facts.equations import layout, operators
 from tripoint.facts.equations.data import DataNames
 from tripoint.facts.equations.equation import Claim, Equation, dim, normalized
@@ -28,8 +28,9 @@ from tripoint.facts.operators import elements as e
 from tripoint.facts.operators.context import FAILURES, Context, graphs_of, operand
 from tripoint.facts.origins import node_name, source
 from tripoint.facts.symbols import symbol, symbols_of, symbols_that_may_be_zero
+from tripoint.facts.table import Frozen
 
-__all__ = ["Equation", "collect"]
+__all__ = ["Equation", "collect", "collect_with_meant"]
 
 _MOST_LEAST = 512
 
@@ -47,11 +48,24 @@ def collect(model: ir.Model, empty: Collection[str] = ()) -> tuple[Equation, ...
     Raises:
         InputError: If its local functions cannot be inlined.
     """
+    return collect_with_meant(model, empty)[0]
+
+
+def collect_with_meant(
+    model: ir.Model, empty: Collection[str] = ()
+) -> tuple[tuple[Equation, ...], tuple[Equation, ...]]:
+    """What :func:`collect` gives, and what holds only at the sizes of the export's example.
+
+    A graph runs at sizes that violate the latter, and computes something else than was meant; see
+    :mod:`tripoint.facts.frozen`.
+    """
     with symbols_that_may_be_zero(empty):
         return _collect(model, frozenset(empty))
 
 
-def _collect(model: ir.Model, empty: frozenset[str]) -> tuple[Equation, ...]:
+def _collect(
+    model: ir.Model, empty: frozenset[str]
+) -> tuple[tuple[Equation, ...], tuple[Equation, ...]]:
     given = shape_inputs.find(model)
     flat = truth.inlined(model.clone())
     for value, shape in dim_names.input_shapes(flat.graph).items():
@@ -72,8 +86,28 @@ def _collect(model: ir.Model, empty: frozenset[str]) -> tuple[Equation, ...]:
     } | {name for names in given.values() for name in names}
     with truth.tensor_names_kept(flat):
         found = inference.infer(flat, symbols, known, named=True)
-        collector = _Collector(found, frozenset(symbols), truth.names(flat), flat.graph)
-        return _strongest(collector.of(flat.graph), empty)
+        names = truth.names(flat)
+        collector = _Collector(found, frozenset(symbols), names, flat.graph)
+        stayed = frozen.find(flat.graph, found, frozenset(symbols), names)
+        return _strongest(collector.of(flat.graph), empty), tuple(_meant(flat.graph, stayed))
+
+
+def _meant(graph: ir.Graph, stayed: Iterable[Frozen]) -> Iterator[Equation]:
+    """The sizes that nodes that run for certain are meant for."""
+    nodes = {node_name(node): node for node in graph}
+    for each in stayed:
+        node = nodes.get(each.node)
+        if node is not None:
+            yield Equation(
+                "equal",
+                each.expected,
+                each.size,
+                each.node,
+                each.op,
+                each.tensor,
+                source(node),
+                each.reason,
+            )
 
 
 def _strongest(found: Iterable[Equation], empty: Collection[str]) -> tuple[Equation, ...]:
