@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +23,12 @@ from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric import npz, ort, trials
 from tripoint.numeric.inputs import inputs_of
-from tripoint.parity.verify import UNSUITED, verify
+from tripoint.numeric.trials import UNSUITED
+from tripoint.parity.verify import verify
 from tripoint.report import text
 from tripoint.rewrites import numbers
 from tripoint.rewrites.points import Points
+from tripoint.spec import Spec
 
 SIZES = [{"N": 2, "T": 8}, {"N": 1, "T": 3}, {"N": 3, "T": 5}]
 LOOP = (
@@ -316,3 +319,41 @@ def test_the_next_command_of_fix_compares_with_inputs_of_ones_own(tmp_path: Path
     npz.save(tmp_path / "inputs.npz", inputs)
     command[command.index("inputs.npz")] = str(tmp_path / "inputs.npz")
     assert "all equal" in CliRunner().invoke(app, command).stdout
+
+
+def test_locate_looks_for_suited_inputs_too(tmp_path: Path) -> None:
+    for index, form in enumerate((LOOP, LENGTHS, PADDED, POSITIVE)):
+        path = tmp_path / f"{index}.onnx"
+        onnx.save(ir.to_proto(model_of(form).ir), path)
+        sizes = {"N": 2, "T": 8} if "[N,T" in form else {"N": 2}
+        dims = [word for name, size in sizes.items() for word in ("--dim", f"{name}={size}")]
+        words = ["locate", str(path), "--fixed", str(path), *dims, "-q", "--format", "json"]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert (found["verdict"], found["unsuited"]) == ("equal", False)
+        (note,) = found["notes"]
+        assert note.startswith("the usual made-up inputs do not suit the model; used: --values ")
+
+
+def test_locate_claims_nothing_of_nan() -> None:
+    model = onnx_text("g (float[N] x) => (float[N] y) { e = Exp(x)  m = Neg(e)  y = Log(m) }")
+    spec = Spec.parse((), ["N=4"])
+    found = tripoint.locate(model, fixed=model, spec=spec)
+    assert (found.verdict, found.unsuited) == ("unproven", True)
+    assert "y is NaN at the same places in both" in found.reasons[0]
+    assert UNSUITED in found.notes
+    given = tripoint.locate(model, fixed=model, inputs=[{"x": np.zeros(4, np.float32)}])
+    assert (given.verdict, given.unsuited) == ("equal", False)
+
+
+def test_locate_finds_the_node_with_suited_inputs() -> None:
+    first, second = (
+        onnx_text(POSITIVE.replace("y = Neg(g)", f"y = {operator}(g)"))
+        for operator in ("Neg", "Abs")
+    )
+    spec = Spec.parse((), ["N=2", "T=4"])
+    found = tripoint.locate(first, fixed=second, spec=spec)
+    assert found.verdict == "different"
+    assert found.culprit is not None
+    assert (found.culprit.tensor, found.culprit.op) == ("y", "Neg")

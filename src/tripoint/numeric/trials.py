@@ -8,6 +8,7 @@ others are tried: masks of ones, integers as large as one of the sizes, or of 1,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,11 +19,19 @@ import onnx_ir as ir
 from tripoint.errors import TripointError
 from tripoint.facts.symbols import evaluate
 from tripoint.model import Model
+from tripoint.numeric import ort
 from tripoint.numeric.inputs import Arrays, InputSpecs, generate, index_limits, is_mask
 
 Values = Mapping[str, tuple[float, float]]
 """Smallest and largest value by input name."""
 
+UNSUITED = (
+    "the inputs that were made up do not suit the model: give real ones with --inputs, or the "
+    "range of their values with --values"
+)
+
+_SAID = 3
+"""Ranges of values that a note lists."""
 _POSITIVE = (0.1, 1.0)
 _LENGTHS = 4
 """Sizes that are tried as the value of an integer."""
@@ -77,6 +86,39 @@ def first(
     if best is None:
         raise failed or TripointError("no inputs were tried")
     return best
+
+
+def suited(
+    model: Model,
+    inputs: InputSpecs,
+    points: Iterable[tuple[Mapping[str, int], int]],
+    *,
+    given: Values | None = None,
+    like: Arrays | None = None,
+) -> Iterator[Trial | None]:
+    """The first inputs at each point on which ONNX Runtime gives no NaN, see :func:`first`.
+
+    Args:
+        model: The graph.
+        inputs: Element type and shape by input name.
+        points: Size of each symbol, and a seed.
+        given: Values that stay as they are.
+        like: Examples that the usual ones follow.
+
+    Yields:
+        None where the graph runs on no inputs.
+    """
+    try:
+        session = ort.Session(model)
+    except TripointError:
+        yield from (None for _ in points)
+        return
+    for bindings, seed in points:
+        try:
+            tried = feeds(model, inputs, bindings, seed, given=given, like=like)
+            yield first(session.run, tried)
+        except TripointError:
+            yield None
 
 
 def feeds(
@@ -146,3 +188,13 @@ def holes(outputs: Sequence[Any]) -> float:
 def told(values: Values) -> str:
     """Ranges as the command line takes them: ``--values n:1..8``."""
     return " ".join(f"--values {name}:{low:g}..{high:g}" for name, (low, high) in values.items())
+
+
+def note(found: Iterable[Values]) -> str | None:
+    """What is said of inputs that were looked for; None if they are all the usual ones."""
+    drawn = dict.fromkeys(told(values) for values in found if values)
+    if not drawn:
+        return None
+    said = "; ".join(itertools.islice(drawn, _SAID))
+    said += f"; and {len(drawn) - _SAID} more" if len(drawn) > _SAID else ""
+    return f"the usual made-up inputs do not suit the model; used: {said}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import onnx_ir as ir
 
 from tripoint.engine.tf32 import Environment
-from tripoint.errors import InputError, TripointError
+from tripoint.errors import InputError
 from tripoint.model import Model
-from tripoint.numeric import ort, trials
+from tripoint.numeric import trials
 from tripoint.numeric.inputs import Arrays, InputSpecs, inputs_of
 from tripoint.parity import points as choice
 from tripoint.parity.compare_legs import compare_legs
@@ -34,13 +33,6 @@ from tripoint.parity.results import (
 )
 from tripoint.parity.tolerance import Given
 from tripoint.sources.python import TorchModel
-
-UNSUITED = (
-    "the inputs that were made up do not suit the model: give real ones with --inputs, or the "
-    "range of their values with --values"
-)
-_SAID = 3
-"""Ranges of values that a note lists."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +134,10 @@ def verify(
     if not found.unsuited or found.verdict == "different":
         return found
     better = _suited(model, specs, chosen.points, values, examples)
-    drawn = dict.fromkeys(trials.told(point.values) for point in better if point.values)
-    if not drawn:
+    note = trials.note(point.values for point in better)
+    if note is None:
         return _judged(found)
-    said = "; ".join(itertools.islice(drawn, _SAID))
-    said += f"; and {len(drawn) - _SAID} more" if len(drawn) > _SAID else ""
-    found = compare(better, [f"the usual made-up inputs do not suit the model; used: {said}"])
+    found = compare(better, [note])
     return _judged(found) if found.unsuited else found
 
 
@@ -158,7 +148,7 @@ def _judged(found: Verification) -> Verification:
     """
     nowhere = not any(point.outputs for point in found.points)
     if unsuited(found.points, found.metamorphic, nowhere=nowhere):
-        return replace(found, notes=(*found.notes, UNSUITED))
+        return replace(found, notes=(*found.notes, trials.UNSUITED))
     return replace(found, unsuited=False)
 
 
@@ -170,22 +160,15 @@ def _suited(
     examples: Arrays,
 ) -> list[Point]:
     """The points, with inputs on which the model runs without NaN where some are found."""
-    try:
-        session = ort.Session(model)
-    except TripointError:
-        return list(points)
+    # The example of a module is what it is.
+    drawn = [(point.sizes, point.seed) for point in points if point.seed is not None]
+    tried = trials.suited(model, specs, drawn, given=given, like=examples)
     found = []
     for point in points:
-        if point.seed is None:
-            found.append(point)
-            continue
-        try:
-            feeds = trials.feeds(model, specs, point.sizes, point.seed, given=given, like=examples)
-            trial = trials.first(session.run, feeds)
-        except TripointError:
-            found.append(point)
-        else:
-            found.append(replace(point, inputs=trial.inputs, values=trial.values))
+        trial = next(tried) if point.seed is not None else None
+        found.append(
+            point if trial is None else replace(point, inputs=trial.inputs, values=trial.values)
+        )
     return found
 
 

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from tripoint.facts.mechanisms import node_name
 from tripoint.facts.table import Source
+from tripoint.numeric import trials
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.locate.bodies import Spot
 from tripoint.parity.locate.deviation import Deviation
@@ -74,6 +75,15 @@ class Outputs:
     def extra(self) -> list[str]:
         """What the reference does not have."""
         return [name for name in self.found if name not in self.expected]
+
+    @property
+    def holes(self) -> list[str]:
+        """Outputs of numbers of which some are NaN in both."""
+        return [
+            name
+            for name, array in self.expected.items()
+            if name in self.found and trials.holes([array]) and trials.holes([self.found[name]])
+        ]
 
     @property
     def differ(self) -> bool:

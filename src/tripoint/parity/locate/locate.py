@@ -21,7 +21,7 @@ from tripoint.parity.locate.results import Location
 from tripoint.parity.locate.scan import scan
 from tripoint.parity.locate.search import Found, Replayed, search
 from tripoint.parity.pairing import moved
-from tripoint.parity.results import LegReport
+from tripoint.parity.results import TENSORRT, LegReport
 from tripoint.parity.tolerance import Given, products_of
 from tripoint.words import number_of
 
@@ -104,6 +104,8 @@ def locate(
     limits = limits or Limits()
     legs: dict[str, LegReport] = {report.name: report for report in absent}
     assumed = list(notes)
+    holes: dict[str, None] = {}
+    unfit = False
     for index, pair in enumerate(pairs):
         comparison = _Comparison(pair, specs, limits, say)
         try:
@@ -118,15 +120,19 @@ def locate(
                         why = f"{pair.title} differ already"
                         legs[name] = LegReport(name, "not run", reason=why)
                     return found.location(tuple(legs.values()), [*assumed, *comparison.notes()])
+                if point.seed is not None:
+                    holes |= dict.fromkeys(f"{pair.title}: {each}" for each in outputs.holes)
         except _LegError as error:
+            unfit |= point.seed is not None and error.leg != TENSORRT
             legs |= comparison.reports(error)
             continue
         legs |= comparison.reports()
         assumed += comparison.notes()
     open_legs = [leg for leg in legs.values() if leg.status != "ran"]
     reasons = [f"{leg.name} {leg.status}: {leg.reason}" for leg in open_legs]
+    reasons += [f"{each} is NaN at the same places in both" for each in holes]
     return Location(
-        verdict="unproven" if open_legs else "equal",
+        verdict="unproven" if reasons else "equal",
         reasons=tuple(reasons),
         pair=None,
         resolution="",
@@ -140,6 +146,7 @@ def locate(
         repro=None,
         legs=tuple(legs.values()),
         notes=tuple(dict.fromkeys(assumed)),
+        unsuited=unfit or bool(holes),
     )
 
 

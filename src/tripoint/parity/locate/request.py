@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tripoint.engine.debugging import Settings
 from tripoint.errors import UsageError
 from tripoint.model import Model
+from tripoint.numeric import trials
 from tripoint.numeric.inputs import Arrays, bindings_of, generate
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.legs import Reference, Suspect
@@ -111,23 +112,37 @@ def run(
     limits = limits or Limits()
     graph = Graph(request.model)
     pairs, absent, notes = _pairs(request, graph, limits.tensors)
-    return locate(
-        pairs,
-        graph.specs,
-        points(
-            graph,
-            bindings,
-            inputs,
-            seed,
-            values=values,
-            like=examples_of(request.torch, graph.specs) if inputs is None else None,
-        ),
-        absent=absent,
-        limits=limits,
-        folder=target,
-        notes=notes,
-        say=say,
-    )
+
+    def at(where: Sequence[Point], *further: str) -> Location:
+        return locate(
+            pairs,
+            graph.specs,
+            where,
+            absent=absent,
+            limits=limits,
+            folder=target,
+            notes=[*notes, *further],
+            say=say,
+        )
+
+    like = examples_of(request.torch, graph.specs) if inputs is None else None
+    usual = points(graph, bindings, inputs, seed, values=values, like=like)
+    found = at(usual)
+    if not found.unsuited:
+        return found
+    say("look for inputs that suit the model")
+    seeds = [(size, seed + index) for index, size in enumerate(bindings)]
+    tried = list(trials.suited(graph.model, graph.specs, seeds, given=values, like=like))
+    note = trials.note(trial.values for trial in tried if trial is not None)
+    if note is not None:
+        better = [
+            point if trial is None else replace(point, inputs=trial.inputs)
+            for point, trial in zip(usual, tried, strict=True)
+        ]
+        found = at(better, note)
+    if found.unsuited and all(trial is None or trial.holes for trial in tried):
+        return replace(found, notes=(*found.notes, trials.UNSUITED))
+    return found
 
 
 def points(

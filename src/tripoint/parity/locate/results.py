@@ -133,6 +133,8 @@ class Location:
         repro: Folder with the minimal model, None if none was asked for.
         legs: Every leg, those that did not run included.
         notes: What was assumed.
+        unsuited: Whether the inputs that were made up do not suit the model: a leg does not run
+            on them, or both give NaN at the same places.
     """
 
     verdict: Verdict
@@ -149,3 +151,4 @@ class Location:
     repro: str | None
     legs: tuple[LegReport, ...]
     notes: tuple[str, ...] = field(default=())
+    unsuited: bool = False
