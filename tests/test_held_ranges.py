@@ -201,3 +201,11 @@ def test_a_proposal_is_what_is_meant(text: str) -> None:
     found = tripoint.profile(Model(ir.from_onnx_text(text)))
     assert found.spellings is not None
     assert found.warnings == ()
+
+
+def test_what_a_node_needs_is_not_told_twice() -> None:
+    text = """<ir_version: 8, opset_import: ["": 18]>
+    g (float[N,S,2] x) => (float[N,S,2] y) <float[3,2] p = {1, 2, 3, 4, 5, 6}> { y = Add(x, p) }"""
+    with pytest.raises(UsageError, match="needs S == 3 or S == 1; nearest S = 3; axis") as caught:
+        profiles.checked(Model(ir.from_onnx_text(text)), [Spec.parse([], ["N=1", "S=3..4..5"])])
+    assert caught.value.hint == "for instance --dim S=3"

@@ -46,7 +46,7 @@ class Finding:
         nearest: Legal sizes near those.
         why_undecided: What keeps it from being decided.
         meant: The sizes that its node is meant for, such as ``"T = 5"``, where a size of the
-            export's example stayed in it.
+            export's example stayed in it and it runs at others too.
     """
 
     equation: Equation
@@ -94,16 +94,19 @@ def _finding(
             if not holds(equation, at):
                 own = [each for each in meant if each.symbols <= at.keys()]
                 own = [each for each in own if each.node == equation.node]
-                changes = nearest.legal([*decided, *own], equation, at)
-                kept = [change for change in changes if _all_hold(own, {**at, **change})]
+                changes = nearest.legal(decided, equation, at)
+                stayed = not all(_all_hold(own, {**at, **change}) for change in changes)
+                if stayed:
+                    changes = nearest.legal([*decided, *own], equation, at)
+                    changes = [each for each in changes if _all_hold(own, {**at, **each})]
                 return Finding(
                     equation,
                     "violated",
                     end,
                     {name: at[name] for name in sorted(equation.symbols)},
                     nearest.rule(equation),
-                    tuple(kept if own else changes),
-                    meant=" and ".join(f"{each.left} = {each.right}" for each in own) or None,
+                    tuple(changes),
+                    meant=_sizes(own) if stayed else None,
                 )
         between, all_tried = _counterexample(equation, ranges)
     except UndecidedError as error:
@@ -119,6 +122,10 @@ def _finding(
 
 def _all_hold(equations: Sequence[Equation], sizes: Mapping[str, int]) -> bool:
     return all(bool(holds(each, sizes)) for each in equations)
+
+
+def _sizes(equations: Sequence[Equation]) -> str:
+    return " and ".join(f"{each.left} = {each.right}" for each in equations)
 
 
 def _counterexample(
