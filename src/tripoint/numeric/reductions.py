@@ -90,6 +90,50 @@ def _last(node: ir.Node, bindings: Bindings) -> int:
     return math.prod(_sizes(node.inputs[0], bindings)[axis:])
 
 
+def _groups(node: ir.Node, bindings: Bindings) -> int:
+    sizes = _sizes(node.inputs[0], bindings)
+    return math.prod(sizes[1:]) // max(1, node.attributes.get_int("num_groups", 1))
+
+
+def _normalized(node: ir.Node, bindings: Bindings) -> int:
+    sizes = _sizes(node.inputs[0], bindings)
+    axes = node.attributes.get_ints("axes", [0, 2, 3])
+    return math.prod(sizes[axis] for axis in axes if -len(sizes) <= axis < len(sizes))
+
+
+def _axis(node: ir.Node, bindings: Bindings) -> int:
+    """Along the axis of an attribute or of a constant input; the longest where that is unknown."""
+    sizes = _sizes(node.inputs[0], bindings)
+    axis = node.attributes.get_int("axis", -1)
+    if len(node.inputs) > 1:
+        tensor = ir.convenience.get_const_tensor(node.inputs[1]) if node.inputs[1] else None
+        if tensor is None:
+            return max(sizes, default=_UNKNOWN)
+        axis = int(tensor.numpy().reshape(-1)[0])
+    return sizes[axis] if -len(sizes) <= axis < len(sizes) else max(sizes, default=_UNKNOWN)
+
+
+def _operands(node: ir.Node, _: Bindings) -> int:
+    return len(node.inputs)
+
+
+def _window(node: ir.Node, _: Bindings) -> int:
+    return node.attributes.get_int("size", 1)
+
+
+def _all(node: ir.Node, bindings: Bindings) -> int:
+    return math.prod(_sizes(node.inputs[0], bindings))
+
+
+def _blocks(node: ir.Node, bindings: Bindings) -> int:
+    before, after = (_sizes(value, bindings) for value in (node.inputs[0], node.outputs[0]))
+    return max(1, math.prod(before[1:2]) // max(1, math.prod(after[1:2])))
+
+
+def _side(node: ir.Node, bindings: Bindings) -> int:
+    return math.prod(_sizes(node.inputs[0], bindings)[-1:])
+
+
 _COUNTERS: dict[str, Callable[[ir.Node, Bindings], int]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
@@ -104,8 +148,26 @@ _COUNTERS: dict[str, Callable[[ir.Node, Bindings], int]] = {
     "RMSNormalization": _last,
     "Softmax": _last,
     "LogSoftmax": _last,
-    "CumSum": _last,
+    "CumSum": _axis,
+    "CumProd": _axis,
+    "LpNormalization": _axis,
+    "LpPool": _kernel,
+    "GlobalLpPool": _spatial,
+    "GroupNormalization": _groups,
+    "MeanVarianceNormalization": _normalized,
+    "LRN": _window,
+    "Sum": _operands,
+    "Mean": _operands,
+    "Det": _side,
+    "Col2Im": _blocks,
+    "AffineGrid": _side,
+    "DeformConv": _conv,
+    "CausalConvWithState": _conv,
+    "LinearAttention": _attention,
+    "SoftmaxCrossEntropyLoss": _all,
+    "NegativeLogLikelihoodLoss": _all,
     **{f"Reduce{kind}": _reduce for kind in ("Mean", "Sum", "SumSquare", "L1", "L2", "LogSumExp")},
+    **{f"Reduce{kind}": _reduce for kind in ("LogSum", "Prod")},
 }
 
 

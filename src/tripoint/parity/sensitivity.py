@@ -2,13 +2,14 @@
 
 The derived tolerance assumes that an error is passed on as it is, and that errors of different
 operators are independent. A graph may enlarge them: a Softmax of large numbers, a difference of
-nearly equal ones. And where a GPU cuts off instead of rounding, each product is too small by some
-share, which adds up over layers that nothing normalizes. So where a difference exceeds what was
-derived, ONNX Runtime runs the graph twice more: with the operands of every operator that adds up
-terms rounded to so few bits that it errs by what :mod:`tripoint.parity.tolerance` charges, and, for
-a GPU, with every product too small by that. Four times what the first moves the outputs, or what
-the second does, is allowed if it is more. The graph is that of the reference, so a fault of the
-other leg widens nothing.
+nearly equal ones, the sine of a large one. And where a GPU cuts off instead of rounding, each
+product is too small by some share, which adds up over layers that nothing normalizes. So where a
+difference exceeds what was derived, ONNX Runtime runs the graph twice more: with the operands of
+every operator that adds up terms rounded to so few bits that it errs by what
+:mod:`tripoint.parity.tolerance` charges, and those of a steep one
+(:mod:`tripoint.parity.arithmetic`) by one rounding; and, for a GPU, with every product too small by
+that. Four times what the first moves the outputs, or what the second does, is allowed if it is
+more. The graph is that of the reference, so a fault of the other leg widens nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from tripoint.errors import TripointError
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
+from tripoint.parity.arithmetic import steep_operands
 from tripoint.parity.measure import is_exact, not_finite, same_elements
-from tripoint.parity.tolerance import Products, adds_up, charge, multiplies
+from tripoint.parity.tolerance import Products, adds_up, charge, epsilon, multiplies
 
 Array = np.ndarray[Any, Any]
 ERRORS = "tripoint.errors"
@@ -107,7 +109,11 @@ class Sensitivity:
 
     def __init__(self, graph: ir.Model) -> None:
         self._graph = graph
-        self._nodes = [node for node in graph.graph if adds_up(node) and _float(node.outputs[0])]
+        self._nodes = [
+            node
+            for node in graph.graph
+            if (adds_up(node) or steep_operands(node)) and _float(node.outputs[0])
+        ]
 
     def at(
         self, inputs: Arrays, bindings: Mapping[str, int], products: Products
@@ -163,7 +169,7 @@ class Sensitivity:
         self, inputs: Arrays, bindings: Mapping[str, int], products: Products, times: float = 1.0
     ) -> _Outputs | None:
         """What the graph computes with errors of so many times the size; None if it does not."""
-        errors = [times * math.sqrt(charge(node, bindings, products)) for node in self._nodes]
+        errors = [times * _error_of(node, bindings, products) for node in self._nodes]
         rounded = [(self._factor(*each), 1.0) for each in zip(self._nodes, errors, strict=True)]
         short = [
             (1.0, 1.0 - error) if products != Products.ROUNDED and multiplies(node) else _EXACT
@@ -190,6 +196,13 @@ class Sensitivity:
     @functools.cached_property
     def _session(self) -> Session:
         return Session(Model(_erring(self._graph, self._nodes)))
+
+
+def _error_of(node: ir.Node, bindings: Mapping[str, int], products: Products) -> float:
+    """The relative error that its operands are given: of one that is steep, a rounding of them."""
+    if adds_up(node):
+        return math.sqrt(charge(node, bindings, products))
+    return epsilon(node.outputs[0]) or 0.0
 
 
 def _moved(exact: Array, other: Array) -> Array:
@@ -227,7 +240,8 @@ def _erring(graph: ir.Model, nodes: list[ir.Node]) -> ir.Model:
         if number is None:
             continue
         for place, value in enumerate(node.inputs[:_OPERANDS]):
-            if value is not None and _float(value):
+            wanted = adds_up(node) or place in steep_operands(node)
+            if value is not None and _float(value) and wanted:
                 made = _error(value, errors, (number, place))
                 own.insert_before(node, made)
                 node.replace_input_with(place, made[-1].outputs[0])

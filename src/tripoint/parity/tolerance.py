@@ -9,7 +9,8 @@ where, per operator,
 
 * ``c`` is ``8 + n/24`` if it adds up n terms (Conv: channels/group · kernel, MatMul and Gemm: K,
   Reduce, pooling and normalization: the reduced sizes), 1 if it only computes element by
-  element, and 0 if it only moves data. A rounding has the deviation eps/√12; where n terms of
+  element, and 0 if it only moves data; more for coordinates and transforms, see
+  :mod:`tripoint.parity.arithmetic`. A rounding has the deviation eps/√12; where n terms of
   either sign are added up one after the other, each partial sum of k terms, √(k/n) as large as
   the result, is rounded, which makes n/2 · eps²/12. The 8 is for what vendors do besides: their
   own forms of the product (Winograd), and fast exponentials;
@@ -44,6 +45,7 @@ from tripoint.facts import truth
 from tripoint.facts.symbols import evaluate
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.reductions import reduces, terms
+from tripoint.parity.arithmetic import RECURRENT, Kind, kind_of, own_variance
 from tripoint.parity.legs import Described
 from tripoint.parity.measure import is_exact
 from tripoint.parity.parts import Parts, Seams, seams, split
@@ -61,20 +63,6 @@ _ONE_ROUNDING = 1 / 12
 _TERMS_PER_CUT = 16.0
 _TF32_EPS = 2.0**-10
 _TF32_SHARE = 0.5
-_RECURRENT = frozenset({"RNN", "GRU", "LSTM"})
-_PRODUCTS = (
-    frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "Attention"}) | _RECURRENT
-)
-_MOVES = frozenset(
-    {
-        *("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Tile"),
-        *("Concat", "Split", "Slice", "Gather", "GatherElements", "GatherND", "Pad", "Shape"),
-        *("Size", "Constant", "ConstantOfShape", "MaxPool", "Relu", "Max", "Min", "Neg", "Abs"),
-        *("Where", "DepthToSpace", "SpaceToDepth", "ScatterND", "ScatterElements", "Range", "Clip"),
-        *("ReduceMax", "ReduceMin", "TopK", "ArgMax", "ArgMin", "Dropout", "Trilu", "Cast"),
-    }
-)
-
 _SAID = ("TF32 off", "TF32 off on a GPU", "TF32 on")
 
 Given = float | Mapping[str, float] | None
@@ -363,12 +351,12 @@ def override(
 
 def adds_up(node: ir.Node) -> bool:
     """Whether a node adds up terms, as products, reductions and normalizations do."""
-    return node.op_type in _RECURRENT or reduces(node)
+    return node.op_type in RECURRENT or reduces(node)
 
 
 def multiplies(node: ir.Node) -> bool:
     """Whether a node is a product of matrices, a convolution, or made of such."""
-    return node.op_type in _PRODUCTS
+    return kind_of(node) is Kind.PRODUCTS
 
 
 def charge(
@@ -387,15 +375,17 @@ def charge(
         output: One of its outputs, whose dtype counts; None for the first.
     """
     output = output or node.outputs[0]
-    eps = _epsilon(output)
+    eps = epsilon(output)
     if eps is None:
         return 0.0
     sums = _sums(node, bindings)
     variance = sum(_sum_variance(*each, bindings, min(eps, _FLOAT32_EPS)) for each in sums)
+    own = sum(own_variance(each, bindings) for each in (node, *_inner(node)))
+    variance += own * min(eps, _FLOAT32_EPS) ** 2
     if eps > _FLOAT32_EPS:
         variance += _ONE_ROUNDING * eps**2
     elif not sums:
-        variance = eps**2
+        variance += eps**2
     if output.dtype in (None, ir.DataType.FLOAT):
         variance += sum(_product_variance(*each, bindings, products) for each in sums)
     return variance
@@ -403,7 +393,7 @@ def charge(
 
 def only_moves(node: ir.Node) -> bool:
     """Whether a node passes on numbers as they are, so that it rounds nothing itself."""
-    return node.op_type in _MOVES
+    return kind_of(node) is Kind.MOVES
 
 
 def given_for(given: Given, name: str) -> float | None:
@@ -418,7 +408,7 @@ def _extend(
     bindings: Mapping[str, int],
     products: Products,
 ) -> Chain:
-    eps = _epsilon(output)
+    eps = epsilon(output)
     if eps is None:
         return behind
     added = sum(count for _, count in _sums(node, bindings))
@@ -436,8 +426,7 @@ def _extend(
 
 def _sums(node: ir.Node, bindings: Mapping[str, int]) -> list[tuple[ir.Node, int]]:
     """The node and those in its bodies, each with the terms that it adds up, if it adds any up."""
-    inner = [inner for graph in _subgraphs(node) for inner in graph]
-    counted = ((each, _terms(each, bindings)) for each in (node, *inner))
+    counted = ((each, _terms(each, bindings)) for each in (node, *_inner(node)))
     return [(each, count) for each, count in counted if count]
 
 
@@ -450,7 +439,7 @@ def _product_variance(
     node: ir.Node, added: int, bindings: Mapping[str, int], products: Products
 ) -> float:
     """What a float32 product errs by because of how a GPU computes it."""
-    if node.op_type not in _PRODUCTS or products == Products.ROUNDED:
+    if kind_of(node) is not Kind.PRODUCTS or products == Products.ROUNDED:
         return 0.0
     steps = _steps(node, bindings)
     variance = (added / steps / _TERMS_PER_CUT * _FLOAT32_EPS) ** 2
@@ -468,13 +457,13 @@ def _coarser(known: np.dtype[Any] | None, output: ir.Value) -> np.dtype[Any] | N
 
 def _steps(node: ir.Node, bindings: Mapping[str, int]) -> int:
     """How often a node adds up its terms one after the other: a recurrent one at each step."""
-    if node.op_type not in _RECURRENT:
+    if node.op_type not in RECURRENT:
         return 1
     return (_sizes(node.inputs[0], bindings) or [1])[0]
 
 
 def _terms(node: ir.Node, bindings: Mapping[str, int]) -> int:
-    if node.op_type not in _RECURRENT:
+    if node.op_type not in RECURRENT:
         return terms(node, bindings)
     # Each step multiplies the input by W and the state by R.
     return _steps(node, bindings) * sum(
@@ -485,6 +474,11 @@ def _terms(node: ir.Node, bindings: Mapping[str, int]) -> int:
 def _sizes(value: ir.Value | None, bindings: Mapping[str, int]) -> list[int]:
     shape = truth.shape_of(value) if value is not None else None
     return [evaluate(dim, bindings) or 1 for dim in shape or ()]
+
+
+def _inner(node: ir.Node) -> list[ir.Node]:
+    """The nodes in the bodies of a node."""
+    return [inner for graph in _subgraphs(node) for inner in graph]
 
 
 def _subgraphs(node: ir.Node) -> list[ir.Graph]:
@@ -505,7 +499,8 @@ def _narrows(node: ir.Node) -> bool:
     return before is not None and after is not None and after > before
 
 
-def _epsilon(output: ir.Value) -> float | None:
+def epsilon(output: ir.Value) -> float | None:
+    """Machine epsilon of a tensor; None where it holds no floating-point numbers."""
     return _eps(output.dtype.numpy()) if output.dtype is not None else _FLOAT32_EPS
 
 
