@@ -277,6 +277,24 @@ def test_wrapped_lines_are_put_together(width, at):
     assert rows(table("\n".join(wrapped))) == ROWS
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [
+        lambda line: json.dumps({"log": f"{line}\n", "stream": "stdout", "time": "2024-11-20"}),
+        lambda line: json.dumps({"severity": "DEBUG", "message": line}),
+        lambda line: json.dumps({"level": "debug", "msg": line}),
+        lambda line: f"2024-11-20T12:00:00.123456789Z stdout F {line}",
+        lambda line: f"2024-11-20T12:00:00.1+01:00 stderr F {line}",
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "[11/20/2024-12:00:00] [V] [TRT] "])
+def test_what_collectors_of_logs_keep_says_the_same(kept, prefix):
+    text = lines_of("Relu: x (2, 3) => a (2, 3)", "Reshape: a (2, 3), w (2) => y (-1, -1)")
+    plain = [f"{prefix}{line}" for line in text.splitlines()]
+    collected = "\n".join(kept(line) for line in plain)
+    assert rows(table(collected)) == rows(table("\n".join(plain)))
+
+
 def test_list_goes_on_in_lines_without_a_prefix():
     line = "n [Concat] outputs: [a -> (1, 2)],"
     found = table(f"Parsing node: n [Concat]\n{line}\n[b -> (3)], [c c -> ()],\n  [d -> (4)]")
@@ -479,6 +497,20 @@ def test_shape_with_start_or_end_is_not_taken_for_the_whole():
         (["MyPlugin: x (2, 3) => y (-1)"], "x (2, 3)", ()),
         (["TopK: x (2, 3), k (1) => y (2, -1)"], "x (2, 3), k (1)", ()),
         (["TopK: x (2, 3), w (1) => y (2, -1)"], "x (2, 3)", (1,)),
+        # What nothing makes behind a list of inputs is a weight, also where no line imports it.
+        (["Neg: c (2) => m (2)", "Reshape: x (2, 3), m (2) => y (-1, -1)"], "x (2, 3)", (0, 1)),
+        (
+            ["Concat: c (1), d (1) => m (2)", "Expand: x (2, 1), m (2) => y (-1, -1)"],
+            "x (2, 1)",
+            (0, 1),
+        ),
+        (
+            ["Concat: c (1), n (1) => m (2)", "Reshape: x (2, 3), m (2) => y (-1, -1)"],
+            "x (2, 3), n (1)",
+            (),
+        ),
+        # Of a log without such a list, it is not known what varies.
+        (["Neg: c (2) => m (2)", "Reshape: w (2, 3), m (2) => y (-1, -1)"], "", ()),
     ],
 )
 def test_size_is_lost_where_it_cannot_vary(nodes, inputs, lost):
@@ -603,6 +635,63 @@ def test_error_of_the_build_names_its_node():
     (refusal,) = recording.view.refusals
     assert (refusal.node, refusal.op) == ("a", "Relu") or refusal.node == "n0"
     assert "fails when the engine is built" in refusal.reason
+
+
+@pytest.mark.parametrize(
+    ("said", "node"),
+    [
+        (
+            "{ForeignNode[/blocks.0/norm1/Constant_output_0.../head/Gemm]}.)",
+            "{ForeignNode[/blocks.0/norm1/Constant_output_0.../head/Gemm]}",
+        ),
+        (
+            "{ForeignNode[/a.1/Mul (x).../b/Add]} due to insufficient workspace.)",
+            "{ForeignNode[/a.1/Mul (x).../b/Add]}",
+        ),
+        ("/layers.0/conv/Conv + /layers.0/act/Relu.)", "/layers.0/conv/Conv + /layers.0/act/Relu"),
+        ("/layers.0/conv/Conv.)", "/layers.0/conv/Conv"),
+    ],
+)
+def test_name_of_what_is_not_implemented_is_kept_whole(said, node):
+    (recording,) = read(
+        "[E] Error[10]: [optimizer.cpp::computeCosts::3869] Error Code 10: Internal Error "
+        f"(Could not find any implementation for node {said}\n"
+    )
+    (refusal,) = recording.view.refusals
+    assert refusal.node == node
+    assert "which means: mostly memory" in refusal.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"), [("seq/reshape_1/Reshape", "seq/conv2d_41/BiasAdd:0"), ("n 1", "a.b")]
+)
+def test_error_of_a_running_engine_keeps_its_sizes(name, tensor):
+    (recording,) = read(
+        f"[12:15:24] [E] [TRT] {name}: reshaping failed for tensor: {tensor}\n"
+        "[12:15:24] [E] [TRT] shapeMachine.cpp (160) - Shape Error in executeReshape: reshape "
+        "would change volume\n"
+        "[12:15:24] [E] [TRT] Instruction: RESHAPE_ZERO_IS_PLACEHOLDER{1 2 1 1} {1 2 262144}\n"
+    )
+    (refusal,) = recording.view.refusals
+    assert (refusal.node, refusal.op) == (name, "Reshape")
+    for part in ("when the engine runs", f"`{tensor}`", "change volume", "{1 2 1 1} {1 2 262144}"):
+        assert part in refusal.reason
+
+
+@pytest.mark.parametrize("op", ["Reshape", "Conv"])
+def test_block_of_a_refused_node_tells_its_name(op):
+    (recording,) = read(
+        f'[E] [TRT] ModelImporter.cpp:948: While parsing node number 352 [{op} -> "out"]:\n'
+        '[E] [TRT] ModelImporter.cpp:950: --- Begin node ---\ninput: "flat"\ninput: "1002"\n'
+        f'output: "out"\nname: "n_982"\nop_type: "{op}"\n\n'
+        "[E] [TRT] ModelImporter.cpp:951: --- End node ---\n"
+        "[E] [TRT] ModelImporter.cpp:953: ERROR: ModelImporter.cpp:195 In function parseNode:\n"
+        "[6] Invalid Node - n_982\nITensor::getDimensions: Error Code 4: Shape Error (reshape "
+        "changes volume. Reshaping [6,4096] to [1,4096].)\n"
+    )
+    (refusal,) = recording.view.refusals
+    assert (refusal.node, refusal.op) == ("n_982", op)
+    assert "Reshaping [6,4096] to [1,4096]" in refusal.reason
 
 
 @pytest.mark.parametrize("text", ["", "hello\n", "[05/20/2024-08:00:01] [I] Starting inference\n"])

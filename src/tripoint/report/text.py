@@ -174,7 +174,8 @@ def refusals(table: TensorTable) -> list[str]:
     for reason, found in reasons.items():
         first, more = found[0], f" and {len(found) - 1} more" if len(found) > 1 else ""
         source = f", {first.source}" if first.source else ""
-        where = f"node {first.node}{more}{source}" if first.op else f"model {first.node}"
+        what = "region" if first.node.startswith("{ForeignNode[") else "model"
+        where = f"node {first.node}{more}{source}" if first.op else f"{what} {first.node}"
         lines.append(f"  {clean(reason)} ({clean(where)})")
     lines.append("  the table goes on behind such a node as if it were understood")
     return [*lines, *_to_export(table)]

@@ -42,7 +42,15 @@ _NODE = re.compile(
     re.DOTALL,
 )
 _CORE = re.compile(r"Error Code (?P<code>\d{1,4}): (?P<kind>[A-Za-z ]+) \((?P<text>.*)", re.DOTALL)
-_UNIMPLEMENTED = re.compile(r"implementation for node (?P<node>.+?)[.)]")
+_UNIMPLEMENTED = re.compile(
+    r"implementation for node (?P<node>\{ForeignNode\[.*?\]\}|.+?)"
+    r"(?=\.?\)?\s*$|\.?\)\s|\. |, try | due to )"
+)
+_BLOCK = re.compile(r"--- Begin node ---\n(?P<fields>.*)", re.DOTALL)
+_FIELD = re.compile(r'^(name|op_type): "([^"\n]*)"', re.MULTILINE)
+_RESHAPING = re.compile(r"(?P<name>\S.*?): reshaping failed for tensor: (?P<tensor>\S+)\s*$")
+_SHAPE_MACHINE = re.compile(r"Shape Error in \w+: .*|Instruction: [A-Z_]+\{.*")
+"""What the runtime of TensorRT 7 and 8 says where sizes do not fit together."""
 _HEADER = re.compile(r"\s*(?:Input filename:|ONNX IR version:)")
 _OPSET = re.compile(r"\s*Opset version:\s*(\d{1,3})\s*$")
 
@@ -60,6 +68,7 @@ class Failure:
         building: Whether it came when the engine was built.
         number: Position of the node in the graph, -1 if it is not known.
         guessed: Whether ``node`` is only what stands before a colon, and may be none.
+        running: Whether it came when the engine ran, or worked out its sizes.
     """
 
     node: str
@@ -70,12 +79,14 @@ class Failure:
     building: bool = False
     number: int = -1
     guessed: bool = False
+    running: bool = False
 
 
 def _message(text: str) -> str:
     """An error without what other programs printed behind it."""
     first, *others = unescape(text.strip()).splitlines() or [""]
-    return "\n".join((first, *(line for line in others if line.lstrip().startswith("["))))
+    kept = (line for line in others if line.lstrip().startswith("[") or _CORE.search(line))
+    return "\n".join((first, *kept))
 
 
 def is_header(text: str) -> bool:
@@ -98,10 +109,12 @@ class Reader:
         self._node = ("", "")
         self._core: list[str] = []
         self._while: Failure | None = None
+        self._running: Failure | None = None
 
     def at(self, name: str, op: str) -> None:
         """A node begins."""
         self._flush()
+        self._running = None
         self._node = (unescape(name), unescape(op))
 
     def passed(self) -> None:
@@ -127,6 +140,20 @@ class Reader:
             sure: Whether the logger calls it an error.
         """
         text = text[:_LONGEST]
+        if match := _BLOCK.search(text):
+            fields = dict(_FIELD.findall(match["fields"]))
+            self._in_block(unescape(fields.get("name", "")), unescape(fields.get("op_type", "")))
+            return True
+        if match := _RESHAPING.match(text):
+            said = f"reshaping failed for tensor `{unescape(match['tensor'])}`"
+            self._running = Failure(
+                unescape(match["name"]), "Reshape", None, "", [said], running=True
+            )
+            self._failures.append(self._running)
+            return True
+        if self._running is not None and (match := _SHAPE_MACHINE.search(text)):
+            self._running.texts.append(unescape(match[0]))
+            return True
         if match := _WHILE.search(text):
             op = unescape(match["op"])
             out = unescape(match["out"]) if match["out"] is not None else None
@@ -146,6 +173,14 @@ class Reader:
                 self._guess(text)
             return False
         return True
+
+    def _in_block(self, name: str, op: str) -> None:
+        """The parser prints the node that it refuses."""
+        last = self._while
+        if last is not None and op in ("", last.op):
+            last.node = name or last.node
+        elif name or op:
+            self._node = (name, op)
 
     def _guess(self, text: str) -> None:
         """Keep an error of another form, in case it begins with the name of a node."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import io
 import itertools
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,12 @@ _MOST_PARTS = 12
 
 _MOST_TRIED = 4
 """Parts up to which every way to put them together is tried."""
+
+_JSON_KEYS = ("log", "message", "msg", "MESSAGE")
+"""Where collectors keep a line: json-file of Docker, structured loggers, journald."""
+
+_CONTAINER = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP] ")
+"""What the runtime of Kubernetes puts before a line."""
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
 _MARKDOWN = re.compile(r"\\([\\_*\[\](){}<>#+\-.!|`~])")
@@ -57,7 +64,7 @@ _SEVERITY = re.compile(
 _WORDS = re.compile("|".join((*map(re.escape, grammar.BEGINNINGS), r"\] (?:in|out)puts:")))
 _OTHER_WORDS = re.compile(
     r"[Ee]rror|ERROR|node number|In node|TensorRT[ -]|TRT_v|tensorrt|INT64|Int64|nput filename"
-    r"|ONNX IR version|Opset version"
+    r"|ONNX IR version|Opset version|reshaping failed for|Instruction: "
 )
 
 
@@ -162,7 +169,7 @@ def _texts(stream: BinaryIO, form: _Form) -> Iterator[str]:
                 # Skip the rest of a line that is too long to be kept.
                 while (rest := text.readline(_LONGEST)) and not rest.endswith("\n"):
                     pass
-            line = line.rstrip("\r\n")
+            line = _carried(line.rstrip("\r\n"))
             if "\r" in line:  # a progress bar was drawn over
                 line = line.rpartition("\r")[2]
             if "\x1b" in line:
@@ -174,6 +181,19 @@ def _texts(stream: BinaryIO, form: _Form) -> Iterator[str]:
             yield line
     finally:
         text.detach()
+
+
+def _carried(line: str) -> str:
+    """The line itself, of one that a collector of logs keeps."""
+    if line.startswith("{"):
+        try:
+            kept = json.loads(line)
+        except ValueError:
+            return line
+        texts = (kept.get(key) for key in _JSON_KEYS) if isinstance(kept, dict) else ()
+        return next((each.rstrip("\r\n") for each in texts if isinstance(each, str)), line)
+    prefix = _CONTAINER.match(line)
+    return line[prefix.end() :] if prefix else line
 
 
 def _lines(parts: list[str]) -> Iterator[Line]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from tripoint.engine import meanings
 from tripoint.engine.refusals import refusals
 from tripoint.facts import truth
 from tripoint.facts.operands import COUNTING
@@ -167,12 +168,17 @@ class _Builder:
             value = self._input(each.tensor, each.dims, dtype)
             self.of_inputs |= {dim for dim in self._shapes[value] if isinstance(dim, str)}
 
-    def _input(self, name: str, dims: ViewShape, dtype: ir.DataType | None) -> ir.Value:
+    def _input(
+        self, name: str, dims: ViewShape, dtype: ir.DataType | None, *, listed: bool = True
+    ) -> ir.Value:
         shape = tuple(dim if dim != -1 else self._symbol(name, i) for i, dim in enumerate(dims))
         value = self._value(name, shape, dtype)
         self._scopes[0][name] = value
         self.inputs.append(value)
-        self._dependence.enter(value, static=-1 not in dims)
+        # The parser lists what varies before the first node, and goes through all nodes in order:
+        # what is not made behind such a list is a weight.
+        if listed or -1 in dims or not self.record.inputs:
+            self._dependence.enter(value, static=-1 not in dims)
         self.rows[value] = _Row(dims, shape)
         return value
 
@@ -246,7 +252,7 @@ class _Builder:
             return value
         if not nested:
             self._cut.append(name)
-            return self._input(name, item.dims, dtype)
+            return self._input(name, item.dims, dtype, listed=False)
         # What a nested graph is given by its node, once for each turn.
         value = self._value(name, shape, dtype)
         self._scopes[-1][name] = value
@@ -417,9 +423,16 @@ def _refusals(record: Record, model: Model, version: str) -> Iterator[Refusal]:
         if failure.guessed and node is None:
             continue
         name, op = _place(failure, node)
-        if failure.building:
-            reason = f"{version} fails when the engine is built: {' '.join(failure.texts)}"
+        if failure.running:
+            reason = f"{version} fails when the engine runs: {'; '.join(failure.texts)}"
             yield Refusal(name, op, reason[:600])
+            continue
+        if failure.building:
+            reason = f"{version} fails when the engine is built: {' '.join(failure.texts)}"[:600]
+            known = meanings.of(failure.texts) if failure.node else None
+            if known is not None:
+                reason = f"{reason}, which means: {known.meaning}"
+            yield Refusal(name, op, reason)
             continue
         error = {
             "code": failure.code,
