@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import tripoint
 from tripoint.cli import app
+from tripoint.errors import ExternalStepError
 from tripoint.model import Model
 from tripoint.numeric import like
 from tripoint.numeric.inputs import generate, inputs_of, told
@@ -23,6 +24,7 @@ from tripoint.parity.points import EXAMPLE
 from tripoint.parity.verify import verify
 from tripoint.report.verification import verification
 from tripoint.sources.python import TorchModel
+from tripoint.spec import Spec
 
 CODE = """
 import torch
@@ -248,3 +250,83 @@ def test_an_example_of_another_dtype_is_no_point() -> None:
     result = verify(model_of(LOG), torch=torch_model, bindings=[{"N": 2, "T": 16}])
     assert any("is float64, the file takes float32" in note for note in result.notes)
     assert result.inputs["power"].endswith("like the example")
+
+
+# the other commands
+
+RAW = (
+    "(float[N,16] image) => (float[N,16] y) <float large = {4.}>"
+    "{ s = Mul(image, image)  y = Mul(s, large) }"
+)
+PIXELS = {"image": (0.0, 255.0)}
+
+
+class Raw(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image * image * 4
+
+
+@pytest.mark.parametrize("kind", ["values", "inputs", "torch"])
+def test_what_fp16_costs_is_measured_at_what_was_given(kind: str, tmp_path: Path) -> None:
+    example = np.linspace(0, 255, 64, dtype=np.float32).reshape(4, 16)
+    given: dict[str, Any] = {
+        "values": {"values": PIXELS},
+        "inputs": {"inputs": [{"image": example}]},
+        "torch": {"torch": TorchModel.of(Raw(), torch.from_numpy(example))},
+    }[kind]
+    spec = Spec.parse([], ["N=1..2..4"])
+    plain = tripoint.build(model_of(RAW), tmp_path / "a.plan", spec=spec, precision="fp16")
+    assert plain.engine.exists()
+    with pytest.raises(ExternalStepError, match=r"Mul.* is the first whose result is not finite"):
+        tripoint.build(model_of(RAW), tmp_path / "b.plan", spec=spec, precision="fp16", **given)
+
+
+SHIFTED = (
+    "(float[N,4] x) => (float[N,4] y) <float low = {100.}>"
+    "{ a = Sub(x, low)  b = Sqrt(a)  i = Identity(b)  y = Neg(i) }"
+)
+
+
+@pytest.mark.parametrize("sizes", [[], ["N=1..2..4"]])
+@pytest.mark.parametrize("kind", ["values", "inputs", "torch"])
+def test_a_fix_is_proven_at_what_was_given(kind: str, sizes: list[str]) -> None:
+    # The usual inputs, and those that are looked for, give nothing but NaN.
+    model = model_of(SHIFTED)
+    assert tripoint.fix(model, spec=Spec.parse([], sizes)).undecided
+    example = np.linspace(101, 200, 8, dtype=np.float32).reshape(2, 4)
+    given: dict[str, Any] = {
+        "values": {"values": {"x": (101.0, 200.0)}},
+        "inputs": {"inputs": [{"x": example}, {"x": example + 1}]},
+        "torch": {"torch": TorchModel.of(X(), torch.from_numpy(example))},
+    }[kind]
+    result = tripoint.fix(model, spec=Spec.parse([], sizes), **given)
+    assert (result.proven, result.undecided) == (True, False)
+    assert result.proof is not None
+    assert "NaN" not in result.proof.numeric.reason
+    assert len(result.proof.numeric.points) == (2 if kind == "inputs" else 3 if not sizes else 4)
+
+
+class X(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return -(x - 100).sqrt()
+
+
+@pytest.mark.parametrize(
+    "command", ["fix t.onnx -o f.onnx", "build t.onnx -o b.plan", "run t.onnx -o r"]
+)
+@pytest.mark.usefixtures("code")
+def test_the_options_are_those_of_verify(command: str) -> None:
+    wrong = called(f"{command} --values unknown:0..1 -q")
+    assert wrong.exit_code == 2
+    assert "the model has no input named 'unknown'" in wrong.stderr
+    missing = called(f"{command} --inputs none.npz --force -q")
+    assert (missing.exit_code, "none.npz" in missing.stderr) == (2, True)
+
+
+def test_a_run_says_what_was_given(code: Path) -> None:
+    np.savez(code / "i.npz", sample=np.ones((3, 8), np.float32), timestep=np.array([7, 1, 0]))
+    ran = called("run m.py:right -o r --inputs i.npz -q --format json")
+    assert ran.exit_code == 0, ran.stderr
+    assert json.loads(ran.stdout)["verify"]["inputs"]["timestep"] == "given, 0..7"
+    ran = called("run m.py:right -o s --values timestep:0..20 -q --format json")
+    assert json.loads(ran.stdout)["verify"]["inputs"]["timestep"] == "integers 0..20 as given"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -83,6 +83,8 @@ def run(
     exporter: Literal["dynamo", "torchscript"] = "dynamo",
     opset: int | None = None,
     output_names: Sequence[str] | None = None,
+    inputs: str | None = None,
+    values: Mapping[str, tuple[float, float]] | None = None,
     target: str | None = None,
     tensorrt: str | None = None,
     select: Sequence[str] | None = None,
@@ -106,6 +108,9 @@ def run(
         exporter: PyTorch's graph capture or its tracer.
         opset: Opset to export, by default the exporter's choice.
         output_names: Names for what the module returns, in order.
+        inputs: Inputs to use in place of generated ones; see
+            :mod:`tripoint.sources.inputs_file`.
+        values: Smallest and largest value of generated inputs, by name.
         target: Whose view of the shapes is shown; see :func:`tripoint.shapes`.
         tensorrt: Name of the importable TensorRT to use.
         select: Names of the rewrites to try, None for all.
@@ -157,6 +162,9 @@ def run(
         result = api.fix(
             origin.model,
             spec=spec,
+            torch=origin.torch,
+            inputs=inputs,
+            values=values,
             target=target,
             tensorrt=tensorrt,
             select=select,
@@ -172,6 +180,9 @@ def run(
                 fixed,
                 output / "model.plan",
                 spec=spec,
+                torch=origin.torch,
+                inputs=inputs,
+                values=values,
                 tensorrt=tensorrt,
                 compute_capabilities=compute_capabilities,
                 tf32=tf32,
@@ -191,6 +202,8 @@ def run(
             engine=built.engine if built else None,
             no_engine=no_build,
             spec=spec,
+            inputs=inputs,
+            values=values,
             save_failing=output / FAILING,
             force=force,
             tensorrt=tensorrt,
@@ -203,6 +216,8 @@ def run(
             torch=model if origin.torch is not None else None,
             fixed=str(output / "model.fixed.onnx"),
             engine=str(built.engine) if built else None,
+            inputs=inputs,
+            values=[f"{name}:{low:g}..{high:g}" for name, (low, high) in (values or {}).items()],
             options=failing.options(atol, rtol, output_names, tensorrt),
         )
         verification = dataclasses.replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from tripoint.model import Model
 
 if TYPE_CHECKING:
     from tripoint.facts.table import Shape
+    from tripoint.numeric.feed import Feed
     from tripoint.sources.python import TorchModel
     from tripoint.spec import Spec
 
@@ -86,3 +88,29 @@ def read_inputs(inputs: str | os.PathLike[str], model: ModelLike) -> list[dict[s
     from tripoint.sources.inputs_file import read_inputs as read
 
     return read(os.fspath(inputs), inputs_of(as_model(model)))
+
+
+def feed_of(
+    model: Model,
+    torch: str | TorchModel | None,
+    inputs: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None,
+    values: Mapping[str, tuple[float, float]] | None,
+) -> Feed:
+    """What a caller says of the inputs of a model.
+
+    Raises:
+        UsageError: If ``values`` names no input, or given inputs or examples do not fit.
+        InputError: If inputs cannot be read.
+    """
+    from tripoint.numeric.feed import Feed
+    from tripoint.numeric.inputs import inputs_of, refuse_unknown
+    from tripoint.parity.points import examples_of
+
+    if inputs is None and torch is None and not values:
+        return Feed()
+    specs = inputs_of(model)
+    refuse_unknown(specs, values or {})
+    if isinstance(inputs, (str, os.PathLike)):
+        inputs = read_inputs(inputs, model)
+    like = examples_of(as_torch(torch), specs) if torch is not None else {}
+    return Feed(values or {}, like, tuple(inputs or ()))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tripoint.api.arguments import as_given, input_shapes, is_plan
+from tripoint.api.arguments import as_given, feed_of, input_shapes, is_plan
 from tripoint.api.tables import shapes
 from tripoint.spec import Spec
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tripoint.engine.progress import OnPhase
     from tripoint.engine.proposal import ProfileResult
     from tripoint.precision.lower import Io, Precision
+    from tripoint.sources.python import TorchModel
 
 
 def profile(model: ModelLike, *, specs: Sequence[Spec] = ()) -> ProfileResult:
@@ -49,6 +50,9 @@ def build(
     *,
     spec: Spec | None = None,
     specs: Sequence[Spec] = (),
+    torch: str | TorchModel | None = None,
+    inputs: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = None,
+    values: Mapping[str, tuple[float, float]] | None = None,
     tensorrt: str | None = None,
     compute_capabilities: Sequence[str] = (),
     tf32: bool = True,
@@ -69,6 +73,10 @@ def build(
         path: The plan to write.
         spec: Range of every dynamic dim, for one profile.
         specs: The same for several, in place of ``spec``.
+        torch: The module that it came from. What a lower precision costs is measured at its
+            example inputs as well, and at some that follow them.
+        inputs: As :func:`tripoint.verify`: inputs at which that is measured.
+        values: As :func:`tripoint.verify`, likewise.
         tensorrt: Name of the importable TensorRT.
         compute_capabilities: GPUs to build for, such as ``"8.6"``.
         tf32: Whether products may be rounded to TF32, as TensorRT does by default; see
@@ -97,18 +105,32 @@ def build(
     from tripoint.engine.constraints import profiles as constrained
     from tripoint.engine.progress import Lines, Phase
     from tripoint.facts import misreading
+    from tripoint.numeric.inputs import inputs_of
+    from tripoint.parity import points as choice
     from tripoint.precision import prepare
+    from tripoint.precision.lower import LOW
 
     model = as_given(model, spec, *specs)
     profiles = constrained.checked(model, specs or (spec or Spec(),))
     on_phase = on_phase or (Lines(on_progress) if on_progress else None)
     builder.refuse_early(model, Path(path), tensorrt=tensorrt, options=options, force=force)
+    feed = feed_of(model, torch, inputs, values)
+    at = None
+    if numeric and precision in LOW:
+        specs_of = inputs_of(model)
+        sizes = prepare.points(input_shapes(model), profiles)
+        at = (
+            choice.given(specs_of, feed.given)
+            if feed.given
+            else choice.made_up(model, specs_of, sizes, values=feed.values, examples=feed.like)
+        ).points
     prepared = prepare.prepare(
         model,
         precision,
         keep=keep_fp32,
         io=io_precision,
-        points=prepare.points(input_shapes(model), profiles) if numeric else None,
+        points=[point.sizes for point in at] if at is not None else None,
+        inputs=[point.inputs for point in at] if at is not None else None,
         on_progress=(lambda line: on_phase(Phase(line))) if on_phase else None,
     )
     built = builder.build(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from tripoint.api.arguments import as_given, as_model
+from tripoint.api.arguments import as_given, as_model, feed_of
 
 if TYPE_CHECKING:
     from tripoint.api.arguments import ModelLike
     from tripoint.model import Model
+    from tripoint.numeric.feed import Feed
     from tripoint.rewrites.base import FixResult
     from tripoint.rewrites.points import Points
+    from tripoint.sources.python import TorchModel
     from tripoint.spec import Spec
 
 
@@ -19,6 +22,9 @@ def fix(
     model: ModelLike,
     *,
     spec: Spec | None = None,
+    torch: str | TorchModel | None = None,
+    inputs: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = None,
+    values: Mapping[str, tuple[float, float]] | None = None,
     target: str | None = None,
     tensorrt: str | None = None,
     select: Sequence[str] | None = None,
@@ -32,6 +38,9 @@ def fix(
         model: As :func:`tripoint.api.facts`; it is not changed.
         spec: Ranges of the symbols, for the numeric proof; without it sizes at which the model
             runs are looked for.
+        torch: The module that it came from; inputs that are made up follow its examples.
+        inputs: As :func:`tripoint.verify`: inputs at which the whole model is compared.
+        values: As :func:`tripoint.verify`, for the whole model.
         target: As :func:`tripoint.api.facts`: whose lost dims are counted.
         tensorrt: As :func:`tripoint.api.facts`.
         select: Names of the rewrites to try, None for all.
@@ -47,10 +56,12 @@ def fix(
 
     written = as_model(model)
     model = as_given(written, spec)
+    feed = feed_of(model, torch, inputs, values)
     return fixing.fix(
         model,
         separated=() if model is written else separate.renamed(written, model),
-        points=_proof_points(model, spec),
+        points=_proof_points(model, spec, feed),
+        feed=feed,
         target=target,
         tensorrt=tensorrt,
         select=select,
@@ -60,14 +71,18 @@ def fix(
     )
 
 
-def _proof_points(model: Model, spec: Spec | None) -> Points | None:
-    if spec is None or not (spec.inputs or spec.dims):
-        return None
+def _proof_points(model: Model, spec: Spec | None, feed: Feed) -> Points | None:
     from tripoint.engine.constraints.legal import LegalSizes
+    from tripoint.numeric.inputs import bindings_of, inputs_of
     from tripoint.rewrites.points import Points
 
-    legal = LegalSizes.of(model, spec)
-    return Points(tuple(legal.points()), ranges=legal.limits)
+    legal = LegalSizes.of(model, spec) if spec is not None and (spec.inputs or spec.dims) else None
+    ranges = legal.limits if legal is not None else {}
+    if feed.given:
+        specs = inputs_of(model)
+        sizes = tuple(bindings_of(specs, arrays) for arrays in feed.given)
+        return Points(sizes, ranges=ranges, feed=feed)
+    return Points(tuple(legal.points()), ranges=ranges, feed=feed) if legal is not None else None
 
 
 def says_otherwise(model: Model) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ def build(
     min_shapes: options.MinShapes = None,
     opt_shapes: options.OptShapes = None,
     max_shapes: options.MaxShapes = None,
+    inputs_file: options.InputsFile = None,
+    values: options.Values = None,
     tensorrt: options.TensorRT = None,
     compute_capability: options.ComputeCapability = None,
     tf32: options.Tf32 = True,
@@ -106,6 +108,7 @@ def build(
     from tripoint.engine.options import BuildOptions, parse_pools
     from tripoint.errors import UsageError
     from tripoint.report import json, text
+    from tripoint.sources import reference
 
     path = output or (Path(model).with_suffix(".plan") if model.endswith(".onnx") else None)
     if path is None:
@@ -123,6 +126,8 @@ def build(
         plugins=tuple(plugin or ()),
     )
     lowering = options.precision(precision, keep_fp32, tf32=tf32)
+    is_code = not isinstance(reference.parse(model), reference.OnnxReference)
+    lower = precision in (options.PrecisionName.fp16, options.PrecisionName.bf16)
     with (
         opened(model, specs[0], exporter=exporter, opset=opset) as loaded,
         console.build_progress(quiet=quiet) as on_phase,
@@ -131,6 +136,9 @@ def build(
             loaded,
             path,
             specs=specs,
+            torch=model if lower and is_code else None,
+            inputs=inputs_file,
+            values=options.value_ranges(values),
             tensorrt=tensorrt,
             compute_capabilities=compute_capability or (),
             io_precision=io_precision.value,

@@ -29,6 +29,8 @@ def fix(
     min_shapes: options.MinShapes = None,
     opt_shapes: options.OptShapes = None,
     max_shapes: options.MaxShapes = None,
+    inputs_file: options.InputsFile = None,
+    values: options.Values = None,
     select: Annotated[
         list[str] | None, typer.Option(metavar="REWRITE", help="only these rewrites")
     ] = None,
@@ -74,6 +76,8 @@ def fix(
             result = api.fix(
                 loaded,
                 spec=spec,
+                inputs=inputs_file,
+                values=options.value_ranges(values),
                 target=target,
                 tensorrt=tensorrt,
                 select=select,

@@ -132,6 +132,16 @@ Values = Annotated[
         show_default=False,
     ),
 ]
+InputsFile = Annotated[
+    str | None,
+    typer.Option(
+        "--inputs",
+        metavar="FILE",
+        help="inputs to use in place of generated ones: inputs.npz, inputs.json as "
+        "Polygraphy saves them, a folder of them, or file.py:function",
+        show_default=False,
+    ),
+]
 Exporter = Annotated[ExporterName, typer.Option(help="which of PyTorch's exporters")]
 Opset = Annotated[int | None, typer.Option(help="opset to export", show_default=False)]
 OutputFormat = Annotated[Format, typer.Option("--format", help="output format")]

@@ -28,16 +28,7 @@ def verify(
     min_shapes: options.MinShapes = None,
     opt_shapes: options.OptShapes = None,
     max_shapes: options.MaxShapes = None,
-    inputs_file: Annotated[
-        str | None,
-        typer.Option(
-            "--inputs",
-            metavar="FILE",
-            help="inputs to use in place of generated ones: inputs.npz, inputs.json as "
-            "Polygraphy saves them, a folder of them, or file.py:function",
-            show_default=False,
-        ),
-    ] = None,
+    inputs_file: options.InputsFile = None,
     values: options.Values = None,
     points: Annotated[
         int | None,

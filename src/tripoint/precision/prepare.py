@@ -17,7 +17,7 @@ from tripoint.facts.mechanisms import node_name
 from tripoint.facts.symbols import is_plain
 from tripoint.facts.table import Shape
 from tripoint.model import Model
-from tripoint.numeric.inputs import MINIMUM_POINTS
+from tripoint.numeric.inputs import MINIMUM_POINTS, Arrays
 from tripoint.precision.lower import LOW, Io, Lowered, Precision, lower
 from tripoint.precision.rehearse import Overflow, Rehearsal, overflow, rehearse
 from tripoint.spec import ENDS
@@ -50,6 +50,7 @@ def prepare(
     keep: Sequence[str] = (),
     io: Io = "keep",
     points: Sequence[Mapping[str, int]] | None = None,
+    inputs: Sequence[Arrays] | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> Prepared:
     """Convert a model where the precision takes that, and measure what it costs.
@@ -60,6 +61,7 @@ def prepare(
         keep: As :func:`tripoint.precision.lower.lower`.
         io: Likewise.
         points: Size by symbol at each point to compare at, None leaves that out.
+        inputs: Array by input name at each of them; None generates some.
         on_progress: Called with one line for each stage.
 
     Raises:
@@ -79,11 +81,11 @@ def prepare(
         return Prepared(requested, lowered)
     say(f"precision: comparing {requested} with float32 at {number_of(len(points), 'point')}")
     try:
-        rehearsal = rehearse(lowered, points, original=model)
+        rehearsal = rehearse(lowered, points, inputs=inputs, original=model)
     except ExternalStepError as error:
         raise error.within(hint="--no-numeric-proof leaves the comparison out") from error
     if not rehearsal.finite:
-        raise _refusal(model, requested, keep, io, points, lowered)
+        raise _refusal(model, requested, keep, io, points, inputs, lowered)
     return Prepared(requested, lowered, rehearsal)
 
 
@@ -148,10 +150,11 @@ def _refusal(
     keep: Sequence[str],
     io: Io,
     points: Sequence[Mapping[str, int]],
+    inputs: Sequence[Arrays] | None,
     lowered: Lowered,
 ) -> ExternalStepError:
     """Say where numbers leave the range, and which nodes to keep in float32 against it."""
-    first = overflow(lowered, points)
+    first = overflow(lowered, points, inputs=inputs)
     if first is None:
         return ExternalStepError(
             f"outputs are not finite in {requested} though they are in float32, "
@@ -162,7 +165,7 @@ def _refusal(
         f"node {first.node!r} ({first.op}) is the first whose result is not finite in {requested}"
         f"{_at(first.sizes)}; in float32 its largest is {first.largest:.3g}"
     )
-    needed = _needed(model, requested, keep, io, points, first)
+    needed = _needed(model, requested, keep, io, points, inputs, first)
     other = None if requested == "bf16" else "--precision bf16, which has the range of float32"
     if needed is None:
         return ExternalStepError(f"{fact}; keeping nodes in float32 does not help", hint=other)
@@ -183,6 +186,7 @@ def _needed(
     keep: Sequence[str],
     io: Io,
     points: Sequence[Mapping[str, int]],
+    inputs: Sequence[Arrays] | None,
     found: Overflow | None,
 ) -> tuple[list[str], Rehearsal] | None:
     """Nodes with which all outputs are finite, tried out; None if no such list was found."""
@@ -195,10 +199,10 @@ def _needed(
             lowered = lower(model, requested, keep=[*keep, *names], io=io)
         except ExternalStepError:
             return None  # nothing would be left in the lower type
-        rehearsal = rehearse(lowered, points, original=model)
+        rehearsal = rehearse(lowered, points, inputs=inputs, original=model)
         if rehearsal.finite:
             return list(names), rehearsal
-        found = overflow(lowered, points)
+        found = overflow(lowered, points, inputs=inputs)
     return None
 
 

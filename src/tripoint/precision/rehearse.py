@@ -23,7 +23,7 @@ from tripoint import model as models
 from tripoint.errors import ExternalStepError
 from tripoint.facts.mechanisms import node_name
 from tripoint.model import Model
-from tripoint.numeric.inputs import generate, inputs_of
+from tripoint.numeric.inputs import Arrays, generate, inputs_of
 from tripoint.numeric.ort import Session
 from tripoint.precision import weights
 from tripoint.precision.choice import LIMITS, is_float, name_of
@@ -111,6 +111,7 @@ def rehearse(
     lowered: Lowered,
     points: Sequence[Mapping[str, int]],
     *,
+    inputs: Sequence[Arrays] | None = None,
     original: Model | None = None,
     seed: int = 0,
 ) -> Rehearsal:
@@ -119,6 +120,7 @@ def rehearse(
     Args:
         lowered: From :func:`tripoint.precision.lower.lower`.
         points: Size by symbol, one entry for a point.
+        inputs: Array by input name, one entry for a point; None generates them.
         original: The model that was lowered; its file is read where it has one, so that its
             weights need not be written again.
         seed: Seed of the first point's inputs.
@@ -127,7 +129,7 @@ def rehearse(
         ExternalStepError: If ONNX Runtime cannot run the source, or refuses the converted model
             for another reason than that it has no kernel for it.
     """
-    fed = [_inputs(lowered, sizes, seed + index) for index, sizes in enumerate(points)]
+    fed = list(_fed(lowered, points, inputs, seed))
     if original is not None and original.path is not None:
         wanted = _run(Session(original), fed)
     else:
@@ -152,13 +154,18 @@ def rehearse(
 
 
 def overflow(
-    lowered: Lowered, points: Sequence[Mapping[str, int]], *, seed: int = 0
+    lowered: Lowered,
+    points: Sequence[Mapping[str, int]],
+    *,
+    inputs: Sequence[Arrays] | None = None,
+    seed: int = 0,
 ) -> Overflow | None:
     """Find the node that leaves the range first.
 
     Args:
         lowered: A model whose outputs are not finite.
         points: As :func:`rehearse`, with which the inputs are the same.
+        inputs: As :func:`rehearse`.
         seed: As :func:`rehearse`.
 
     Returns:
@@ -172,8 +179,7 @@ def overflow(
         for value in node.outputs
         if is_float(value) and value.name in made
     ]
-    for index, sizes in enumerate(points):
-        fed = _inputs(lowered, sizes, seed + index)
+    for sizes, fed in zip(points, _fed(lowered, points, inputs, seed), strict=True):
         with _stored(watching(lowered.source, watched)) as reference:
             exact = dict(zip(watched, _run(reference, [fed])[0][-len(watched) :], strict=True))
         with _stored(watching(rounding(lowered.model, lowered.low), watched)) as rounded:
@@ -184,7 +190,7 @@ def overflow(
             if all(_finite_where(exact[name], low[name]) for name in names):
                 continue
             largest = max(_largest(exact[name]) for name in names)
-            beyond = _beyond(nodes, exact | fed, LIMITS[lowered.low])
+            beyond = _beyond(nodes, {**exact, **fed}, LIMITS[lowered.low])
             return Overflow(
                 node_name(node), node.op_type, largest, dict(sizes), beyond or (node_name(node),)
             )
@@ -213,9 +219,20 @@ def _load(lowered: Lowered) -> str | None:
         return f"ONNX Runtime has no {name_of(lowered.low)} kernels on a CPU: {error.fact}"
 
 
-def _inputs(lowered: Lowered, sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
+def _fed(
+    lowered: Lowered,
+    points: Sequence[Mapping[str, int]],
+    inputs: Sequence[Arrays] | None,
+    seed: int,
+) -> Iterator[Arrays]:
+    """The inputs of each point, those that are given or generated ones."""
+    if inputs is not None:
+        yield from inputs
+        return
     source = Model(lowered.source)
-    return generate(inputs_of(source, named=True), sizes, seed, model=source)
+    specs = inputs_of(source, named=True)
+    for index, sizes in enumerate(points):
+        yield generate(specs, sizes, seed + index, model=source)
 
 
 def _as_low(lowered: Lowered, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import onnx_ir as ir
@@ -17,6 +17,7 @@ from tripoint.facts.compute import Facts
 from tripoint.facts.origins import node_name
 from tripoint.facts.table import TensorTable, View
 from tripoint.model import Model
+from tripoint.numeric.feed import Feed
 from tripoint.rewrites import largest, patterns, proof, transaction
 from tripoint.rewrites.base import (
     Applied,
@@ -58,6 +59,7 @@ def fix(
     *,
     separated: Sequence[str] = (),
     points: Points | None = None,
+    feed: Feed | None = None,
     target: str | None = None,
     tensorrt: str | None = None,
     select: Sequence[str] | None = None,
@@ -75,6 +77,7 @@ def fix(
         separated: Inputs whose dims have names of their own in place of one that stood for
             several sizes; the result lists them as a rewrite.
         points: Where numbers are compared; None looks for sizes at which the model runs.
+        feed: What is said of the inputs at those that are looked for.
         target: Whose lost dims are counted before and after; see :func:`tripoint.shapes`.
         tensorrt: Name of the importable TensorRT that ``"installed"`` means.
         select: Names of the rewrites to try, None for all.
@@ -107,7 +110,8 @@ def fix(
         seen = views.start(Model(_as_declared(state, declared)), target, tensorrt=tensorrt)
         return seen(shapes)
 
-    points = points or Points.fitting(model.ir, original)
+    if points is None:
+        points = replace(Points.fitting(model.ir, original), feed=feed or Feed())
     prover = proof.Prover(original.opset_imports, points, numeric=numeric)
     before = Facts(model, known, pending(known.shapes))
     say = on_progress or (lambda _: None)

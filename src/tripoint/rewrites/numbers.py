@@ -24,6 +24,7 @@ from tripoint.errors import ExternalStepError, TripointError
 from tripoint.facts.symbols import symbols_of
 from tripoint.model import Model
 from tripoint.numeric import ort, trials
+from tripoint.numeric.feed import Feed
 from tripoint.numeric.inputs import MINIMUM_POINTS, Arrays, InputSpecs, generate, inputs_of
 from tripoint.numeric.reductions import longest_reduction
 from tripoint.parity.sensitivity import Sensitivity, Steps
@@ -173,7 +174,7 @@ def _runs(session: ort.Session, model: Model, points: Points, *, is_part: bool) 
                 break
             continue
         try:
-            feeds = _feeds(model, inputs, point, seed, is_part=is_part)
+            feeds = _feeds(model, inputs, point, seed, points.feed, is_part=is_part)
             if refusals >= _PATIENCE:
                 feeds = itertools.islice(feeds, 2 if is_part else 1)
             empty = _is_empty(inputs, point)
@@ -189,12 +190,12 @@ def _runs(session: ort.Session, model: Model, points: Points, *, is_part: bool) 
         # Where a model never gives any numbers, that is all there is to compare.
         found, nothing = nothing, []
     count = len(found)
-    if not 0 < count < MINIMUM_POINTS:
+    if not 0 < count < MINIMUM_POINTS or (points.feed.given and not is_part):
         return _Runs(found, passed_over, empty=nothing)
     for index in range(count, MINIMUM_POINTS):
         point, seed = found[index % count].point, len(points.candidates) + index
         with contextlib.suppress(TripointError):
-            feeds = _feeds(model, inputs, point, seed, is_part=is_part)
+            feeds = _feeds(model, inputs, point, seed, points.feed, is_part=is_part)
             empty = _is_empty(inputs, point)
             found.append(_Run(point, _reference(session, feeds, is_part=is_part, empty=empty)))
     tried = number_of(len(points.candidates), "point")
@@ -238,14 +239,25 @@ def _is_empty(inputs: InputSpecs, point: Mapping[str, int]) -> bool:
 
 
 def _feeds(
-    model: Model, inputs: InputSpecs, point: Mapping[str, int], seed: int, *, is_part: bool
+    model: Model,
+    inputs: InputSpecs,
+    point: Mapping[str, int],
+    seed: int,
+    feed: Feed,
+    *,
+    is_part: bool,
 ) -> Iterator[tuple[trials.Values, Arrays]]:
     """Inputs to try at a point."""
+    if feed.given and not is_part:
+        yield {}, feed.given[seed]
+        return
+    # What is said of the inputs of a model says nothing of those of a part.
+    values, like = (None, None) if is_part else (feed.values, feed.like)
     for sizes in _completed(point, inputs, seed) if is_part else [point]:
         if is_part:
             yield {}, generate(inputs, sizes, seed, model=model, wide=True)
         # They may be the sizes or positions of something, which not all integers can be.
-        yield from trials.feeds(model, inputs, sizes, seed)
+        yield from trials.feeds(model, inputs, sizes, seed, given=values, like=like)
 
 
 def _completed(

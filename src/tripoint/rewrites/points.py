@@ -24,6 +24,7 @@ from tripoint.facts.equations import Equation
 from tripoint.facts.equations.evaluate import UndecidedError, holds
 from tripoint.facts.symbols import evaluate, symbols_of
 from tripoint.facts.table import Dim
+from tripoint.numeric.feed import Feed
 from tripoint.numeric.inputs import MINIMUM_POINTS
 from tripoint.rewrites.subgraph import read_by
 
@@ -58,11 +59,14 @@ class Points:
         guessed: Whether nobody gave a range. Candidates at which the original does not run are
             then passed over, and three that do are enough.
         ranges: Smallest and largest size by symbol, where somebody gave them.
+        feed: What is said of the inputs of the whole model. Inputs that are given belong to the
+            candidates, in order.
     """
 
     candidates: Sequence[Sizes]
     guessed: bool = False
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    feed: Feed = field(default_factory=Feed)
 
     @classmethod
     def guess(cls, names: Sequence[str], *, batches: Iterable[str] = ()) -> Points:
