@@ -339,3 +339,18 @@ def test_the_input_decides_what_an_output_that_is_one_is(
     assert [(each.shape, each.dtype) for each in table.tensors] == [(("N", 3), "float")] * 2
     expected = f"`x` is declared {shown}, but the input gives (N, 3)"
     assert list(table.contradictions) == ([expected] if shown else [])
+
+
+@needs_rtx
+def test_a_constant_of_a_type_that_is_refused_is_blamed(tmp_path: Path):
+    path = tmp_path / "m.onnx"
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    net (float[N,3] x) => (float[N,3] y, uint8[3] palette) <uint8[3] palette = {1, 2, 3}>
+    { y = Relu (x) }"""
+    onnx.save(onnx.parser.parse_model(text), path)
+    words = ["build", str(path), "-o", str(tmp_path / "m.plan"), "--dim", "N=1..2..4", "-q"]
+    result = RUNNER.invoke(app, [*words, "--tensorrt", RTX])
+    assert result.exit_code == 4, result.output
+    assert "output 'palette', an initializer of type uint8: " in result.output
+    assert "node 'y'" not in result.output
+    assert "leave palette out of the outputs" in result.output

@@ -111,6 +111,9 @@ def explain(failed: Failed) -> ExternalStepError:
 def _explained(failed: Failed) -> ExternalStepError:
     error = failed.error
     whole = truth.inlined(failed.model.ir).clone()
+    constant = _constant(error, whole.graph)
+    if constant is not None:
+        return constant
     found = truth.annotate(whole)
     named = _named(failed, whole)
     node = named or _first(failed, whole)
@@ -125,6 +128,18 @@ def _explained(failed: Failed) -> ExternalStepError:
     helped, hint = _helps(failed, whole, node, shapes)
     fact = "; ".join([fact, *helped])
     return process.WorkerError(fact, error.kind, native=error.native, hint=hint or error.hint)
+
+
+def _constant(error: process.WorkerError, graph: ir.Graph) -> process.WorkerError | None:
+    """The error, if it is about an initializer that the graph gives out, whose type is refused."""
+    for value in graph.outputs:
+        about = rf"(?<!\S){re.escape(value.name or '')}: invalid weights"
+        if value.is_initializer() and re.search(about, f"{error.fact}\n{error.native}"):
+            dtype = value.dtype.name.lower() if value.dtype is not None else "unknown"
+            fact = f"output {value.name!r}, an initializer of type {dtype}: {error.fact}"
+            hint = f"leave {value.name} out of the outputs: it is the same whatever the inputs are"
+            return process.WorkerError(fact, error.kind, native=error.native, hint=hint)
+    return None
 
 
 def _named(failed: Failed, whole: ir.Model) -> ir.Node | None:
