@@ -65,6 +65,11 @@ CASES: list[tuple[str, str, int, dict[str, str]]] = [
         "float[N,3] x, int64[2,1] j, float[2,3] u",
         *("y = ScatterND(x, j, u)", 16, {"8.2": ""}),
     ),
+    ("float[N,3] x, float s", "y = QuantizeLinear<output_dtype=3>(x, s)", 21, {"8.0": ""}),
+    (
+        "float[N,3] x, float s",
+        *("y = QuantizeLinear<output_dtype=17>(x, s)", 21, {"8.0": "the result is int8", "10.0": ""}),
+    ),
     (
         "float[N,3] x, int64[2,3] j, float[2,3] u",
         *('y = ScatterElements<reduction="mul">(x, j, u)', 16),

@@ -236,6 +236,7 @@ NOTED = [
     ("float[1,5,3] x | int64[1] a = {2}", "y = ReduceMean(x, a)", 18, (1, 1, 1), "silently"),
     ("float[1,5,3] x | int64[1] a = {2}", "y = ReduceSum<keepdims=0>(x, a)", 13, (), "silently"),
     ("float[9,4] x | int64[2] s = {2,7}", "y, z = Split(x, s)", 13, (4, 4), "splits equally"),
+    ("float[N,7] x", "y, z = Split<axis=1, num_outputs=2>(x)", 18, (-1, -1), "splits 7 into 2"),
     ("float[2,3,4] x", "y = Softmax<axis=1>(x)", 13, (2, 3, 4), "before opset 13"),
     ("float[2,3,4] x", "y = Softmax(x)", 13, (2, 3, 4), "before opset 13"),
     ("float[2,3,4] x", "y = Shape<start=1>(x)", 15, (3,), "ignores `start`"),

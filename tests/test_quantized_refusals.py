@@ -146,7 +146,11 @@ def test_every_command_says_it(cli: Callable[..., Result], tmp_path: Path) -> No
     assert f"next: DynamicQuantizeLinear (dyn), ConvInteger (conv): {AT_RUN_TIME}" in shapes
     assert shapes.count(CALL) == 1
     fix = cli("fix", "m.onnx", "-o", "f.onnx", "-q", *dims).output
-    assert "does not read this quantization:\n  next: DynamicQuantizeLinear (dyn)" in fix
+    assert f"next: DynamicQuantizeLinear (dyn), ConvInteger (conv): {AT_RUN_TIME}" in fix
+    assert fix.count(CALL) == 1
+    modelled = cli("fix", "m.onnx", "-o", "g.onnx", "-q", "--target", "8.6", *dims).output
+    assert "refuses or misreads 2 nodes:\n  DynamicQuantizeLinear: " in modelled
+    assert modelled.count(CALL) == 1
     build = cli("build", "m.onnx", "-o", "m.plan", *dims)
     assert build.exit_code == 4
     assert re.search(r"node 'dyn' \(DynamicQuantizeLinear\).*\n  next: no TensorRT", build.output)
@@ -181,3 +185,34 @@ def test_a_product_in_int8_builds(tmp_path: Path) -> None:
     model = quantized(body, k=(weights(-9, 9, (8, 32)), T.INT8), **sixteenth(T.INT8, 0))
     fixed = tripoint.fix(model, target="installed").model
     assert tripoint.build(fixed, tmp_path / "m.plan", spec=ONE, tensorrt=RTX).bytes
+
+
+@pytest.mark.parametrize("target", ["8.0", "8.6", "10.1"])
+@pytest.mark.parametrize("inputs", ["x, s", "x, s, z"])
+def test_uint8_around_zero_is_read_as_int8(inputs: str, target: str) -> None:
+    body = f"[quant] q = QuantizeLinear({inputs}) [deq] y = DequantizeLinear(q, s)"
+    constants = {key: value for key, value in sixteenth(T.UINT8, 0).items() if key in inputs}
+    found = tripoint.shapes(quantized(body, **constants), target=target).refusals
+    (said,) = [each.reason for each in found if each.op == "QuantizeLinear"]
+    assert said.endswith(
+        "reads its uint8 as int8, so it cuts off what lies above 127 times the "
+        "scale and lets through what is negative"
+    )
+
+
+@pytest.mark.parametrize(("target", "blocks"), [("8.6", True), ("10.1", False)])
+@pytest.mark.parametrize(("kind", "zero"), [(T.INT4, 0), (T.UINT4, 8), (T.INT8, 0)])
+def test_fix_is_no_way_out_of_blocks(
+    kind: ir.DataType, zero: int, target: str, blocks: bool
+) -> None:
+    model = quantized(
+        "[deq] w = DequantizeLinear<axis = 0, block_size = 2>(k, s, z) y = MatMul(x, w)",
+        k=(weights(zero - 7, zero + 8, (8, 4)), kind),
+        s=([[0.5] * 4] * 4, T.FLOAT),
+        z=([[zero] * 4] * 4, kind),
+    )
+    fixed = tripoint.fix(model, target=target)
+    assert [node.op_type for node in fixed.model.ir.graph] == ["DequantizeLinear", "MatMul"]
+    nexts = [each.next for each in fixed.facts_after.table.refusals if each.op != "initializer"]
+    assert len(nexts) == blocks
+    assert all(each is not None and "one scale for a tensor or a channel" in each for each in nexts)

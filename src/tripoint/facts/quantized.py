@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from tripoint.facts.mechanisms import node_name
@@ -18,7 +20,10 @@ from tripoint.facts.table import Refusal
 from tripoint.sources.lines import source_of
 
 _MOST = 1 << 16
-"""Elements of the largest zero point that is read."""
+"""Elements of the largest tensor that becomes a constant."""
+
+_MOST_ZERO_POINTS = 1 << 20
+"""Elements of the largest zero point that is read; one of each block, at most."""
 
 _DYNAMIC = frozenset(
     {
@@ -39,7 +44,20 @@ _STATIC = (
     "{'ActivationSymmetric': True, 'WeightSymmetric': True, 'QuantizeBias': False})"
 )
 
+AS_INT8 = (
+    "reads its uint8 as int8, so it cuts off what lies above 127 times the scale and lets through "
+    "what is negative"
+)
+"""What every TensorRT with a layer for QuantizeLinear does with uint8 around 0."""
+
 _FIX = "`tripoint fix MODEL -o FIXED.onnx`"
+
+_UNREAD = (
+    *(ir.DataType.INT32, ir.DataType.INT16, ir.DataType.UINT16),
+    *(ir.DataType.UINT8, ir.DataType.UINT4),
+)
+"""Integer types that TensorRT dequantizes in no version; ONNX Runtime's quantizer writes a bias as
+int32."""
 
 _MIDDLES = {ir.DataType.UINT8: 128, ir.DataType.UINT4: 8}
 
@@ -100,13 +118,53 @@ def _advice(refusal: Refusal, node: ir.Node | None) -> str:
             "no TensorRT reads quantized operators (QOperator): write pairs of QuantizeLinear and "
             "DequantizeLinear (QDQ) in their place"
         )
-    if node is not None and _is_fixed(node):
+    per_block = "`block_size`" in refusal.reason
+    if node is not None and (_is_folded(node) or (not per_block and _is_moved(node))):
         return f"{_FIX} quantizes it in a way that TensorRT reads"
+    if per_block:
+        return "quantize with one scale for a tensor or a channel, or with TensorRT 10.0 or later"
     return "quantize to a signed type around 0"
 
 
-def _is_fixed(node: ir.Node) -> bool:
-    """Whether the rewrites help: to a constant, to a row of it, or to a pair around the middle."""
+def is_read(node: ir.Node) -> bool:
+    """Whether some TensorRT reads what a node quantizes or dequantizes.
+
+    None does in a type that it does not dequantize, or with a zero point that is not 0. A zero
+    point that is not known is taken for 0.
+    """
+    value = node.outputs[0] if node.op_type == "QuantizeLinear" else node.inputs[0]
+    if value is not None and value.dtype in _UNREAD:
+        return False
+    zero = zero_point(node)
+    return zero is None or not zero.any()
+
+
+def zero_point(node: ir.Node) -> np.ndarray[Any, Any] | None:
+    """The zero point of a node as integers, 0 where there is none; None if it is not known.
+
+    Floats of 8 bits and less have none that is not 0.
+    """
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    if value is None:
+        return np.zeros((), np.int64)
+    tensor = _constant(value)
+    if tensor is None or tensor.size > _MOST_ZERO_POINTS:
+        return None
+    try:
+        return tensor.numpy().astype(np.float32).astype(np.int64)
+    except (OSError, ValueError, TypeError):
+        # The file of external data may be missing.
+        return None
+
+
+def _is_folded(node: ir.Node) -> bool:
+    """Whether a node becomes a constant: a small one that no TensorRT dequantizes."""
+    tensor = _constant(node.inputs[0]) if node.op_type == "DequantizeLinear" else None
+    return tensor is not None and tensor.size <= _MOST and not is_read(node)
+
+
+def _is_moved(node: ir.Node) -> bool:
+    """Whether a constant, a row of it, or a pair is around the middle, which is moved to 0."""
     if node.op_type == "QuantizeLinear":
         readers = [reader.op_type for reader, _ in node.outputs[0].uses()]
         return _is_around_the_middle(node) and set(readers) == {"DequantizeLinear"}
@@ -116,8 +174,7 @@ def _is_fixed(node: ir.Node) -> bool:
         return _is_around_the_middle(node)
     if maker is not None and maker.op_type == "Gather":
         return _is_around_the_middle(node) and _constant(maker.inputs[0]) is not None
-    tensor = _constant(value)
-    return tensor is not None and (tensor.size <= _MOST or _is_around_the_middle(node))
+    return _constant(value) is not None and _is_around_the_middle(node)
 
 
 def _is_around_the_middle(node: ir.Node) -> bool:
@@ -132,7 +189,18 @@ def _is_around_the_middle(node: ir.Node) -> bool:
 
 
 def _constant(value: ir.Value | None) -> ir.TensorProtocol | None:
-    return value.const_value if value is not None and not value.is_graph_input() else None
+    """The tensor of an initializer that is no input, or of a Constant node."""
+    if value is None or value.is_graph_input():
+        return None
+    node = value.producer()
+    if node is None:
+        return value.const_value
+    if node.op_type != "Constant" or node.domain:
+        return None
+    try:
+        return ir.convenience.get_const_tensor(value)
+    except ValueError:
+        return None
 
 
 def convolution(graph: ir.Graph) -> str | None:
@@ -156,19 +224,17 @@ def misread(model: ir.Model, version: str) -> list[Refusal]:
         model: The model that was parsed.
         version: Name and version of the TensorRT.
     """
-    reason = (
-        f"{version} reads its uint8 as int8, so it cuts off what lies above 127 times the scale "
-        "and lets through what is negative"
-    )
     return [
-        Refusal(node_name(node), node.op_type, reason, str(found) if found else None)
+        Refusal(
+            node_name(node), node.op_type, f"{version} {AS_INT8}", str(found) if found else None
+        )
         for node in model.graph
-        if node.op_type == "QuantizeLinear" and _is_uint8_around_zero(node)
+        if node.op_type == "QuantizeLinear" and is_uint8_around_zero(node)
         for found in [source_of(node)]
     ]
 
 
-def _is_uint8_around_zero(node: ir.Node) -> bool:
+def is_uint8_around_zero(node: ir.Node) -> bool:
     """Whether a node quantizes to uint8 with a constant zero point of 0; others are refused."""
     zero = node.inputs[2] if len(node.inputs) > 2 else None
     if zero is None or zero.const_value is None:

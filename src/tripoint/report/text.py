@@ -153,10 +153,9 @@ def _bound(entry: Bound) -> str:
 
 
 def parsed_or_built(table: TensorTable) -> list[str]:
-    """What stops an installed TensorRT: nodes that it does not parse, or not build."""
-    if table.target.kind != "installed":
-        return []
+    """What stops a TensorRT: nodes that it does not parse, or an installed one not build."""
     nodes = {facts.node for facts in table.tensors if facts.node}
+    nodes = nodes if table.target.kind == "installed" else set()
     late = [note for note in table.notes if any(note.startswith(f"node {n!r} (") for n in nodes)]
     return [*(f"note: {clean(note)}" for note in late), *refusals(table)]
 
@@ -178,12 +177,7 @@ def refusals(table: TensorTable) -> list[str]:
         where = f"node {first.node}{more}{source}" if first.op else f"{what} {first.node}"
         lines.append(f"  {clean(reason)} ({clean(where)})")
     lines.append("  the table goes on behind such a node as if it were understood")
-    return [*lines, *_to_export(table)]
-
-
-def _to_export(table: TensorTable) -> list[str]:
-    """What to export in place of quantized operators that the target refuses."""
-    return [f"  next: {clean(step)}" for step in hints(table.refusals)]
+    return [*lines, *(f"  next: {clean(step)}" for step in hints(table.refusals))]
 
 
 def _lost(dims: int, tensors: int) -> str:
@@ -260,9 +254,6 @@ def fix(result: FixResult) -> list[str]:
         lines += columns(rows[:LONG_TABLE], indent="    ")
         if len(rows) > LONG_TABLE:
             lines.append(f"    and {len(rows) - LONG_TABLE} more")
-    table = result.facts_after.table
-    if unread := _to_export(table):
-        lines += [f"{table.target} does not read this quantization:", *unread]
     return lines
 
 

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from tripoint.facts.quantized import zero_point
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import elements, initializer
-from tripoint.rewrites.quantization import SIGNED, is_explicit, zero_point
+from tripoint.rewrites.quantization import SIGNED, is_explicit
 
 _MOST = 1 << 24
 

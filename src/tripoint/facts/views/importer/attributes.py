@@ -5,8 +5,8 @@ changed. ``does`` is one of three:
 
 - ``read``: the importer looks at it; with ``when`` only if another attribute has such a value,
   and with ``values`` it takes any other value for one of them.
-- ``ignored``: nothing looks at it. ``effect`` says what the version does instead; ``harmless``
-  why that changes no result.
+- ``ignored``: nothing looks at it. ``effect`` says what the version does instead, which is the same
+  with one of ``values``; ``harmless`` why that changes no result.
 - ``refused``: the version stops, whatever the value, or unless it is one of ``accepts``.
 
 ``in`` names the files of onnx-tensorrt at the release of ``from`` in which the attribute is looked
@@ -49,7 +49,8 @@ class Treatment:
             or ``"inferred"``.
         accepts: Values that a version which refuses it takes nevertheless; of a list, elements.
         when: Values of other attributes with which it is read; with others it is ignored.
-        values: Values that it tells apart, if it does not tell all.
+        values: Values that it tells apart, if it does not tell all; of one that is ignored, those
+            that say what is done without it.
         unless: An attribute or input ``axes`` whose presence makes it meaningless.
         effect: What happens where it is ignored; empty if nothing is said.
         harmless: Why ignoring it changes no result; empty if it may.
@@ -133,9 +134,9 @@ def misread(version: str, node: ir.Node, opset: int) -> Iterator[tuple[str, str]
         effect = f": {found.effect}" if found.effect else ""
         if found.does == "refused" and not _accepted(value, found.accepts):
             yield name, _refused(node, name, found)
-        elif found.values and value not in found.values:
+        elif found.does == "read" and found.values and value not in found.values:
             yield name, f"silently misreads `{name}` of {node.op_type}, {value}{effect}"
-        elif _ignored(node, found, opset) and not says_nothing(node, name, opset):
+        elif _ignored(node, attribute, found, opset) and not says_nothing(node, name, opset):
             because = _because(node, found)
             yield name, f"silently ignores `{name}` of {node.op_type}{because}{effect}"
 
@@ -157,8 +158,8 @@ def says_nothing(node: ir.Node, name: str, opset: int) -> bool:
     return bool(_plain(node.attributes[name]) == default)
 
 
-def _ignored(node: ir.Node, found: Treatment, opset: int) -> bool:
-    if found.harmless:
+def _ignored(node: ir.Node, attribute: ir.Attr, found: Treatment, opset: int) -> bool:
+    if found.harmless or (found.does == "ignored" and _plain(attribute) in found.values):
         return False
     if found.unless and (
         found.unless in node.attributes

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from tripoint.facts.table import Reason, Refusal, Shape, Target, View, ViewShape
+from tripoint.facts.table import Reason, Refusal, Shape, Target, View, ViewShape, format_shape
 from tripoint.facts.truth import constant_outputs, names
 from tripoint.facts.views.importer import attributes, operators
 from tripoint.facts.views.importer.context import (
@@ -266,6 +266,6 @@ def _note_contradiction(node: NodeContext) -> None:
         name = node.output_name(index)
         if name and network.contradicts(name):
             node.refuse(
-                f"silently gives `{name}` the shape {network.shapes[name]} "
-                f"although it is {network.truth[name]}"
+                f"silently gives `{name}` the shape {format_shape(network.shapes[name])} "
+                f"although it is {format_shape(network.truth[name])}"
             )

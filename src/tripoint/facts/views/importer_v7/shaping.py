@@ -281,6 +281,8 @@ def split(node: Node) -> list[ViewShape]:
     if node.has(1) and (given is None or len(set(given)) > 1):
         node.refuse("silently ignores the sizes of Split since opset 13 and splits equally")
     if not core.is_known(dims):
+        if not sizes and not node.has(1) and dims[axis] % count and dims[axis] != UNKNOWN:
+            node.refuse(f"silently splits {dims[axis]} into {count} times {dims[axis] // count}")
         return [node.contaminated(0, len(dims))] * count
     sizes = sizes or (dims[axis] // count,) * count
     if len(sizes) != count:

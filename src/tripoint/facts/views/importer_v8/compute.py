@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from tripoint.facts import quantized
 from tripoint.facts.views.importer.context import RefusedError
 from tripoint.facts.views.importer.core import check_activations
 from tripoint.facts.views.importer_v8 import folding, layers
@@ -150,6 +151,8 @@ def quantize(node: Node) -> Dims:
     zero = node.values(2) if node.has(2) else None
     if zero is not None and any(value != 0 for value in zero.flat):
         node.refuse(f"takes only a zero point of 0 in {node.op}, so it stops here")
+    elif node.op == "QuantizeLinear" and quantized.is_uint8_around_zero(node.onnx):
+        node.refuse(f"silently {quantized.AS_INT8}")
     return dims or (1,)
 
 
