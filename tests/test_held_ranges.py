@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ import pytest
 import tripoint
 from tripoint.engine.constraints import profiles
 from tripoint.errors import ExternalStepError, UsageError
-from tripoint.model import Model
+from tripoint.model import Model, load
+from tripoint.sources.example_inputs import plan_inputs
+from tripoint.sources.held import check
 from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import Export, Exporter, RangeLostError, export
 from tripoint.spec import Spec
@@ -63,6 +67,13 @@ class Sliced(nn.Module):
 
     def forward(self, x):
         return x + self.table[: x.shape[0]]
+
+
+class Scaled(nn.Module):
+    """0.3 of 50 is 15, and with 32 bits, in which the tracer computes, a little more."""
+
+    def forward(self, x):
+        return x[: math.ceil(x.shape[0] * 0.3)] + 1
 
 
 class Added(nn.Module):
@@ -118,6 +129,29 @@ def test_what_no_exporter_keeps_is_not_written(
     assert f"the {other} exporter was tried" in caught.value.fact
     assert caught.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_that_stayed_is_told_where_the_example_already_differs(tmp_path: Path) -> None:
+    module, spec = TorchModel.of(Scaled().eval()), Spec.parse(["x:20..50..70x4"])
+    plan = plan_inputs(module, spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.module,
+            tuple(plan.tensors.values()),
+            tmp_path / "a.onnx",
+            dynamo=False,
+            input_names=["x"],
+            output_names=["y"],
+            dynamic_axes={"x": {0: next(iter(plan.symbols))}},
+        )
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
+    rows = [session.run(None, {"x": np.zeros((n, 4), np.float32)})[0].shape[0] for n in (50, 20)]
+    assert rows == [16, 16]
+    held = check(load(tmp_path / "a.onnx"), module.module, plan)
+    assert [each.size for each in held.stayed] == [50]
+    assert "(16, 4), and forward gives (6, 4)" in str(held.stayed[0])
+    assert not held.followed
 
 
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
