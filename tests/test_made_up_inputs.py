@@ -25,6 +25,7 @@ from tripoint.numeric import npz, ort, trials
 from tripoint.numeric.inputs import inputs_of
 from tripoint.numeric.trials import UNSUITED
 from tripoint.parity.verify import verify
+from tripoint.report import locate as locate_text
 from tripoint.report import text
 from tripoint.rewrites import numbers
 from tripoint.rewrites.points import Points
@@ -342,6 +343,8 @@ def test_locate_claims_nothing_of_nan() -> None:
     found = tripoint.locate(model, fixed=model, spec=spec)
     assert (found.verdict, found.unsuited) == ("unproven", True)
     assert "y is NaN at the same places in both" in found.reasons[0]
+    said = "\n".join(locate_text.location(found))
+    assert "unproven (all legs agree, but not everything is a number)" in said
     assert UNSUITED in found.notes
     given = tripoint.locate(model, fixed=model, inputs=[{"x": np.zeros(4, np.float32)}])
     assert (given.verdict, given.unsuited) == ("equal", False)

@@ -101,10 +101,14 @@ def _growth(value: Growth) -> Iterator[str]:
 
 
 def _verdict(value: Location) -> Iterator[str]:
-    several = sum(leg.status == "ran" for leg in value.legs) > 1
+    ran = [leg for leg in value.legs if leg.status == "ran"]
+    if len(ran) > 1 and len(ran) == len(value.legs):
+        left = "all legs agree, but not everything is a number"
+    else:
+        left = "not all legs ran; those that did agree" if ran[1:] else "nothing was compared"
     what = {
         "equal": "all legs agree",
-        "unproven": "not all legs ran; those that did agree" if several else "nothing was compared",
+        "unproven": left,
         "different": f"{value.pair} differ",
     }
     yield clean(f"verdict: {value.verdict} ({what[value.verdict]})")
