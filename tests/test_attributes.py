@@ -68,7 +68,8 @@ CASES: list[tuple[str, str, int, dict[str, str]]] = [
     ("float[N,3] x, float s", "y = QuantizeLinear<output_dtype=3>(x, s)", 21, {"8.0": ""}),
     (
         "float[N,3] x, float s",
-        *("y = QuantizeLinear<output_dtype=17>(x, s)", 21, {"8.0": "the result is int8", "10.0": ""}),
+        *("y = QuantizeLinear<output_dtype=17>(x, s)", 21),
+        {"8.0": "the result is int8", "10.0": ""},
     ),
     (
         "float[N,3] x, int64[2,3] j, float[2,3] u",

@@ -226,7 +226,11 @@ DIFFERENCES: list[Differs] = [
         *("y, z = Split<axis=1>(x, s)", 13, {"8.0": "only as a constant", "8.2": (4, -1)}),
     ),
     ("float[4,6] x | int64[2] s = {2,4}", "z, y = Split<axis=1>(x, s)", 13, {"8.0": (4, 4)}),
-    ("float[N,7] x", "y, z = Split<axis=1, num_outputs=2>(x)", 18, {"8.0": "it is (N, 4)", "10.0": (-1, 4)}),
+    (
+        "float[N,7] x",
+        *("y, z = Split<axis=1, num_outputs=2>(x)", 18),
+        {"8.0": "it is (N, 4)", "10.0": (-1, 4)},
+    ),
     ("float[5] x", "y, z = Split<num_outputs=2>(x)", 18, {"8.0": "although it is", "10.0": (3,)}),
     ("float[2,3,4] x", "y = Softmax<axis=1>(x)", 13, {"8.0": (2, 3, 4)}),
     (
