@@ -49,6 +49,14 @@ GRAPHS: dict[str, tuple[str, str, int, dict[str, tuple[int, ...]]]] = {
         17,
         {"C": (2, 3), "H": tuple(range(4, 12)), "W": (1, 2, 3, 4)},
     ),
+    "down-and-up": (
+        "float[1,1,H] x, float[1,1,5] w_1, float[1,1,8] w_2",
+        "p = Conv <strides = [4], pads = [2, 2]> (x, w_1);"
+        "u = ConvTranspose <strides = [4], pads = [2, 2]> (p, w_2);"
+        "y = Concat <axis = 1> (u, x)",
+        17,
+        {"H": tuple(range(1, 18))},
+    ),
     "two-convs": (
         "float[1,1,H,W] x, float[1,1,3,3] w_1",
         "a = Conv <strides = [2, 2]> (x, w_1); y = Conv <strides = [2, 2]> (a, w_1)",

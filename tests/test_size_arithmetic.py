@@ -248,6 +248,21 @@ def test_what_is_cut_to_a_multiple_is_one() -> None:
     assert not equations.collect(model.ir)
 
 
+def test_halves_of_halves_that_are_added_to_the_first_half() -> None:
+    model = build(
+        "float[1,1,H,8] x | float[4] s = {1,1,2,2}",
+        "p = MaxPool<kernel_shape = [2,2], strides = [2,2]>(x);"
+        "q = MaxPool<kernel_shape = [2,2], strides = [2,2]>(p);"
+        'u = Resize<mode = "nearest">(q, , s); y = Add(u, p)',
+        13,
+        "float[] y",
+    )
+    assert truth.infer(model.ir).shapes["y"] == (1, 1, "floor(H/2)", 4)
+    for size in (4, 5, 9):
+        (y,) = execute(model, {"x": np.zeros((1, 1, size, 8), np.float32)})
+        assert y.shape == (1, 1, size // 2, 4)
+
+
 @pytest.mark.parametrize("scale", [2, 4])
 def test_what_is_enlarged_is_not_empty(scale: int) -> None:
     model = build(

@@ -165,7 +165,7 @@ def _equal(left: Element, right: Element) -> Iterator[tuple[Kind, Element, Eleme
     if _same(left, right):
         return
     for a, b in ((left, right), (right, left)):
-        if (divisor := _whole_part_of(b, a)) is not None:
+        if (divisor := _whole_part_of(b, a) or _rounded_up(b, a)) is not None:
             yield "divisible", a, divisor
             return
         if isinstance(b, sympy.Min | sympy.Max) and a in b.args:
@@ -301,6 +301,18 @@ def _whole_part_of(product: Element, whole: Element) -> int | None:
         constant, terms = product.as_coeff_Add()
         return None if constant == 0 or terms == product else _shifted(product, whole)
     return int(factor) if factor > 1 and symbols.floor(whole / factor) == rest else None
+
+
+def _rounded_up(product: Element, whole: Element) -> int | None:
+    """The k for which ``product`` is ``k·ceiling(whole/k)``, if there is one."""
+    if not isinstance(product, sympy.Expr) or not isinstance(whole, sympy.Expr):
+        return None
+    factor = product.as_coeff_Add()[1].as_coeff_Mul()[0]
+    if not factor.is_Integer or factor < 2:
+        return None
+    return (
+        int(factor) if sympy.expand(factor * symbols.ceiling(whole / factor)) == product else None
+    )
 
 
 def _cut(part: Element, whole: Element) -> tuple[Element, int] | None:

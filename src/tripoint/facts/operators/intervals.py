@@ -90,7 +90,11 @@ def _without_floors(a: Any, most: float) -> tuple[float | Fraction, float | Frac
     if len(terms) < 2 or terms == list(a.args):
         return -math.inf, math.inf
     least, greatest = interval(sympy.expand(sympy.Add(*terms)), most)
-    return least + low, greatest + high
+    least, greatest = least + low, greatest + high
+    if a.is_integer:
+        least = least if math.isinf(least) else math.ceil(least)
+        greatest = greatest if math.isinf(greatest) else math.floor(greatest)
+    return least, greatest
 
 
 def _nearest(kind: Any) -> Callable[[float | Fraction], float | Fraction]:
