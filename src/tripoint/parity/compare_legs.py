@@ -36,10 +36,12 @@ from tripoint.parity.results import (
 from tripoint.parity.runs import Run, Runs
 from tripoint.parity.sensitivity import Sensitivity
 from tripoint.parity.tolerance import Budget, Given
+from tripoint.parity.vacuous import Watch, told
 
 
 @dataclass
 class _Findings:
+    watch: Watch
     points: list[PointReport] = field(default_factory=list)
     moves: dict[str, list[dict[str, str] | None]] = field(default_factory=dict)
     checks: list[MetamorphicCheck] = field(default_factory=list)
@@ -115,7 +117,7 @@ def compare_legs(
         output_names,
         rounding,
     )
-    found = _Findings(checks=list(checks.refused))
+    found = _Findings(Watch(model.ir), checks=list(checks.refused))
     if isinstance(rebuilt, str):
         found.checks.append(MetamorphicCheck(REBUILD, "not applicable", "", rebuilt))
         rebuilt = None
@@ -127,6 +129,9 @@ def compare_legs(
         [*(run.report() for run in runs), *absent], key=lambda leg: LEGS.index(leg.name)
     )
     verdict, reasons = decide(reports, found.points, found.checks)
+    same = found.watch.found()
+    reasons = (*reasons, *(told(name, number) for name, number in same.items()))
+    verdict = "unproven" if same and verdict == "equal" else verdict
     permutation = _permutation(found.moves)
     order = runs.other_order(permutation.outputs) if permutation is not None else None
     if permutation is not None and order is not None and PYTORCH in permutation.pair:
@@ -145,6 +150,7 @@ def compare_legs(
         failing=failing.finish(reports) if failing is not None else None,
         unsuited=unsuited(found.points, found.checks, nowhere=found.nowhere),
         inputs=said or {},
+        vacuous=tuple(same),
     )
 
 
@@ -179,6 +185,8 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
             found.moves.setdefault(pair, []).append(moves)
             if failing is not None:
                 failing.keep(point.inputs, {against: held[against], name: outputs}, pair)
+        if not held:
+            found.watch.add(outputs)
         if not held or name == built_from:
             held[name] = outputs
         # Else the next leg would run beside it.

@@ -102,6 +102,7 @@ class Verification:
         unsuited: Whether the inputs that were made up do not suit the model: no leg runs on some
             of them, or all legs give NaN at the same places.
         inputs: What each input is, in words, by name: ``"integers 1..999 like the example"``.
+        vacuous: Outputs of which nothing is proven, because all their elements are one number.
     """
 
     verdict: Verdict
@@ -115,6 +116,7 @@ class Verification:
     next: str | None = None
     unsuited: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
+    vacuous: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
