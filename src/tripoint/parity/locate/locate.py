@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from tripoint.errors import ExternalStepError, InputError, MissingDependencyError, TripointError
 from tripoint.numeric.inputs import Arrays, InputSpecs, bindings_of
 from tripoint.parity.assignment import find_permutation
-from tripoint.parity.locate import bodies, findings, repro
+from tripoint.parity.locate import bodies, draws, findings, repro
 from tripoint.parity.locate.allowed import Allowed
 from tripoint.parity.locate.bisect import narrow
 from tripoint.parity.locate.deviation import Deviation, measure
@@ -218,6 +219,13 @@ class _Comparison:
             pair.reference, pair.suspect, scanned, feed, allowed,
             limit=self._limits.tensors, say=self._say,
         )  # fmt: skip
+        drawing = self._drawing(point, outputs, wrong)
+        if drawing:
+            graphs = findings.Graphs(pair.suspect.graph, pair.graph)
+            found.reasons += [draws.told(node, graphs, legs) for node, legs in drawing.items()]
+            result = draws.before(result, pair.suspect.graph, list(drawing))
+            if not result.makers:
+                return found
         first = self._narrowed(result, feed, allowed)
         fusion = pair.suspect.fusion(first.part, feed) if first is not None else Fusion()
         vanishes = self._vanishes(fusion, outputs, allowed)
@@ -281,6 +289,25 @@ class _Comparison:
             limit=self._limits.tensors,
             say=self._say,
         )
+
+    def _drawing(
+        self, point: Point, outputs: findings.Outputs, wrong: Sequence[str]
+    ) -> dict[ir.Node, list[str]]:
+        """Nodes that draw random numbers behind wrong outputs, with the legs that do not repeat."""
+        nodes = draws.behind(self.pair.suspect.graph, wrong)
+        if not nodes:
+            return {}
+        legs = zip(_legs(self.pair), (outputs.expected, outputs.found), strict=True)
+        moving = [
+            leg.name
+            for leg, before in legs
+            if any(
+                not np.array_equal(array, before[name], equal_nan=array.dtype.kind == "f")
+                for name, array in _run(leg, wrong, point).items()
+                if name in before
+            )
+        ]
+        return dict.fromkeys(nodes, moving)
 
     def _vanishes(self, fusion: Fusion, outputs: findings.Outputs, allowed: Allowed) -> bool | None:
         if fusion.unfused is None:
