@@ -121,7 +121,9 @@ def _kind(
         return "only_in_b"
     if seen_b is None:
         return "only_in_a"
-    if lost_a == lost_b:
+    sizes = list(zip(seen_a, seen_b, strict=False))
+    clash = len(seen_a) != len(seen_b) or any(x != y and -1 not in (x, y) for x, y in sizes)
+    if clash or lost_a == lost_b:
         return "another_size"
     if not lost_b:
         return "lost_in_a"
