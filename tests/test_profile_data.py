@@ -159,11 +159,17 @@ def test_json_says_it_in_words_as_well(tmp_path: Path) -> None:
 
 
 def test_a_long_equation_goes_on_in_the_next_line(tmp_path: Path) -> None:
-    from test_profile_solve import PADDED
-
+    question, context = "tokens_of_the_question", "tokens_of_the_context"
+    mask = "tokens_that_the_mask_of_both_covers"
     path = tmp_path / "model.onnx"
-    ir.save(build(*PADDED).ir, path)
-    result = CliRunner().invoke(app, ["profile", str(path), "--dim", "H=16", "--dim", "W=16"])
+    model = build(
+        f"float[1,{question},4] q, float[1,{context},4] c, float[1,{mask},4] m",
+        "both = Concat <axis = 1> (q, c); two = Concat <axis = 1> (both, both); y = Mul (two, m)",
+    )
+    ir.save(model.ir, path)
+    dims = [f"{question}=2", f"{context}=3", f"{mask}=10"]
+    arguments = [word for dim in dims for word in ("--dim", dim)]
+    result = CliRunner().invoke(app, ["profile", str(path), *arguments])
     table = result.stdout.split("what the graph needs:\n")[1].split("\n\n")[0].splitlines()
     assert len(table) > 1
     assert max(map(len, table)) < 120
