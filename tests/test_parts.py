@@ -93,3 +93,12 @@ def test_a_tolerance_as_large_as_the_numbers_proves_nothing() -> None:
         assert (entry.status, entry.wrong) == (status, status == "different")
     given = {"y": Tolerance(5.0, 0.0, "given")}
     assert compare_outputs({"y": y}, {"y": y + 1}, given)[0].status == "equal"
+
+
+def test_what_is_rounded_to_zero_is_no_part_of_its_own() -> None:
+    spectrum = RNG.standard_normal((3, 65, 2)).astype(np.float32)
+    spectrum[:, (0, 64), 1] = RNG.standard_normal((3, 2)) * 1e-7
+    assert len(split(spectrum).scales) == 2
+    assert len(split(spectrum, noise=1e-5).scales) == 1
+    masked = np.where(RNG.random((3, 40)) > 0.5, -1e9, RNG.standard_normal((3, 40)))
+    assert len(split(masked.astype(np.float32), noise=1e-5).scales) == 2

@@ -7,8 +7,11 @@ apart in two ways:
 * by the graph: the inputs of a Concat that only operators which work element by element or move
   axes separate from the output (:func:`seams`);
 * by a gap: no element lies within a factor of 100 between two groups, and the smaller one holds at
-  least four. Of elements with a continuous density, k lie below such a gap with a probability of
-  about 100⁻ᵏ, so that a gap by chance is rarer than one in ten million (:func:`split`).
+  least four (:func:`split`). Of elements with a continuous density, k lie below such a gap with a
+  probability of about 100⁻ᵏ, so that a gap by chance is rarer than one in ten million. It is none
+  if the smaller numbers are of the size to which the larger ones are rounded, as the imaginary
+  parts of the first bins of a transform are, unless those are a few constants, which nothing
+  rounds.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ Starts = dict[int, set[int]]
 _GAP = 100.0
 _FEWEST = 4
 _MANY = 8
+_CONSTANTS = 4
 _MOST_LEVELS = 4
 _MOST_PARTS = 64
 _SAMPLE = 1 << 16
@@ -80,17 +84,18 @@ class Parts:
         return tuple(map(float, most))
 
 
-def split(array: Array, seams: Seams | None = None) -> Parts:
+def split(array: Array, seams: Seams | None = None, *, noise: float = 0.0) -> Parts:
     """The parts of an array of floating-point numbers.
 
     Args:
         array: Complex numbers count with their absolute value.
         seams: Where the graph says that other parts begin.
+        noise: What numbers are off by, as a share of them.
     """
     if array.dtype.kind == "c":
         array = np.abs(array)
     along = _along(array.shape, seams or {})
-    limits = _limits(array, along)
+    limits = _limits(array, along, noise)
     if along is None and not limits:
         return Parts(None, _typical(array, None, 1))
     labels = np.zeros(array.shape, np.uint8) if along is None else along
@@ -178,7 +183,7 @@ def _along(shape: tuple[int, ...], seams: Seams) -> Array | None:
     return labels
 
 
-def _limits(array: Array, along: Array | None) -> dict[int, list[float]]:
+def _limits(array: Array, along: Array | None, noise: float) -> dict[int, list[float]]:
     """By part that the graph tells of, the sizes that lie in a gap, for those that have one."""
     stride = max(1, array.size // _SAMPLE)
     sizes = _sizes_of(array.reshape(-1)[::stride])
@@ -189,23 +194,30 @@ def _limits(array: Array, along: Array | None) -> dict[int, list[float]]:
     else:
         numbers = along.reshape(-1)[::stride]
         groups = {int(number): sizes[numbers == number] for number in np.unique(numbers)}
-    found = {number: _gaps(group) for number, group in groups.items()}
+    found = {number: _gaps(group, noise) for number, group in groups.items()}
     return {number: limits for number, limits in found.items() if limits}
 
 
-def _gaps(sizes: Array) -> list[float]:
+def _gaps(sizes: Array, noise: float) -> list[float]:
     """Sizes that lie in a gap, the widest ones, in order."""
     ordered = np.sort(sizes[np.isfinite(sizes) & (sizes > 0)])
     wide = np.flatnonzero(ordered[1:] / ordered[:-1] >= _GAP) + 1
     found: list[tuple[float, float]] = []
     below = 0
     for at in wide:
-        if at - below >= _FEWEST:
+        if at - below >= _FEWEST and not _is_noise(ordered[below:at], ordered[at:], noise):
             low, high = float(ordered[at - 1]), float(ordered[at])
             found.append((high / low, math.sqrt(low) * math.sqrt(high)))
             below = int(at)
     widest = sorted(found, reverse=True)[: _MOST_LEVELS - 1]
     return sorted(limit for _, limit in widest)
+
+
+def _is_noise(smaller: Array, larger: Array, noise: float) -> bool:
+    """Whether numbers are as small as what the larger ones are off by."""
+    if float(smaller[-1]) > noise * float(larger[-1]):
+        return False
+    return bool(np.unique(larger).size > max(_CONSTANTS, larger.size // 8))
 
 
 def _numbered(array: Array, labels: Array, limits: Mapping[int, Sequence[float]]) -> Array:

@@ -276,7 +276,7 @@ def derive(
     if eps is None:
         return Tolerance(0.0, 0.0, "integers and booleans are exact")
     rtol = _FACTOR * max(math.sqrt(chain.variance), eps)
-    parts = split(reference, seams)
+    parts = split(reference, seams, noise=rtol)
     coarser = chain.coarsest is not None and chain.coarsest != reference.dtype
     precision = f" with {chain.coarsest} behind it" if coarser else ""
     reason = (
