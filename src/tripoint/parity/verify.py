@@ -210,7 +210,7 @@ def _legs(
         absent.append(LegReport(PYTORCH, "not run", reason="no PyTorch module was given"))
     else:
         parameters, note = pair_inputs(torch, inputs)
-        notes += [note] if note else []
+        notes += [*torch.notes, *([note] if note else [])]
         legs.append(TorchLeg(torch, inputs=parameters))
     legs.append(OnnxRuntimeLeg(model, name=ONNX_RUNTIME))
     if fixed is not None:

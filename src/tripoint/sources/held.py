@@ -25,10 +25,10 @@ from tripoint.sources.capture import captured
 from tripoint.sources.example_inputs import InputPlan, tensors_at
 from tripoint.sources.flatten import flatten
 from tripoint.sources.lines import source_of
-from tripoint.sources.python import describe_failure
+from tripoint.sources.python import TorchModel, describe_failure
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from tripoint.facts.table import Frozen
 
@@ -83,7 +83,7 @@ class Held:
     notes: tuple[str, ...] = ()
 
 
-def check(model: Model, module: nn.Module, plan: InputPlan) -> Held:
+def check(model: Model, module: TorchModel, plan: InputPlan) -> Held:
     """Run an export beside its module, where one dim has another size than in the example.
 
     Nothing is found, and nothing said, where ``forward`` takes long or the weights are large.
@@ -142,11 +142,11 @@ def check(model: Model, module: nn.Module, plan: InputPlan) -> Held:
     return Held(tuple(stayed), frozenset(followed), tuple(notes))
 
 
-def _forward(module: nn.Module, tensors: Mapping[str, Tensor]) -> Arrays:
+def _forward(module: TorchModel, tensors: Mapping[str, Tensor]) -> Arrays:
     import torch
 
     with torch.no_grad(), captured():
-        value = module(**tensors)
+        value = module(tensors)
     return [_array(tensor) for tensor in flatten(value).values()]
 
 

@@ -7,7 +7,6 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
-import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +16,11 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from tripoint.errors import InputError, MissingDependencyError, TripointError
+from tripoint.sources import arguments
+from tripoint.sources.arguments import Arguments
 from tripoint.sources.lines import Frame, shown_path
 from tripoint.sources.reference import PythonReference, public_names
+from tripoint.sources.unwrap import unwrap
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,6 +39,8 @@ class TorchModel:
         input_names: Parameters of ``forward`` that a caller may name, in order.
         optional_inputs: Those of them that have a default value.
         reference: How the user named it.
+        arguments: How ``forward`` is called with them.
+        notes: What was taken off the module, and which of its inputs are constants.
     """
 
     module: nn.Module
@@ -44,6 +48,8 @@ class TorchModel:
     input_names: tuple[str, ...]
     optional_inputs: frozenset[str]
     reference: str
+    arguments: Arguments
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -52,24 +58,38 @@ class TorchModel:
         """Wrap a module that exists already; it is put into evaluation mode.
 
         Args:
-            module: The module.
-            example_inputs: A tensor, a tuple of tensors or a dict by parameter name.
+            module: The module; ``torch.compile``, ``DataParallel`` and their like are taken off.
+            example_inputs: A tensor, a tuple by position or a dict by parameter name, of tensors,
+                constants, and dicts, tuples and dataclasses of both.
             reference: How messages should name it, by default its class.
 
         Raises:
             InputError: If the example inputs do not fit the parameters of ``forward``.
         """
-        parameters = _forward_parameters(module)
-        names = tuple(parameters)
+        module, notes = unwrap(module)
+        found = arguments.read(module, example_inputs)
+        constants = (
+            f"{place} = {value!r} of the example inputs is no tensor: it stays a constant"
+            for place, value in found.constants.items()
+        )
         return cls(
             module=module.eval(),
-            example_inputs=_examples_by_name(example_inputs, names),
-            input_names=names,
-            optional_inputs=frozenset(
-                name for name, p in parameters.items() if p.default is not p.empty
-            ),
+            example_inputs=found.examples,
+            input_names=found.names,
+            optional_inputs=found.optional,
             reference=reference or type(module).__name__,
+            arguments=found,
+            notes=(*notes, *constants),
         )
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> object:
+        """What ``forward`` returns.
+
+        Args:
+            tensors: Tensor by input name; ``forward`` gets copies, since it may change them.
+        """
+        args, named = self.arguments.bind(copies(tensors))
+        return self.module(*args, **named)
 
     @property
     def required_inputs(self) -> tuple[str, ...]:
@@ -79,6 +99,11 @@ class TorchModel:
             for name in self.input_names
             if name not in self.optional_inputs or name in self.example_inputs
         )
+
+
+def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that share no memory, where one tensor may stand for several inputs."""
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def load_module(reference: PythonReference) -> TorchModel:
@@ -255,41 +280,3 @@ def _build(found: object, reference: PythonReference) -> tuple[nn.Module, object
             hint="name an nn.Module, or a callable that returns one or (module, example_inputs)",
         )
     return found, examples
-
-
-def _forward_parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(module.forward).parameters
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
-        raise InputError(
-            "forward takes *args, so its inputs have no names",
-            hint="wrap the module in one whose forward names its inputs",
-        )
-    return {name: p for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
-
-
-def _examples_by_name(examples: object, names: tuple[str, ...]) -> dict[str, Tensor]:
-    import torch
-
-    if examples is None:
-        return {}
-    if isinstance(examples, torch.Tensor):
-        examples = (examples,)
-    if isinstance(examples, (tuple, list)):
-        if len(examples) > len(names):
-            raise InputError(
-                f"there are {len(examples)} example inputs, but forward takes {len(names)}"
-            )
-        examples = dict(zip(names, examples, strict=False))
-    if not isinstance(examples, Mapping):
-        raise InputError(
-            f"the example inputs are a {type(examples).__name__}",
-            hint="return a tensor, a tuple of tensors or a dict from name to tensor",
-        )
-    for name, value in examples.items():
-        if name not in names:
-            raise InputError(
-                f"there is an example input {name!r}, but forward takes {', '.join(names)}"
-            )
-        if not isinstance(value, torch.Tensor):
-            raise InputError(f"example input {name!r} is a {type(value).__name__}, not a tensor")
-    return {name: examples[name] for name in names if name in examples}

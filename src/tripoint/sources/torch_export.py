@@ -6,12 +6,13 @@ import functools
 import inspect
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import onnx_ir as ir
 
 from tripoint import files
@@ -24,12 +25,12 @@ from tripoint.sources.capture import captured
 from tripoint.sources.example_inputs import InputPlan, plan_inputs
 from tripoint.sources.flatten import flatten
 from tripoint.sources.lines import parse_frames, shown_path
-from tripoint.sources.python import TorchModel, describe_failure
+from tripoint.sources.python import TorchModel, copies, describe_failure
 from tripoint.spec import Range, Spec
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
 Exporter = Literal["dynamo", "torchscript"]
 _FACT_LINES = 4
@@ -100,10 +101,18 @@ def export(
     files.refuse_overwrite(path, force=force)
     plan = plan_inputs(model, spec)
     names = _output_names(model, plan, output_names)
-    notes: tuple[str, ...] = ()
+    notes = model.notes
+    if exporter == "dynamo" and _is_script(model):
+        exporter = "torchscript"
+        notes += (
+            "the module is one of TorchScript, which only the torchscript exporter takes: it made "
+            "the graph (--exporter torchscript)",
+        )
     try:
         exported, log, held = _checked(model, plan, exporter, names, opset)
     except RangeLostError as lost:
+        if _is_script(model):
+            raise
         exporter = "torchscript" if exporter == "dynamo" else "dynamo"
         try:
             exported, log, held = _checked(model, plan, exporter, names, opset)
@@ -111,12 +120,18 @@ def export(
             raise _lost_by_both(lost, error, exporter) from error
         if held.followed != plan.symbols.keys():
             raise lost
-        notes = (
+        notes += (
             f"{lost.fact}; so the graph is that of the {exporter} exporter, which follows the "
             f"range (--exporter {exporter})",
         )
     saved = models.save(Model(exported), path, force=force)
     return Export(saved, plan.symbols, plan.tensors, names, log, exporter, (*notes, *held.notes))
+
+
+def _is_script(model: TorchModel) -> bool:
+    import torch
+
+    return isinstance(model.module, torch.jit.ScriptModule)
 
 
 def _checked(
@@ -134,7 +149,7 @@ def _checked(
     run = _dynamo if exporter == "dynamo" else _torchscript
     with captured() as log:
         try:
-            with _flat_forward(model.module, list(plan.tensors)):
+            with _flat_forward(model, list(plan.tensors)):
                 exported = run(model, plan, names, opset)
         except (TripointError, KeyboardInterrupt):
             raise
@@ -146,7 +161,7 @@ def _checked(
     normalize.keep_sources(exported)
     normalize.drop_invented_dims(exported, plan.symbols)
     ranges.record(exported, plan.symbols)
-    found = held.check(Model(exported), model.module, plan)
+    found = held.check(Model(exported), model, plan)
     if found.stayed:
         first, more = found.stayed[0], [each.symbol for each in found.stayed[1:]]
         others = f" (and so did {', '.join(more)})" if more else ""
@@ -182,7 +197,7 @@ def _dynamo(
     }
     program = torch.onnx.export(
         model.module,
-        tuple(plan.tensors.values()),
+        tuple(copies(plan.tensors).values()),
         dynamo=True,
         dynamic_shapes=shapes if plan.symbols else None,
         input_names=list(plan.tensors),
@@ -229,12 +244,14 @@ def capture(
         }
         for name, sizes in dims.items()
     }
+    if _is_script(model):
+        raise ExternalStepError("the dynamo exporter takes no module of TorchScript")
     with captured():
         try:
-            with _flat_forward(model.module, list(tensors)):
+            with _flat_forward(model, list(tensors)):
                 program = torch.onnx.export(
                     model.module,
-                    tuple(tensors.values()),
+                    tuple(copies(tensors).values()),
                     dynamo=True,
                     dynamic_shapes=shapes if any(shapes.values()) else None,
                     optimize=False,
@@ -256,9 +273,13 @@ def _torchscript(
 
     with tempfile.TemporaryDirectory(prefix="tripoint-") as folder, torch.no_grad():
         path = Path(folder) / "model.onnx"
+        tensors = copies(plan.tensors)
+        inputs: tuple[Any, ...] = tuple(tensors.values())
+        if _is_script(model):
+            inputs = tuple(model.arguments.bind(tensors)[0])
         torch.onnx.export(
             model.module,
-            tuple(plan.tensors.values()),
+            inputs,
             str(path),
             dynamo=False,
             dynamic_axes={name: plan.dynamic_axes(name) for name in plan.tensors},
@@ -270,21 +291,48 @@ def _torchscript(
         )
         exported = ir.load(path)
         ir.external_data.load_to_model(exported)
+    if _is_script(model):
+        _keep_constants(exported, model, names=plan.tensors)
     return exported
 
 
+def _keep_constants(exported: ir.Model, model: TorchModel, *, names: Collection[str]) -> None:
+    """Make initializers of the numbers among the parameters of a module of TorchScript.
+
+    The exporter makes inputs of them, ``scale.1`` for ``scale``, with and without a default.
+    """
+    known = {
+        p.name: model.arguments.given.get(p.name, p.default) for p in model.arguments.parameters
+    }
+    graph = exported.graph
+    for value in [each for each in graph.inputs if each.name not in names]:
+        number = known.get((value.name or "").partition(".")[0])
+        if isinstance(number, (bool, int, float)) and value.dtype is not None:
+            graph.inputs.remove(value)
+            array = np.array(number, dtype=value.dtype.numpy())
+            value.const_value = ir.tensor(array, name=value.name)
+            value.shape = ir.Shape([])
+            graph.register_initializer(value)
+
+
 @contextmanager
-def _flat_forward(module: nn.Module, names: Sequence[str]) -> Iterator[None]:
+def _flat_forward(model: TorchModel, names: Sequence[str]) -> Iterator[None]:
     """Let ``forward`` take exactly these inputs by position and return a tuple of tensors.
 
     The exporters order the entries of a dict differently, refuse plain dataclasses, and one
-    cannot pass arguments by keyword.
+    cannot pass arguments by keyword. A module of TorchScript takes its inputs by position, and no
+    other ``forward``.
     """
+    module = model.module
+    if _is_script(model):
+        yield
+        return
     original: Callable[..., Any] = module.forward
 
     @functools.wraps(original)
     def forward(*tensors: Tensor) -> Any:
-        outputs = tuple(flatten(original(**dict(zip(names, tensors, strict=True)))).values())
+        args, named = model.arguments.bind(dict(zip(names, tensors, strict=True)))
+        outputs = tuple(flatten(original(*args, **named)).values())
         return outputs if len(outputs) > 1 else outputs[0]
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -309,7 +357,7 @@ def _output_names(
 
     try:
         with torch.no_grad(), captured():
-            value = model.module(**plan.tensors)
+            value = model(plan.tensors)
     except Exception as error:
         shapes = ", ".join(
             f"{name} {str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"

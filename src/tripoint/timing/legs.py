@@ -114,14 +114,16 @@ class TorchLeg:
         module = loaded.module.eval().to(device)
         host = {names.get(name, name): to_tensor(array) for name, array in inputs.items()}
         there = {name: tensor.to(device) for name, tensor in host.items()}
+        args, named = loaded.arguments.bind(there)
         call: Any = torch.compile(module) if compiled else module
 
         def compute() -> object:
-            return call(**there)
+            return call(*args, **named)
 
         def fetch() -> object:
             moved = {name: tensor.to(device) for name, tensor in host.items()}
-            return [tensor.cpu() for tensor in flatten(call(**moved)).values()]
+            args, named = loaded.arguments.bind(moved)
+            return [tensor.cpu() for tensor in flatten(call(*args, **named)).values()]
 
         self._torch = torch
         self._run = fetch if copies else compute

@@ -30,6 +30,7 @@ class TorchLeg:
     name = "PyTorch"
 
     def __init__(self, model: TorchModel, *, inputs: Mapping[str, str] | None = None) -> None:
+        self._model = model
         self._module = model.module.eval()
         self._parameters = inputs or {}
 
@@ -78,7 +79,7 @@ class TorchLeg:
         }
         try:
             with torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
-                value = self._module(**tensors)
+                value = self._model(tensors)
         except Exception as error:
             raise InputError(f"forward failed: {describe_failure(error)}") from error
         return {name: to_array(tensor) for name, tensor in flatten(value).items()}

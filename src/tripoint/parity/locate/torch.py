@@ -67,7 +67,7 @@ class PyTorch:
         self._places: dict[str, str] | None = None
         self._vanished: frozenset[str] = frozenset()
         self._program: torch.export.ExportedProgram | None = None
-        self.notes: list[str] = [note] if note else []
+        self.notes: list[str] = [*model.notes, *([note] if note else [])]
         self.resolution = ""
 
     @property
