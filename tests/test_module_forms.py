@@ -12,8 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tripoint.errors import InputError
+from tripoint import model as models
+from tripoint.errors import InputError, UsageError
 from tripoint.numeric.ort import Session
+from tripoint.parity.legs.torch import TorchLeg
 from tripoint.parity.verify import verify
 from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import Export, export
@@ -222,3 +224,58 @@ def test_wrappers_are_told_also_inside() -> None:
 def test_examples_that_do_not_fit(module: nn.Module, examples: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         TorchModel.of(module, examples)
+
+
+class Two(Linear):
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+        return self.l(a) - b
+
+
+def test_inputs_of_a_file_under_other_names(tmp_path: Path) -> None:
+    path = tmp_path / "two.onnx"
+    torch.onnx.export(
+        Two().eval(), (X, X.clone()), str(path), dynamo=False, input_names=["image", "mask"]
+    )
+    file, model = models.load(path), TorchModel.of(Two(), (X, X))
+    with pytest.raises(UsageError) as error:
+        verify(file, torch=model, bindings=[{}])
+    assert "--input-names" in (error.value.hint or "")
+    right = verify(file, torch=model, bindings=[{}], input_names=["image", "mask"])
+    wrong = verify(file, torch=model, bindings=[{}], input_names=["mask", "image"])
+    assert {each.status for each in right.points[0].outputs} == {"equal"}
+    assert {each.status for each in wrong.points[0].outputs} == {"different"}
+    for names in (["image"], ["image", "image"], ["image", "other"]):
+        with pytest.raises(UsageError, match="--input-names"):
+            verify(file, torch=model, bindings=[{}], input_names=names)
+
+
+def test_branches_on_values_are_told_with_their_line(tmp_path: Path) -> None:
+    class Branch(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.sum() > 100:
+                return x * 2
+            return x * int(x.max())
+
+    made = exported(TorchModel.of(Branch(), X), tmp_path / "m.onnx", "torchscript")
+    line = Branch.forward.__code__.co_firstlineno
+    first, second = (note for note in made.notes if "TracerWarning" in note)
+    assert f"test_module_forms.py:{line + 1}: a Python branch on tensor values" in first
+    assert f"test_module_forms.py:{line + 3}: " in second
+    assert f"test_module_forms.py:{line + 1}: TracerWarning" in made.log
+    assert exported(TorchModel.of(Linear(), X), tmp_path / "n.onnx", "torchscript").notes == ()
+
+
+@pytest.mark.parametrize("conjugate", [False, True])
+def test_complex_outputs_are_pairs_of_reals(tmp_path: Path, conjugate: bool) -> None:
+    class Spectrum(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            window = torch.hann_window(16)
+            found = torch.stft(x, 16, 4, window=window, return_complex=True)
+            return torch.conj(found) if conjugate else found
+
+    model = TorchModel.of(Spectrum(), (torch.randn(2, 64),))
+    made = exported(model, tmp_path / "m.onnx")
+    inputs = {name: tensor.numpy() for name, tensor in made.example_inputs.items()}
+    (got,), (want,) = Session(made.model).run(inputs), TorchLeg(model).run(inputs).values()
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, atol=1e-5)

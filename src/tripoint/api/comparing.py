@@ -32,6 +32,7 @@ def verify(
     inputs: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = None,
     values: Mapping[str, tuple[float, float]] | None = None,
     tensorrt: str | None = None,
+    input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     atol: float | Mapping[str, float] | None = None,
     rtol: float | Mapping[str, float] | None = None,
@@ -56,6 +57,7 @@ def verify(
             :func:`tripoint.sources.inputs_file.read_inputs` reads.
         values: Smallest and largest value of generated inputs, by name.
         tensorrt: Name of the importable TensorRT that executes the plan.
+        input_names: What the ONNX file calls the inputs of the module, in order.
         output_names: Names for what the module returns, in order.
         atol: Absolute tolerance in place of the derived one, for all outputs or by name.
         rtol: Relative tolerance, likewise.
@@ -89,7 +91,7 @@ def verify(
             torch=module.reference if module else None,
             fixed=rewritten,
             engine=Path(engine) if engine is not None else None,
-            options=failing_case.options(atol, rtol, output_names, tensorrt),
+            options=failing_case.options(atol, rtol, output_names, tensorrt, input_names),
         )
         failing = failing_case.FailingCase(Path(save_failing), subject, force)
     if isinstance(inputs, (str, os.PathLike)):
@@ -111,6 +113,7 @@ def verify(
             no_engine=no_engine,
             bindings=points,
             inputs=inputs,
+            input_names=input_names,
             output_names=output_names,
             atol=atol,
             rtol=rtol,

@@ -31,6 +31,7 @@ def locate(
     values: Mapping[str, tuple[float, float]] | None = None,
     tensorrt: str | None = None,
     tf32: bool = True,
+    input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     atol: float | Mapping[str, float] | None = None,
     rtol: float | Mapping[str, float] | None = None,
@@ -57,6 +58,7 @@ def locate(
         values: Smallest and largest value of generated inputs, by name.
         tensorrt: Name of the importable TensorRT.
         tf32: Whether an engine that is built may round float32 products to TF32.
+        input_names: What the ONNX file calls the inputs of the module, in order.
         output_names: Names for what the module returns, in order.
         atol: Absolute tolerance of outputs in place of the derived one.
         rtol: Relative tolerance, likewise.
@@ -93,6 +95,7 @@ def locate(
             fixed=as_model(fixed) if fixed is not None else None,
             against=as_model(against) if against is not None else None,
             tensorrt=asked,
+            input_names=input_names,
             output_names=output_names,
             ranges=legal.limits if legal else {},
         ),

@@ -158,6 +158,14 @@ OutputNames = Annotated[
         metavar="A,B,C", help="names for what the module returns, in order", show_default=False
     ),
 ]
+InputNames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,C",
+        help="what the ONNX file calls the inputs of forward, in order",
+        show_default=False,
+    ),
+]
 ComputeCapability = Annotated[
     list[str] | None,
     typer.Option(metavar="8.6", help="GPU to build for; TensorRT's choice", show_default=False),

@@ -38,6 +38,7 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    input_names: options.InputNames = None,
     output_names: options.OutputNames = None,
     atol: options.Tolerance = None,
     rtol: options.Tolerance = None,
@@ -73,7 +74,7 @@ def verify(
 
     loaded = api.load(model)
     absolute, relative = options.by_output(atol, "--atol"), options.by_output(rtol, "--rtol")
-    given_names = options.names(output_names)
+    given_names, taken_names = options.names(output_names), options.names(input_names)
     with console.progress(quiet=quiet) as say:
         say("compare")
         result = api.verify(
@@ -86,6 +87,7 @@ def verify(
             values=options.value_ranges(values),
             points=points,
             tensorrt=tensorrt,
+            input_names=taken_names,
             output_names=given_names,
             atol=absolute,
             rtol=relative,
@@ -103,7 +105,7 @@ def verify(
         inputs=inputs_file,
         values=values or (),
         options=[
-            *failing.options(absolute, relative, given_names, tensorrt),
+            *failing.options(absolute, relative, given_names, tensorrt, taken_names),
             *(["--timeout", f"{timeout:g}"] if timeout else []),
         ],
     )

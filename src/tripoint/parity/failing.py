@@ -139,7 +139,11 @@ class FailingCase:
 
 
 def options(
-    atol: Given, rtol: Given, output_names: Sequence[str] | None, tensorrt: str | None
+    atol: Given,
+    rtol: Given,
+    output_names: Sequence[str] | None,
+    tensorrt: str | None,
+    input_names: Sequence[str] | None = None,
 ) -> list[str]:
     """Arguments of a comparison that are not the default, as the command takes them.
 
@@ -147,6 +151,7 @@ def options(
         atol: As :func:`tripoint.verify` takes it.
         rtol: Likewise.
         output_names: Likewise.
+        input_names: Likewise.
         tensorrt: Likewise.
     """
     words: list[str] = []
@@ -155,6 +160,7 @@ def options(
             words += [word for name, x in given.items() for word in (option, f"{name}:{x}")]
         elif given is not None:
             words += [option, str(given)]
+    words += ["--input-names", ",".join(input_names)] if input_names else []
     words += ["--output-names", ",".join(output_names)] if output_names else []
     return words + (["--tensorrt", tensorrt] if tensorrt else [])
 

@@ -19,19 +19,25 @@ _SHOWN = 8
 """Pairs that a note lists."""
 
 
-def pair_inputs(torch: TorchModel, onnx: Sequence[str]) -> Pairing:
+def pair_inputs(
+    torch: TorchModel, onnx: Sequence[str], given: Sequence[str] | None = None
+) -> Pairing:
     """Match the inputs of an ONNX file with the parameters of ``forward``.
 
     Args:
         torch: The module.
         onnx: Input names of the file.
+        given: What the file calls the inputs of the module, in order; later ones with a default
+            may be left out.
 
     Returns:
         Parameter by input name.
 
     Raises:
-        UsageError: If the names differ and there is more than one.
+        UsageError: If the names differ and there is more than one, or ``given`` does not fit.
     """
+    if given is not None:
+        return _by_given(torch, onnx, given), None
     required = [name for name in torch.input_names if name not in torch.optional_inputs]
     if set(required) <= set(onnx) <= set(torch.input_names):
         return {name: name for name in onnx}, None
@@ -40,8 +46,26 @@ def pair_inputs(torch: TorchModel, onnx: Sequence[str]) -> Pairing:
         return {onnx[0]: required[0]}, note
     raise UsageError(
         f"forward takes {', '.join(torch.input_names)}; the ONNX file takes {', '.join(onnx)}",
-        hint="export again with the parameter names of forward as input names",
+        hint=f"give --input-names with what the file calls {', '.join(required)}, in this order, "
+        "or export again with these as input names",
     )
+
+
+def _by_given(torch: TorchModel, onnx: Sequence[str], given: Sequence[str]) -> dict[str, str]:
+    unknown = [name for name in given if name not in onnx]
+    lacking = [name for name in onnx if name not in given]
+    if unknown or lacking or len(set(given)) < len(given):
+        raise UsageError(
+            f"--input-names gives {', '.join(given)}; the ONNX file takes {', '.join(onnx)}",
+            hint="give each input of the file once, in the order of the parameters of forward",
+        )
+    known = torch.input_names
+    needed = [name for name in known if name not in torch.optional_inputs]
+    if len(given) > len(known) or not set(needed) <= set(known[: len(given)]):
+        raise UsageError(
+            f"--input-names gives {len(given)} names; forward takes {', '.join(known)}"
+        )
+    return dict(zip(given, known, strict=False))
 
 
 def pair_outputs(torch: Sequence[str], onnx: Sequence[str], given: Sequence[str] | None) -> Pairing:

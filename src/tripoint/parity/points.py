@@ -67,8 +67,15 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-def examples_of(torch: TorchModel | None, inputs: InputSpecs) -> Arrays:
+def examples_of(
+    torch: TorchModel | None, inputs: InputSpecs, names: Sequence[str] | None = None
+) -> Arrays:
     """The module's example inputs as arrays, by input name of the ONNX file.
+
+    Args:
+        torch: The module.
+        inputs: Inputs of the file.
+        names: What the file calls the inputs of the module, in order, if they are not the same.
 
     Raises:
         UsageError: As :func:`tripoint.parity.pairing.pair_inputs`.
@@ -77,7 +84,7 @@ def examples_of(torch: TorchModel | None, inputs: InputSpecs) -> Arrays:
         return {}
     from tripoint.parity.legs.torch import to_array
 
-    parameters, _ = pair_inputs(torch, list(inputs))
+    parameters, _ = pair_inputs(torch, list(inputs), names)
     return {
         name: to_array(torch.example_inputs[parameter])
         for name, parameter in parameters.items()

@@ -69,6 +69,7 @@ def verify(
     no_engine: str = "no engine was given",
     bindings: Sequence[Mapping[str, int]] = ({},),
     inputs: Sequence[Arrays] | None = None,
+    input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     atol: Given = None,
     rtol: Given = None,
@@ -90,6 +91,7 @@ def verify(
             them with other seeds. The example inputs of ``torch`` are a point as well, if they
             are within the range of these.
         inputs: Inputs to use in place of generated ones, one entry for a point.
+        input_names: What the ONNX file calls the inputs of the module, in order.
         output_names: Names for what the module returns, in order.
         atol: Absolute tolerance in place of the derived one.
         rtol: Relative tolerance in place of the derived one.
@@ -106,14 +108,16 @@ def verify(
     """
     refuse_unreadable(model)
     specs = inputs_of(model)
-    examples = choice.examples_of(torch, specs) if inputs is None else {}
+    examples = choice.examples_of(torch, specs, input_names) if inputs is None else {}
     if inputs is not None:
         chosen = choice.given(specs, inputs)
     else:
         chosen = choice.made_up(model, specs, bindings, seed=seed, values=values, examples=examples)
 
     def compare(at: Sequence[Point], further: Sequence[str]) -> Verification:
-        legs, absent, notes = _legs(model, torch, fixed, engine, no_engine, list(specs))
+        legs, absent, notes = _legs(
+            model, torch, fixed, engine, no_engine, list(specs), input_names
+        )
         return compare_legs(
             model,
             specs,
@@ -202,6 +206,7 @@ def _legs(
     engine: Engine | None,
     no_engine: str,
     inputs: Sequence[str],
+    input_names: Sequence[str] | None,
 ) -> tuple[list[Leg], list[LegReport], list[str]]:
     legs: list[Leg] = []
     absent: list[LegReport] = []
@@ -209,7 +214,7 @@ def _legs(
     if torch is None:
         absent.append(LegReport(PYTORCH, "not run", reason="no PyTorch module was given"))
     else:
-        parameters, note = pair_inputs(torch, inputs)
+        parameters, note = pair_inputs(torch, inputs, input_names)
         notes += [*torch.notes, *([note] if note else [])]
         legs.append(TorchLeg(torch, inputs=parameters))
     legs.append(OnnxRuntimeLeg(model, name=ONNX_RUNTIME))

@@ -9,14 +9,15 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
 class Captured:
-    """What was printed; filled when the block ends."""
+    """What was printed, and the warnings with their places; filled when the block ends."""
 
     text: str = ""
+    warnings: list[warnings.WarningMessage] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -40,7 +41,11 @@ def captured() -> Iterator[Captured]:
                 warnings.simplefilter("default")
                 yield result
         finally:
-            sink.writelines(f"{each.category.__name__}: {each.message}\n" for each in warned)
+            result.warnings = warned
+            sink.writelines(
+                f"{each.filename}:{each.lineno}: {each.category.__name__}: {each.message}\n"
+                for each in warned
+            )
             sink.flush()
             sink.seek(0)
             result.text = sink.read()

@@ -21,7 +21,7 @@ from tripoint.errors import ExternalStepError, InputError, TripointError, UsageE
 from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.sources import held, normalize, ranges
-from tripoint.sources.capture import captured
+from tripoint.sources.capture import Captured, captured
 from tripoint.sources.example_inputs import InputPlan, plan_inputs
 from tripoint.sources.flatten import flatten
 from tripoint.sources.lines import parse_frames, shown_path
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 Exporter = Literal["dynamo", "torchscript"]
 _FACT_LINES = 4
+_BAKED_IN = 8
+"""TracerWarnings that are listed."""
 _SPECIALIZED = re.compile(r"Constraints violated|specialized")
 """What torch.export says where a dim that was to range has one size only."""
 _ADVICE = re.compile(r"(For more information, run with|For extended logs|Caused by:).*")
@@ -125,7 +127,24 @@ def export(
             f"range (--exporter {exporter})",
         )
     saved = models.save(Model(exported), path, force=force)
-    return Export(saved, plan.symbols, plan.tensors, names, log, exporter, (*notes, *held.notes))
+    notes += (*held.notes, *_baked_in(log))
+    return Export(saved, plan.symbols, plan.tensors, names, log.text, exporter, notes)
+
+
+def _baked_in(log: Captured) -> Iterator[str]:
+    """Lines at which the tracer kept a value of the example, by PyTorch's TracerWarning."""
+    places = dict.fromkeys(
+        (f"{shown_path(each.filename)}:{each.lineno}", " ".join(str(each.message).split()))
+        for each in log.warnings
+        if each.category.__name__ == "TracerWarning"
+    )
+    for place, said in list(places)[:_BAKED_IN]:
+        what = "a value of the example is baked in"
+        if "Python boolean" in said:
+            what = "a Python branch on tensor values is baked in as the example takes it"
+        yield f"{place}: {what} (TracerWarning: {said.partition('. ')[0]})"
+    if len(places) > _BAKED_IN:
+        yield f"{len(places) - _BAKED_IN} more lines with a TracerWarning; --debug lists them"
 
 
 def _is_script(model: TorchModel) -> bool:
@@ -140,7 +159,7 @@ def _checked(
     exporter: Exporter,
     names: Sequence[str],
     opset: int | None,
-) -> tuple[ir.Model, str, held.Held]:
+) -> tuple[ir.Model, Captured, held.Held]:
     """What an exporter gives, its log, and what is known of the ranges.
 
     Raises:
@@ -170,7 +189,7 @@ def _checked(
             hint=f"give it as it is, {first.symbol} = {first.size}, or mend forward: a loop over "
             "a size, or Python's int() of one, is written for the example only",
         )
-    return exported, log.text, found
+    return exported, log, found
 
 
 def _lost_by_both(lost: RangeLostError, other: TripointError, exporter: str) -> RangeLostError:

@@ -65,7 +65,7 @@ class TorchLeg:
             inputs: Array by input name.
 
         Returns:
-            Array by the name that ``flatten`` gives.
+            Array by the name that ``flatten`` gives; complex numbers as :func:`as_written` says.
 
         Raises:
             InputError: If ``forward`` raises, or returns something not made of tensors.
@@ -82,7 +82,7 @@ class TorchLeg:
                 value = self._model(tensors)
         except Exception as error:
             raise InputError(f"forward failed: {describe_failure(error)}") from error
-        return {name: to_array(tensor) for name, tensor in flatten(value).items()}
+        return {name: to_array(as_written(tensor)) for name, tensor in flatten(value).items()}
 
     def run_many(self, points: Iterable[Arrays]) -> Iterator[Arrays]:
         """Compute the outputs for several inputs, one after the other."""
@@ -112,6 +112,13 @@ def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
         raise InputError(f"PyTorch has no tensors of {array.dtype}")
     raw = np.array(array, order="C").view(f"i{array.dtype.itemsize}")
     return torch.from_numpy(raw).view(dtype)
+
+
+def as_written(tensor: torch.Tensor) -> torch.Tensor:
+    """Complex numbers the way both exporters write them: pairs of reals along a last axis of 2."""
+    import torch
+
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def to_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:

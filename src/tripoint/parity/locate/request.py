@@ -62,6 +62,7 @@ class Request:
         fixed: The rewritten model; engines are built from it.
         against: Another model with the same tensor names.
         tensorrt: Engines of the model, or of the rewritten one.
+        input_names: What the ONNX file calls the inputs of the module, in order.
         output_names: Names for what the module returns, in order.
         ranges: Smallest and largest size by symbol, if known.
     """
@@ -72,6 +73,7 @@ class Request:
     fixed: Model | None = None
     against: Model | None = None
     tensorrt: TensorRTRequest | None = None
+    input_names: Sequence[str] | None = None
     output_names: Sequence[str] | None = None
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -125,7 +127,8 @@ def run(
             say=say,
         )
 
-    like = examples_of(request.torch, graph.specs) if inputs is None else None
+    names = request.input_names
+    like = examples_of(request.torch, graph.specs, names) if inputs is None else None
     usual = points(graph, bindings, inputs, seed, values=values, like=like)
     found = at(usual)
     if not found.unsuited:
@@ -195,6 +198,7 @@ def _pairs(
             graph,
             limit=limit,
             ranges=request.ranges,
+            input_names=request.input_names,
             output_names=request.output_names,
         )
         pairs.append(Pair(module, suspect, None, Options("recorded")))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tripoint.errors import ExternalStepError, TripointError
 from tripoint.numeric.inputs import Arrays, bindings_of, generate
-from tripoint.parity.legs.torch import TorchLeg, to_array, to_tensor
+from tripoint.parity.legs.torch import TorchLeg, as_written, to_array, to_tensor
 from tripoint.parity.locate import fx, scopes
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.legs import Named
@@ -40,6 +40,7 @@ class PyTorch:
         graph: Its export.
         limit: Tensors to have in memory at a time.
         ranges: Smallest and largest size of symbols that it was exported with, if known.
+        input_names: What the file calls the inputs of the module, in order.
         output_names: What the user calls the outputs of the module, in order.
 
     Raises:
@@ -55,6 +56,7 @@ class PyTorch:
         *,
         limit: int,
         ranges: Mapping[str, tuple[int, int]] | None = None,
+        input_names: Sequence[str] | None = None,
         output_names: Sequence[str] | None = None,
     ) -> None:
         self._model = model
@@ -62,7 +64,7 @@ class PyTorch:
         self._limit = limit
         self._ranges = ranges or {}
         self._output_names = output_names
-        self._parameters, note = pair_inputs(model, list(graph.specs))
+        self._parameters, note = pair_inputs(model, list(graph.specs), input_names)
         self._leg = TorchLeg(model, inputs=self._parameters)
         self._places: dict[str, str] | None = None
         self._vanished: frozenset[str] = frozenset()
@@ -105,7 +107,7 @@ class PyTorch:
                     shelf.drop(name)
                 else:
                     kept[name] = None
-                    shelf.put(name, to_array(tensor))
+                    shelf.put(name, to_array(as_written(tensor)))
 
             if self._program is not None and inner:
                 fx.run(self._program, self._tensors(feed), inner, keep)
