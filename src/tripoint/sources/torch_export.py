@@ -24,7 +24,7 @@ from tripoint.sources import held, normalize, ranges
 from tripoint.sources.capture import Captured, captured
 from tripoint.sources.example_inputs import InputPlan, plan_inputs
 from tripoint.sources.flatten import flatten
-from tripoint.sources.lines import parse_frames, shown_path
+from tripoint.sources.lines import Frame, parse_frames, shown_path
 from tripoint.sources.python import TorchModel, copies, describe_failure
 from tripoint.spec import Range, Spec
 
@@ -137,6 +137,7 @@ def _baked_in(log: Captured) -> Iterator[str]:
         (f"{shown_path(each.filename)}:{each.lineno}", " ".join(str(each.message).split()))
         for each in log.warnings
         if each.category.__name__ == "TracerWarning"
+        and not Frame(each.filename, each.lineno, "").in_torch
     )
     for place, said in list(places)[:_BAKED_IN]:
         what = "a value of the example is baked in"
