@@ -148,7 +148,7 @@ def test_a_size_that_stayed_is_told_where_the_example_already_differs(tmp_path: 
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
     rows = [session.run(None, {"x": np.zeros((n, 4), np.float32)})[0].shape[0] for n in (50, 20)]
     assert rows == [16, 16]
-    held = check(load(tmp_path / "a.onnx"), module.module, plan)
+    held = check(load(tmp_path / "a.onnx"), module, plan)
     assert [each.size for each in held.stayed] == [50]
     assert "(16, 4), and forward gives (6, 4)" in str(held.stayed[0])
     assert not held.followed
