@@ -7,7 +7,8 @@ comparison goes over the sizes that ``verify`` tries.
 
 * kit: each fault of ``tests/faults.py`` that lies in a file, between two ONNX files, with
   ``--kit-seeds`` seeds. An output that is renamed or left out must be seen and has no culprit;
-  where outputs trade names, the difference must be seen, and any culprit goes;
+  where outputs trade names, the difference must be seen, and any culprit goes; a node that draws
+  random numbers must be named as such, and nothing behind it accused;
 * random: PyTorch against its export, in which the output of one node, drawn from all nodes, is a
   hundredth too large (an integer one too high, a boolean turned round);
 * same: a file against itself;
@@ -54,6 +55,7 @@ from tripoint.parity.locate.results import Location
 from tripoint.parity.locate.scan import scan
 from tripoint.parity.locate.search import partition, replay
 from tripoint.parity.locate.torch import PyTorch
+from tripoint.parity.metamorphic import SECOND_RUN
 from tripoint.parity.tolerance import Products
 from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import export
@@ -170,6 +172,9 @@ def _names(fault: Fault) -> Callable[[Location], bool]:
         if fault.culprit is None:
             # Where tensors changed names, the node behind a name is another one indeed.
             return fault.permutation is not None or found.culprit is None
+        if SECOND_RUN in fault.checks:
+            named = any("draws new numbers" in reason for reason in found.reasons)
+            return named and found.culprit is None
         return found.culprit is not None and found.culprit.node == fault.culprit
 
     return right
