@@ -173,5 +173,6 @@ def test_sentences_are_broken_at_the_width_of_a_terminal(tmp_path):
     whole = said("why", path, "padded", "--target", "8.2")
     assert max(map(len, whole.splitlines())) > 100
     words = [word for word in whole.split() if len(word) < 60]
-    assert max(map(len, lines)) <= 80
+    # A path is not broken.
+    assert all(len(line) <= 80 or " " not in line.strip() for line in lines)
     assert [word for word in " ".join(lines).split() if len(word) < 60] == words

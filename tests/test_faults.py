@@ -88,7 +88,9 @@ def agree(model: Model, seed: int) -> None:
     sizes = every[seed % len(every)]
     result = verify(model, torch=torch_of(model), bindings=[sizes], seed=1000 * seed)
     assert result.verdict == "unproven", result.reasons
-    assert result.reasons == ("TensorRT was not run: no engine was given",)
+    # Some outputs of these models are one number for all inputs, which is told and no alarm.
+    others = [reason for reason in result.reasons if " is vacuous: " not in reason]
+    assert others == ["TensorRT was not run: no engine was given"]
     assert len(result.points) == 3
     assert all(entry.equal for point in result.points for entry in point.outputs)
 

@@ -8,6 +8,8 @@ import onnx_ir as ir
 
 from tripoint.numeric.inputs import Arrays
 
+_FEWEST = 16
+"""Elements over all points below which integers may be the same by chance."""
 _SIZES = frozenset({"Shape", "Size"})
 """What gives the sizes of a tensor, and none of its values."""
 
@@ -22,6 +24,7 @@ class Watch:
 
     model: ir.Model
     _seen: dict[str, float | None] = field(default_factory=dict)
+    _elements: dict[str, int] = field(default_factory=dict)
     _points: int = 0
 
     def add(self, outputs: Arrays) -> None:
@@ -36,12 +39,17 @@ class Watch:
             if name in self._seen and self._seen[name] != number:
                 number = None
             self._seen[name] = number
+            self._elements[name] = self._elements.get(name, 0) + array.size
 
     def found(self) -> dict[str, float]:
         """The number by name of the outputs that should vary and do not, of two points or more."""
         if self._points < 2:
             return {}
-        same = {name: number for name, number in self._seen.items() if number is not None}
+        same = {
+            name: number
+            for name, number in self._seen.items()
+            if number is not None and self._elements[name] >= _FEWEST
+        }
         if not same:
             return {}
         moving = _moved_by_values(self.model)
