@@ -98,6 +98,8 @@ def test_a_tolerance_as_large_as_the_numbers_proves_nothing() -> None:
 def test_what_is_rounded_to_zero_is_no_part_of_its_own() -> None:
     spectrum = RNG.standard_normal((3, 65, 2)).astype(np.float32)
     spectrum[:, (0, 64), 1] = RNG.standard_normal((3, 2)) * 1e-7
+    assert len(split(spectrum).scales) == 1
+    spectrum[..., 1] *= 1e-6
     assert len(split(spectrum).scales) == 2
     assert len(split(spectrum, noise=1e-5).scales) == 1
     masked = np.where(RNG.random((3, 40)) > 0.5, -1e9, RNG.standard_normal((3, 40)))

@@ -10,8 +10,8 @@ apart in two ways:
   least four (:func:`split`). Of elements with a continuous density, k lie below such a gap with a
   probability of about 100⁻ᵏ, so that a gap by chance is rarer than one in ten million. It is none
   if the smaller numbers are of the size to which the larger ones are rounded, as the imaginary
-  parts of the first bins of a transform are, unless those are a few constants, which nothing
-  rounds.
+  parts of the first bins of a transform are, or fewer than a quarter of them, as the tail of a GELU
+  is, unless those are a few constants, which nothing rounds.
 """
 
 from __future__ import annotations
@@ -214,10 +214,12 @@ def _gaps(sizes: Array, noise: float) -> list[float]:
 
 
 def _is_noise(smaller: Array, larger: Array, noise: float) -> bool:
-    """Whether numbers are as small as what the larger ones are off by."""
-    if float(smaller[-1]) > noise * float(larger[-1]):
+    """Whether numbers are as small as what the larger ones are off by, or the tail of these."""
+    if np.unique(larger).size <= max(_CONSTANTS, larger.size // 8):
         return False
-    return bool(np.unique(larger).size > max(_CONSTANTS, larger.size // 8))
+    if smaller.size * _CONSTANTS < larger.size:
+        return True
+    return float(smaller[-1]) <= noise * float(larger[-1])
 
 
 def _numbered(array: Array, labels: Array, limits: Mapping[int, Sequence[float]]) -> Array:
