@@ -38,6 +38,7 @@ _GAP = 100.0
 _FEWEST = 4
 _MANY = 8
 _CONSTANTS = 4
+_TAIL = 0.25
 _MOST_LEVELS = 4
 _MOST_PARTS = 64
 _SAMPLE = 1 << 16
@@ -217,7 +218,7 @@ def _is_noise(smaller: Array, larger: Array, noise: float) -> bool:
     """Whether numbers are as small as what the larger ones are off by, or the tail of these."""
     if np.unique(larger).size <= max(_CONSTANTS, larger.size // 8):
         return False
-    if smaller.size * _CONSTANTS < larger.size:
+    if smaller.size < _TAIL * larger.size:
         return True
     return float(smaller[-1]) <= noise * float(larger[-1])
 
