@@ -13,7 +13,7 @@ from graphs import build
 from tripoint.model import Model
 from tripoint.parity.locate.graph import Graph, Part
 from tripoint.parity.locate.legs import Fusion
-from tripoint.parity.locate.onnxruntime import OnnxRuntime, run
+from tripoint.parity.locate.onnxruntime import OnnxRuntime
 
 NET_INPUTS = (
     "float[N,3,8,8] x, float[4,3,3,3] w_a, float[4,4,3,3] w_b, float[4,4,3,3] w_c, float[8] w_s, "
@@ -166,7 +166,7 @@ class Fused(OnnxRuntime):
             return super().replay(part, feed)
         same = self._faulty.counterpart(part)
         assert same is not None
-        return run(self._faulty, same, {v.name or "": feed[v.name or ""] for v in same.inputs})
+        return OnnxRuntime(self._faulty, name="", limit=8).replay(same, feed)
 
     def fusion(self, part: Part, feed: Any) -> Fusion:  # noqa: ARG002
         kept = dict(super().values(self.graph.outputs, feed))

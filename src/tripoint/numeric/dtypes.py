@@ -44,6 +44,18 @@ def is_foreign(dtype: np.dtype[Any]) -> bool:
     return dtype.isbuiltin == _REGISTERED
 
 
+def epsilon(dtype: np.dtype[Any]) -> float | None:
+    """Machine epsilon; None of what is no floating-point number."""
+    import ml_dtypes
+
+    if dtype.kind in "iubOSU":
+        return None
+    try:
+        return float(ml_dtypes.finfo(dtype).eps)  # type: ignore[no-untyped-call]
+    except ValueError:
+        return None
+
+
 def as_bytes(array: Array) -> Array:
     """The same elements as plain bytes (NumPy's ``void``), without a copy."""
     return array.view(np.dtype((np.void, array.dtype.itemsize)))

@@ -14,6 +14,7 @@ from tripoint.batch_first import with_time_first
 from tripoint.errors import ExternalStepError, TripointError
 from tripoint.model import TEXT_SUFFIXES, Model, external_tensors
 from tripoint.numeric import ort_values
+from tripoint.numeric.in_float32 import SAID, holds_bfloat16, in_float32
 
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -30,32 +31,29 @@ class Session:
         model: The graph; one that has no file is handed over in memory, its weights by folder.
             Recurrent operators with the batch first, for which ONNX Runtime has no kernel, are
             computed as :mod:`tripoint.batch_first` defines them.
+        natively: Whether a graph that needs bfloat16 kernels which ONNX Runtime does not have is
+            refused; else it is computed as :mod:`tripoint.numeric.in_float32` says.
 
     Raises:
         ExternalStepError: If ONNX Runtime cannot load it.
     """
 
-    def __init__(self, model: Model) -> None:
-        import onnxruntime
-
+    def __init__(self, model: Model, *, natively: bool = False) -> None:
         model = with_time_first(model)
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.use_deterministic_compute = True
-        options.log_severity_level = 4
-        _keep_to_given_processors(options)
+        self._note: str | None = None
         try:
-            self._session = onnxruntime.InferenceSession(
-                _source(model, options), options, providers=["CPUExecutionProvider"]
-            )
-        except TripointError:
-            raise
-        except Exception as error:
-            raise ExternalStepError(
-                f"ONNX Runtime cannot load the graph: {first_line(error)}"
-            ) from error
-
+            self._session = _load(model)
+        except ExternalStepError:
+            if natively or not holds_bfloat16(model.ir):
+                raise
+            self._session = _load(Model(in_float32(model.ir)))
+            self._note = SAID
         self._by_value = ort_values.needed(self._session)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is done in another way than the graph says; mostly nothing."""
+        return [self._note] if self._note else []
 
     @property
     def outputs(self) -> Sequence[str]:
@@ -87,6 +85,31 @@ class Session:
             return list(self._session.run(None, dict(feed)))
         except Exception as error:
             raise ExternalStepError(f"ONNX Runtime: {first_line(error)}") from error
+
+
+def _load(model: Model) -> Any:
+    """An ``onnxruntime.InferenceSession``.
+
+    Raises:
+        ExternalStepError: If ONNX Runtime cannot load the graph.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    _keep_to_given_processors(options)
+    try:
+        return onnxruntime.InferenceSession(
+            _source(model, options), options, providers=["CPUExecutionProvider"]
+        )
+    except TripointError:
+        raise
+    except Exception as error:
+        raise ExternalStepError(
+            f"ONNX Runtime cannot load the graph: {first_line(error)}"
+        ) from error
 
 
 def _keep_to_given_processors(options: Any) -> None:

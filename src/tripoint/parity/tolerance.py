@@ -43,11 +43,11 @@ import onnx_ir as ir
 
 from tripoint.facts import truth
 from tripoint.facts.symbols import evaluate
+from tripoint.numeric.dtypes import epsilon as epsilon_of
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.reductions import reduces, terms
 from tripoint.parity.arithmetic import RECURRENT, Kind, kind_of, own_variance
 from tripoint.parity.legs import Described
-from tripoint.parity.measure import is_exact
 from tripoint.parity.parts import Parts, Seams, seams, split
 
 Array = np.ndarray[Any, Any]
@@ -272,7 +272,7 @@ def derive(
         products: What ``chain`` was made for, for the reason text.
         seams: Where the graph says that parts of the output begin.
     """
-    eps = _eps(reference.dtype)
+    eps = epsilon_of(reference.dtype)
     if eps is None:
         return Tolerance(0.0, 0.0, "integers and booleans are exact")
     rtol = _FACTOR * max(math.sqrt(chain.variance), eps)
@@ -452,7 +452,7 @@ def _coarser(known: np.dtype[Any] | None, output: ir.Value) -> np.dtype[Any] | N
     found = output.dtype.numpy() if output.dtype is not None else known
     if known is None or found is None:
         return found
-    return found if (_eps(found) or 0.0) > (_eps(known) or 0.0) else known
+    return found if (epsilon_of(found) or 0.0) > (epsilon_of(known) or 0.0) else known
 
 
 def _steps(node: ir.Node, bindings: Mapping[str, int]) -> int:
@@ -495,19 +495,10 @@ def _narrows(node: ir.Node) -> bool:
     source, target = node.inputs[0], node.outputs[0]
     if source is None or source.dtype is None or target.dtype is None:
         return True
-    before, after = _eps(source.dtype.numpy()), _eps(target.dtype.numpy())
+    before, after = epsilon_of(source.dtype.numpy()), epsilon_of(target.dtype.numpy())
     return before is not None and after is not None and after > before
 
 
 def epsilon(output: ir.Value) -> float | None:
     """Machine epsilon of a tensor; None where it holds no floating-point numbers."""
-    return _eps(output.dtype.numpy()) if output.dtype is not None else _FLOAT32_EPS
-
-
-def _eps(dtype: np.dtype[Any]) -> float | None:
-    """Machine epsilon, None for a type that is not a floating-point number."""
-    if dtype.kind in "OSU" or is_exact(dtype):
-        return None
-    import ml_dtypes
-
-    return float(ml_dtypes.finfo(dtype).eps)  # type: ignore[no-untyped-call]
+    return epsilon_of(output.dtype.numpy()) if output.dtype is not None else _FLOAT32_EPS

@@ -118,7 +118,7 @@ def verify(
         legs, absent, notes = _legs(
             model, torch, fixed, engine, no_engine, list(specs), input_names
         )
-        return compare_legs(
+        found = compare_legs(
             model,
             specs,
             legs,
@@ -133,6 +133,8 @@ def verify(
             said=chosen.inputs,
             failing=failing,
         )
+        said = [note for leg in legs if isinstance(leg, OnnxRuntimeLeg) for note in leg.notes]
+        return replace(found, notes=(*found.notes, *dict.fromkeys(said)))
 
     found = compare(chosen.points, ())
     if not found.unsuited or found.verdict == "different":

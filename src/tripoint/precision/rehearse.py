@@ -198,10 +198,10 @@ def overflow(
 
 
 @contextlib.contextmanager
-def _stored(graph: ir.Model) -> Iterator[Session]:
+def _stored(graph: ir.Model, *, natively: bool = False) -> Iterator[Session]:
     """A session over a file, which may be larger than a message in memory can be."""
     with tempfile.TemporaryDirectory(prefix="tripoint-") as folder:
-        yield Session(models.save(Model(graph), Path(folder, "model.onnx")))
+        yield Session(models.save(Model(graph), Path(folder, "model.onnx")), natively=natively)
 
 
 def _load(lowered: Lowered) -> str | None:
@@ -211,7 +211,7 @@ def _load(lowered: Lowered) -> str | None:
         ExternalStepError: If it holds the model to be wrong.
     """
     try:
-        with _stored(lowered.model):
+        with _stored(lowered.model, natively=True):
             return None
     except ExternalStepError as error:
         if type(error.__cause__).__name__ != "NotImplemented":

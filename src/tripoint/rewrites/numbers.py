@@ -24,6 +24,7 @@ from tripoint.errors import ExternalStepError, TripointError
 from tripoint.facts.symbols import symbols_of
 from tripoint.model import Model
 from tripoint.numeric import ort, trials
+from tripoint.numeric.dtypes import epsilon, is_foreign
 from tripoint.numeric.feed import Feed
 from tripoint.numeric.inputs import MINIMUM_POINTS, Arrays, InputSpecs, generate, inputs_of
 from tripoint.numeric.reductions import longest_reduction
@@ -132,6 +133,7 @@ def compare(
     drawn = dict.fromkeys(trials.told(run.reference.values) for run in runs.found)
     if said := "; ".join(each for each in drawn if each):
         reason += f"; inputs as with {said}, since the usual ones do not suit it"
+    reason += "".join(f"; {note}" for note in candidate.notes)
     if runs.again:
         reason += f"; {runs.again}"
     compared = tuple(run.point for run in (*runs.found, *runs.empty))
@@ -323,18 +325,20 @@ def _difference(expected: Any, actual: Any, terms: int) -> tuple[float, float]:
         return _difference_of_lists(expected, actual, terms)
     if expected.shape != actual.shape or expected.dtype != actual.dtype:
         return math.inf, 0.0
-    if not np.issubdtype(expected.dtype, np.floating):
+    eps = epsilon(expected.dtype) if expected.dtype.kind != "c" else None
+    if eps is None:
         return (0.0 if np.array_equal(expected, actual) else math.inf), 0.0
     if expected.size == 0:
         return 0.0, 0.0
+    if is_foreign(expected.dtype):
+        expected, actual = expected.astype(np.float32), actual.astype(np.float32)
     if not terms and np.array_equal(expected, actual, equal_nan=True):
         return 0.0, 0.0
     same = (expected == actual) | (np.isnan(expected) & np.isnan(actual))
     with np.errstate(invalid="ignore"):
         error = np.where(same, 0.0, np.abs(expected.astype(np.float64) - actual)).max()
     scale = max(1.0, float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0)))
-    epsilon = float(np.finfo(expected.dtype).eps)
-    return float(error), 4 * math.sqrt(terms) * epsilon * scale if terms else 0.0
+    return float(error), 4 * math.sqrt(terms) * eps * scale if terms else 0.0
 
 
 def _difference_of_lists(expected: Any, actual: Any, terms: int) -> tuple[float, float]:

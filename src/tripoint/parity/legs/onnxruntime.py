@@ -32,6 +32,11 @@ class OnnxRuntimeLeg:
 
         return str(onnxruntime.__version__)
 
+    @property
+    def notes(self) -> list[str]:
+        """What was computed in another way than the file says, once it has run."""
+        return self._session.notes if self._session is not None else []
+
     def run(self, inputs: Arrays) -> Arrays:
         """Compute the outputs.
 

@@ -64,7 +64,7 @@ class OnnxRuntime:
             plan = _Plan(self.graph, wanted, self._limit // 2)
             for part in plan.slices():
                 fed = {name: shelf.get(name) for name in _names(part.inputs)}
-                made = run(self.graph, part, fed)
+                made = run(self.graph, part, fed, self.notes)
                 del fed
                 for name in plan.read_last_by(part):
                     shelf.drop(name)
@@ -82,17 +82,24 @@ class OnnxRuntime:
         Raises:
             ExternalStepError: If ONNX Runtime cannot load or run it.
         """
-        return run(
-            self.graph, part, {v.name or "": _as(v, feed[v.name or ""]) for v in part.inputs}
-        )
+        fed = {v.name or "": _as(v, feed[v.name or ""]) for v in part.inputs}
+        return run(self.graph, part, fed, self.notes)
 
     def fusion(self, part: Part, feed: Arrays) -> Fusion:  # noqa: ARG002 - it joins nothing
         """ONNX Runtime is run without optimizations, so each node is a kernel of its own."""
         return Fusion()
 
 
-def run(graph: Graph, part: Part, feed: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+def run(
+    graph: Graph, part: Part, feed: Arrays, notes: list[str]
+) -> dict[str, np.ndarray[Any, Any]]:
     """A part in ONNX Runtime.
+
+    Args:
+        graph: What it is a part of.
+        part: The part.
+        feed: Array by input name.
+        notes: Takes what is computed in another way than the graph says.
 
     Returns:
         Array by output name.
@@ -101,6 +108,7 @@ def run(graph: Graph, part: Part, feed: Arrays) -> dict[str, np.ndarray[Any, Any
         ExternalStepError: If ONNX Runtime cannot load or run it.
     """
     session = Session(graph.cut(part, feed))
+    notes += [note for note in session.notes if note not in notes]
     return dict(zip(session.outputs, session.run(feed), strict=True))
 
 
