@@ -40,16 +40,17 @@ def assert_equivalent(
         engine: The plan, or None to compare without it.
         dims: Sizes of every dynamic dim: one size, (min, max) or (min, opt, max).
         inputs: Inputs in place of generated ones, as :func:`tripoint.verify` takes them.
-        allow_unproven: Whether a leg that is given but cannot run here, such as an engine on a
-            machine without a GPU, is no failure.
+        allow_unproven: Whether it is no failure that a leg that is given cannot run here, such as
+            an engine on a machine without a GPU, or that agreement of an output proves nothing.
         options: Further arguments of :func:`tripoint.verify`.
 
     Returns:
         What was found.
 
     Raises:
-        AssertionError: If legs differ, or if one that is given did not run; the message is the
-            report of ``tripoint verify``.
+        AssertionError: If legs differ, if one that is given did not run, or if agreement of an
+            output proves nothing (``vacuous``, ``covered``); the message is the report of
+            ``tripoint verify``.
         TripointError: If there is nothing to compare, or an argument is wrong.
     """
     __tracebackhide__ = True
@@ -71,7 +72,8 @@ def assert_equivalent(
     )
     left_out = {name for name, given in ((PYTORCH, module), (TENSORRT, engine)) if given is None}
     missing = [leg for leg in result.legs if leg.status != "ran" and leg.name not in left_out]
-    if result.verdict == "different" or (missing and not allow_unproven):
+    empty = any(not entry.equal for point in result.points for entry in point.outputs)
+    if result.verdict == "different" or ((missing or empty) and not allow_unproven):
         raise AssertionError("\n".join(["not equivalent", *verification(result)]))
     return result
 

@@ -30,9 +30,19 @@ UNSUITED = (
     "range of their values with --values"
 )
 
+_APART = 1000
+"""How far the seeds of inputs that are looked for lie from those of the points."""
 _SAID = 3
 """Ranges of values that a note lists."""
 _POSITIVE = (0.1, 1.0)
+_SEEDS = 2
+"""Other seeds that are tried before other ranges."""
+_SPREADS = (
+    *((-0.1, 0.1), (0.0, 1.0), (-10.0, 10.0), (0.0, 255.0), (-10.0, 0.0)),
+    *((-100.0, 100.0), (-1000.0, 1000.0)),
+)
+"""Ranges of floats that are tried to move an output, the usual ones of real inputs first."""
+_COUNTS = ((0.0, 7.0), (0.0, 255.0), (-100.0, 100.0))
 _LENGTHS = 4
 """Sizes that are tried as the value of an integer."""
 _NUMBERS = frozenset({ir.DataType.INT16, ir.DataType.INT32, ir.DataType.INT64})
@@ -148,10 +158,16 @@ def feeds(
         yield values, generate(inputs, bindings, seed, model=model, values=drawn, like=like)
 
 
-def _kinds(
-    model: Model, inputs: InputSpecs, bindings: Mapping[str, int], given: Values
-) -> Iterator[Values]:
-    yield {}
+@dataclass(frozen=True)
+class _Free:
+    """Names of the inputs whose range may be chosen."""
+
+    masks: Sequence[str]
+    floats: Sequence[str]
+    integers: Sequence[str]
+
+
+def _free(model: Model, inputs: InputSpecs, given: Values) -> _Free:
     tables = index_limits(model, inputs)
     kinds = {name: ir.DataType[dtype.upper()] for name, (dtype, _) in inputs.items()}
     free = {name: kind for name, kind in kinds.items() if name not in given}
@@ -162,16 +178,67 @@ def _kinds(
         for name, kind in free.items()
         if kind in _NUMBERS and name not in tables and name not in masks
     ]
+    return _Free(masks, floats, integers)
+
+
+def _kinds(
+    model: Model, inputs: InputSpecs, bindings: Mapping[str, int], given: Values
+) -> Iterator[Values]:
+    yield {}
+    free = _free(model, inputs, given)
+    integers = free.integers
     sizes = {evaluate(dim, bindings) or 1 for _, shape in inputs.values() for dim in shape}
     lengths = sorted((size for size in sizes if size > 1), reverse=True)[:_LENGTHS]
     # All as long as can be, so that nothing is masked out; then any length up to that.
     counts = [*((size, size) for size in lengths), *((1, size) for size in lengths), (1, 1)]
-    ones = dict.fromkeys(masks, (1.0, 1.0))
-    for positive in ({}, dict.fromkeys(floats, _POSITIVE)):
+    ones = dict.fromkeys(free.masks, (1.0, 1.0))
+    for positive in ({}, dict.fromkeys(free.floats, _POSITIVE)):
         for low, high in counts if integers else counts[-1:]:
             values = {**ones, **positive, **dict.fromkeys(integers, (float(low), float(high)))}
             if values:
                 yield values
+
+
+def others(
+    model: Model,
+    inputs: InputSpecs,
+    bindings: Mapping[str, int],
+    seed: int,
+    *,
+    given: Values | None = None,
+    like: Arrays | None = None,
+) -> Iterator[tuple[int, Values, Arrays]]:
+    """Inputs of the same sizes that may move what the usual ones do not.
+
+    Other seeds come first, then narrower and wider ranges, then masks of one number.
+
+    Args:
+        model: The graph.
+        inputs: Element type and shape by input name.
+        bindings: Size of each symbol.
+        seed: The one whose inputs are known.
+        given: Values that stay as they are.
+        like: Examples that the usual ones follow.
+
+    Yields:
+        The seed, the ranges that are not the usual ones, and the arrays.
+
+    Raises:
+        UsageError: As :func:`tripoint.numeric.inputs.generate`.
+    """
+    given = given or {}
+    free = _free(model, inputs, given)
+    kinds: list[Values] = [{} for _ in range(_SEEDS)]
+    kinds += [dict.fromkeys(free.floats, spread) for spread in _SPREADS if free.floats]
+    kinds += [dict.fromkeys(free.integers, count) for count in _COUNTS if free.integers]
+    if free.floats and free.integers:
+        wide = dict.fromkeys(free.integers, _COUNTS[-1])
+        kinds.append({**dict.fromkeys(free.floats, _SPREADS[-1]), **wide})
+    kinds += [dict.fromkeys(free.masks, (each, each)) for each in (1.0, 0.0) if free.masks]
+    for number, values in enumerate(kinds, start=1):
+        drawn = {**values, **given}
+        other = seed + _APART + number
+        yield other, values, generate(inputs, bindings, other, model=model, values=drawn, like=like)
 
 
 def holes(outputs: Sequence[Any]) -> float:

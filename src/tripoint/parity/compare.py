@@ -22,7 +22,7 @@ from tripoint.parity.measure import (
 from tripoint.parity.tolerance import Tolerance
 
 Status = Literal[
-    "equal", "covered", "different", "missing", "extra", "nan", "inf", "shape", "dtype"
+    "equal", "covered", "vacuous", "different", "missing", "extra", "nan", "inf", "shape", "dtype"
 ]
 Array = np.ndarray[Any, Any]
 _MOST_AXES = 5
@@ -39,7 +39,8 @@ class OutputComparison:
         status: ``"missing"`` if only the reference has it, ``"extra"`` if only the other has
             it, ``"nan"`` or ``"inf"`` if one holds one where the other does not, ``"shape"`` or
             ``"dtype"`` if these differ, otherwise ``"equal"``, ``"different"``, or ``"covered"``
-            if it agrees, but only within a tolerance as large as its numbers, or holds none.
+            if it agrees, but only within a tolerance as large as its numbers, or holds none;
+            ``"vacuous"`` if it agrees, but other inputs give the same.
         max_abs: Largest difference; None where the values were not compared.
         max_rel: Largest difference relative to a reference value that is not zero.
         cosine: Cosine of the angle between the two as vectors, None if one of them is zero.
@@ -76,7 +77,7 @@ class OutputComparison:
     @property
     def wrong(self) -> bool:
         """Whether this output is known to differ."""
-        return self.status not in ("equal", "covered")
+        return self.status not in ("equal", "covered", "vacuous")
 
 
 def compare_outputs(

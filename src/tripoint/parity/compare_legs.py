@@ -7,6 +7,7 @@ from.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +17,7 @@ from tripoint.numeric.inputs import Arrays, InputSpecs
 from tripoint.parity import metamorphic
 from tripoint.parity.assignment import find_permutation
 from tripoint.parity.compare import OutputComparison, compare_outputs
+from tripoint.parity.dependence import of_outputs
 from tripoint.parity.failing import FailingCase
 from tripoint.parity.legs import Leg
 from tripoint.parity.metamorphic import REBUILD, SECOND_RUN, MetamorphicCheck
@@ -36,12 +38,14 @@ from tripoint.parity.results import (
 from tripoint.parity.runs import Run, Runs
 from tripoint.parity.sensitivity import Sensitivity
 from tripoint.parity.tolerance import Budget, Given
-from tripoint.parity.vacuous import Watch, told
+from tripoint.parity.vacuous import Watch
 
 
 @dataclass
 class _Findings:
     watch: Watch
+    watched: str
+    """Name of the leg whose outputs are watched."""
     points: list[PointReport] = field(default_factory=list)
     moves: dict[str, list[dict[str, str] | None]] = field(default_factory=dict)
     checks: list[MetamorphicCheck] = field(default_factory=list)
@@ -74,6 +78,7 @@ def compare_legs(
     notes: Sequence[str] = (),
     said: Mapping[str, str] | None = None,
     failing: FailingCase | None = None,
+    beside: Sequence[Point] = (),
 ) -> Verification:
     """Run legs at several points, and compare all outputs by name.
 
@@ -92,6 +97,7 @@ def compare_legs(
         notes: What was assumed already.
         said: What each input is, in words, by name.
         failing: Where the first failing case is saved.
+        beside: Where ONNX Runtime runs as well, to see what moves its outputs.
 
     Raises:
         UsageError: If the names of the module and the file cannot be matched.
@@ -109,15 +115,18 @@ def compare_legs(
     varied = made_up[checks.point]
     cases = [point.inputs for point in points]
     cases += [varied.inputs, *(probe.inputs for probe in checks.probes)]
+    watched = next((leg.name for leg in legs if leg.name == ONNX_RUNTIME), legs[0].name)
+    further = [point.inputs for point in beside]
     runs = Runs(
-        [Run(leg, cases) for leg in legs],
+        [Run(leg, [*cases, *further] if leg.name == watched else cases) for leg in legs],
         Budget(graph, atol=atol, rtol=rtol),
         Sensitivity(graph),
         outputs,
         output_names,
         rounding,
     )
-    found = _Findings(Watch(model.ir), checks=list(checks.refused))
+    watch = Watch(of_outputs(model.ir), [point.sizes for point in (*points, *beside)])
+    found = _Findings(watch, watched, checks=list(checks.refused))
     if isinstance(rebuilt, str):
         found.checks.append(MetamorphicCheck(REBUILD, "not applicable", "", rebuilt))
         rebuilt = None
@@ -125,13 +134,12 @@ def compare_legs(
         _compare_at(point, runs, found, failing)
     for run in runs:
         _probe(run, runs, varied, checks.probes, rebuilt, found, failing)
+    for point in beside:
+        _watch(point, runs, found)
     reports = sorted(
         [*(run.report() for run in runs), *absent], key=lambda leg: LEGS.index(leg.name)
     )
     verdict, reasons = decide(reports, found.points, found.checks)
-    same = found.watch.found()
-    reasons = (*reasons, *(told(name, number) for name, number in same.items()))
-    verdict = "unproven" if same and verdict == "equal" else verdict
     permutation = _permutation(found.moves)
     order = runs.other_order(permutation.outputs) if permutation is not None else None
     if permutation is not None and order is not None and PYTORCH in permutation.pair:
@@ -150,7 +158,7 @@ def compare_legs(
         failing=failing.finish(reports) if failing is not None else None,
         unsuited=unsuited(found.points, found.checks, nowhere=found.nowhere),
         inputs=said or {},
-        vacuous=tuple(same),
+        variation=found.watch.variation(),
     )
 
 
@@ -185,8 +193,12 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
             found.moves.setdefault(pair, []).append(moves)
             if failing is not None:
                 failing.keep(point.inputs, {against: held[against], name: outputs}, pair)
-        if not held:
-            found.watch.add(outputs)
+        if name == found.watched:
+            found.watch.add(
+                point.sizes,
+                outputs,
+                functools.partial(runs.allowed, outputs, point.sizes, name),
+            )
         if not held or name == built_from:
             held[name] = outputs
         # Else the next leg would run beside it.
@@ -201,6 +213,18 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
         found.passed_over.setdefault(reason, []).append(report.place)
         return
     found.points.append(replace(report, outputs=tuple(compared)))
+
+
+def _watch(point: Point, runs: Runs, found: _Findings) -> None:
+    """Run the leg whose outputs are watched on further inputs; where it fails, nothing is said."""
+    run = next(run for run in runs if run.leg.name == found.watched)
+    place = "inputs of other values"
+    outputs = None if run.hopeless else runs.next(run, place)
+    if outputs is None:
+        run.excuse(place)
+        return
+    allowed = functools.partial(runs.allowed, outputs, point.sizes, run.leg.name)
+    found.watch.add(point.sizes, outputs, allowed, compared=False)
 
 
 def _references(name: str, held: Mapping[str, Arrays]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,9 @@ from tripoint.parity.pairing import pair_inputs
 from tripoint.sources.python import TorchModel
 
 EXAMPLE = "the example inputs of the module are one of the points"
+
+_APART = 500
+"""How far the seeds of further inputs lie from those of the points."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,35 @@ def made_up(
     else:
         points.append(found)
     return Chosen(tuple(points), said, (EXAMPLE,))
+
+
+def beside(
+    model: Model,
+    inputs: InputSpecs,
+    point: Point,
+    count: int,
+    *,
+    values: Mapping[str, tuple[float, float]] | None = None,
+    examples: Arrays | None = None,
+) -> Iterator[Point]:
+    """Further inputs of the sizes of a point, drawn as its own are; of a given one, like these.
+
+    Args:
+        model: The model.
+        inputs: Element type and shape by input name.
+        point: What they are to be like.
+        count: How many.
+        values: Smallest and largest value by input name.
+        examples: From :func:`examples_of`.
+    """
+    by_value = shape_inputs.find(model.ir)
+    own = point.inputs if point.seed is None else examples
+    for number in range(1, count + 1):
+        seed = (point.seed or 0) + _APART + number
+        drawn = {**(values or {}), **point.values}
+        arrays = generate(inputs, point.sizes, seed, model=model, values=drawn, like=own)
+        arrays |= {name: point.inputs[name] for name in by_value}
+        yield Point(point.sizes, arrays, seed, point.values)
 
 
 def _example(

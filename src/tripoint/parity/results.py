@@ -69,6 +69,30 @@ class PointReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Variation:
+    """What moves an output, as far as ONNX Runtime showed.
+
+    Args:
+        depends: What the graph says that it depends on.
+        unchanged: Share of the elements that no other inputs of the same sizes move by more than
+            what is allowed; None if no two inputs had the same sizes.
+        number: What all elements are at all points, if they are one number.
+        inputs: How many inputs of the same sizes were run.
+        elements: Elements over all points.
+        points: Points at which it has elements.
+        by_chance: Whether it has so few elements that they may be the same by chance.
+    """
+
+    depends: Literal["values", "sizes", "nothing"]
+    unchanged: float | None
+    number: float | None
+    inputs: int
+    elements: int
+    points: int
+    by_chance: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Permutation:
     """Outputs that changed places between two legs, the same way at every point.
 
@@ -102,7 +126,8 @@ class Verification:
         unsuited: Whether the inputs that were made up do not suit the model: no leg runs on some
             of them, or all legs give NaN at the same places.
         inputs: What each input is, in words, by name: ``"integers 1..999 like the example"``.
-        vacuous: Outputs of which nothing is proven, because all their elements are one number.
+        vacuous: Outputs of which nothing is proven, because no inputs move them.
+        variation: What moves each output, by name.
     """
 
     verdict: Verdict
@@ -117,6 +142,7 @@ class Verification:
     unsuited: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
     vacuous: tuple[str, ...] = ()
+    variation: Mapping[str, Variation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

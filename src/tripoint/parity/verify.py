@@ -14,6 +14,7 @@ from tripoint.model import Model
 from tripoint.numeric import trials
 from tripoint.numeric.inputs import Arrays, InputSpecs, inputs_of
 from tripoint.parity import points as choice
+from tripoint.parity import vacuous
 from tripoint.parity.compare_legs import compare_legs
 from tripoint.parity.failing import FailingCase
 from tripoint.parity.legs import Leg
@@ -33,6 +34,9 @@ from tripoint.parity.results import (
 )
 from tripoint.parity.tolerance import Given
 from tripoint.sources.python import TorchModel
+
+_BESIDE = 2
+"""Further inputs of the sizes of a point, where no three points have the same sizes."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ def verify(
         legs, absent, notes = _legs(
             model, torch, fixed, engine, no_engine, list(specs), input_names
         )
+        alone = vacuous.repeated(at)
         found = compare_legs(
             model,
             specs,
@@ -132,19 +137,42 @@ def verify(
             notes=[*notes, *chosen.notes, *further],
             said=chosen.inputs,
             failing=failing,
+            beside=()
+            if alone is None
+            else [*choice.beside(model, specs, alone, _BESIDE, values=values, examples=examples)],
         )
-        said = [note for leg in legs if isinstance(leg, OnnxRuntimeLeg) for note in leg.notes]
-        return replace(found, notes=(*found.notes, *dict.fromkeys(said)))
+        own = [note for leg in legs if isinstance(leg, OnnxRuntimeLeg) for note in leg.notes]
+        return replace(found, notes=(*found.notes, *dict.fromkeys(own)))
 
-    found = compare(chosen.points, ())
-    if not found.unsuited or found.verdict == "different":
-        return found
-    better = _suited(model, specs, chosen.points, values, examples)
-    note = trials.note(point.values for point in better)
-    if note is None:
-        return _judged(found)
-    found = compare(better, [note])
-    return _judged(found) if found.unsuited else found
+    points, said = chosen.points, list[str]()
+    found = compare(points, said)
+    if found.unsuited and found.verdict != "different":
+        better = tuple(_suited(model, specs, points, values, examples))
+        note = trials.note(point.values for point in better)
+        if note is not None:
+            points, said = better, [note]
+            found = compare(points, said)
+        found = _judged(found) if note is None or found.unsuited else found
+    still = [name for name, each in found.variation.items() if vacuous.varies_not(each)]
+    if inputs is not None or not still or found.verdict == "different":
+        return vacuous.judged(found)
+    base = vacuous.repeated(points) or next(
+        (point for point in reversed(points) if point.seed is not None), points[-1]
+    )
+    others, tried = vacuous.moving(model, specs, base, still, given=values, like=examples)
+    if not others:
+        return vacuous.judged(found, tried)
+    note = _moved_by(still, others)
+    return vacuous.judged(compare((*points, *others), [*said, note]))
+
+
+def _moved_by(names: Sequence[str], points: Sequence[Point]) -> str:
+    """Why there are further points."""
+    drawn = dict.fromkeys(trials.told(point.values) or "other seeds" for point in points)
+    return (
+        f"the usual made-up inputs do not move output {', '.join(names)}; "
+        f"also used: {'; '.join(drawn)}"
+    )
 
 
 def _judged(found: Verification) -> Verification:
