@@ -34,9 +34,9 @@ _ENOUGH = 3
 """Inputs of the same sizes that tell what moves."""
 _FEWEST = 16
 """Elements below which integers, or one input, may be the same by chance."""
-_MOST = 1 << 24
-"""Elements of an output that are watched at most."""
-_CHUNK = 1 << 20
+_MOST = 1 << 20
+"""Elements of an output that are watched; of a larger one, as many that lie evenly."""
+_CHUNK = 1 << 16
 _MOST_KINDS = 3
 """Kinds of other inputs that are added."""
 _MANY = 0.25
@@ -274,8 +274,8 @@ def _moved(base: Array, array: Array, tolerance: Tolerance | None) -> Array:
         return np.ones(base.shape, np.bool_)
     if is_exact(base.dtype) or tolerance is None:
         return np.asarray(base != other)
-    sharp = tolerance.sharp
-    limits = np.broadcast_to(_sample(np.asarray(sharp.absolute)), base.shape)
+    sharp = tolerance.sharp.arranged(_sample)
+    limits = np.broadcast_to(np.asarray(sharp.absolute), base.shape)
     wide = np.complex128 if base.dtype.kind == "c" else np.float64
     moved = np.empty(base.shape, np.bool_)
     for start in range(0, base.size, _CHUNK):
