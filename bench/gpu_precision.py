@@ -66,7 +66,10 @@ def measure(
         "proven": entry["engine"]["proven"],
         "without_it": entry["engine"]["without_it"],
         "mapped": sum(bool(layer["nodes"]) for layer in entry["engine"]["layers"]),
-        "rehearsed": recorded.rounding(content),
+        "rehearsed": {
+            name: max(cost.error for cost in costs)
+            for name, costs in recorded.rounding(content).items()
+        },
     }
     found = api.verify(model, engine=plan, spec=spec)
     row |= _agreement(found)

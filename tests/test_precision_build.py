@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import tripoint
-from graphs import build
+from graphs import build, execute
 from marks import RTX, needs_rtx
 from tripoint.cli import app
 from tripoint.engine import gpu, manifest
 from tripoint.engine.layers import Layer, LayerTensor
 from tripoint.errors import ExternalStepError
-from tripoint.model import save
-from tripoint.parity.tolerance import Chain, derive, widen
+from tripoint.facts import truth
+from tripoint.model import Model, save
+from tripoint.numeric.inputs import generate, inputs_of
+from tripoint.parity.compare import within
+from tripoint.parity.tolerance import Budget, Chain, Cost, derive, widen
 from tripoint.precision import evidence, recorded
 from tripoint.precision.evidence import Evidence
+from tripoint.precision.lower import lower
 from tripoint.precision.prepare import Prepared, prepare
+from tripoint.precision.rehearse import rehearse
+from tripoint.precision.rounding import rounding
 from tripoint.spec import Spec
 
 MODEL = build(
@@ -287,12 +294,88 @@ def test_measured_error_widens_the_tolerance():
             }
         }
     }
-    assert recorded.rounding(content) == {"y": 0.5}
+    assert recorded.rounding(content) == {"y": (Cost(1.0, 0.5),)}
     assert recorded.rounding({}) == {}
     narrow = derive(Chain(), np.ones(3, np.float32))
-    assert widen(narrow, 0.0) is narrow
-    assert widen(narrow, 0.5).atol == pytest.approx(narrow.atol + 2.0)
-    assert "measured to cost" in widen(narrow, 0.5).reason
+    assert widen(narrow, ()) is narrow
+    assert widen(narrow, [Cost(1.0, 0.0)]) is narrow
+    assert widen(narrow, [Cost(1.0, 0.5)]).atol == pytest.approx(narrow.atol + 2.0)
+    assert "measured to cost" in widen(narrow, [Cost(1.0, 0.5)]).reason
+
+
+def manifest_of(*points: list[tuple[float, float]]) -> dict[str, Any]:
+    outputs = [
+        {
+            "name": "y",
+            "max_abs": max(error for _, error in each),
+            "parts": [{"size": size, "max_abs": error} for size, error in each],
+        }
+        for each in points
+    ]
+    return {"precision": {"error": {"points": [{"outputs": [each]} for each in outputs]}}}
+
+
+def test_what_is_measured_of_one_part_widens_no_other():
+    content = manifest_of([(0.5, 0.01), (300.0, 0.7)], [(0.4, 0.02), (310.0, 0.6)])
+    costs = recorded.rounding(content)["y"]
+    assert costs == (Cost(0.4, 0.02), Cost(300.0, 0.7))
+    mixed = np.linspace(0.2, 0.9, 40).astype(np.float32)
+    mixed[20:] *= 1000
+    widened = widen(derive(Chain(), mixed, seams={0: (20,)}), costs)
+    assert widened.atols == pytest.approx((0.08, 2.8), rel=0.01)
+    # At a point that has one part only, the error of the numbers of its size counts.
+    assert widen(derive(Chain(), mixed[:20]), costs).atol == pytest.approx(0.08, rel=0.01)
+    assert widen(derive(Chain(), mixed[20:]), costs).atol == pytest.approx(2.8, rel=0.01)
+
+
+def test_points_with_other_parts_count_for_the_part_of_their_size():
+    content = manifest_of([(0.5, 0.01), (300.0, 0.7)], [(0.6, 0.02)], [(200.0, 0.9)])
+    assert recorded.rounding(content)["y"] == (Cost(0.6, 0.02), Cost(200.0, 0.9))
+
+
+HEAD = """p = MatMul(x, w_p); q = Sigmoid(p); b = MatMul(x, w_b); s = Mul(b, size);
+    y = Concat<axis = 2>(s, q)"""
+MASKED = "k = MatMul(x, w_k); y = Where(mask, k, low)"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize(
+    ("inputs", "body", "place"),
+    [
+        (
+            "float[N,40,32] x, float[32,5] w_p, float[32,4] w_b | float size = {320.0}",
+            HEAD,
+            (..., slice(4, None)),
+        ),
+        (
+            "float[N,40,32] x, bool[40,16] mask, float[32,16] w_k | float low = {-3.4e38}",
+            MASKED,
+            None,
+        ),
+    ],
+    ids=["head with mixed units", "masked logits"],
+)
+def test_a_fault_of_small_numbers_beside_large_ones_is_seen(inputs, body, place, precision):
+    model = build(inputs, body, opset=18)
+    lowered = lower(model, precision)
+    rehearsal = rehearse(lowered, [{"N": 1}, {"N": 3}], original=model)
+    prepared = Prepared(precision, lowered=lowered, rehearsal=rehearsal)
+    content = json.loads(json.dumps({"precision": evidence.as_json(found([], None, prepared))}))
+    fed = generate(inputs_of(model, named=False), {"N": 2}, 7, model=model)
+    (exact,) = execute(model, fed)
+    (low,) = execute(Model(rounding(lowered.model, lowered.low)), fed)
+    graph = model.ir.clone()
+    truth.annotate(graph)
+    (allowed,) = (
+        Budget(graph).allowed({"y": exact}, {"N": 2}, rounding=recorded.rounding(content)).values()
+    )
+    assert within(exact, low, allowed)
+    wrong = low.copy()
+    if place is None:
+        wrong[np.abs(wrong) < 1e3] += 0.5
+    else:
+        wrong[place] *= 0.8
+    assert not within(exact, wrong, allowed)
 
 
 # A weakly typed TensorRT, which is no longer to be had, in the form of a stand-in

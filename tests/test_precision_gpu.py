@@ -33,7 +33,7 @@ def test_precision_is_proven_and_near(tmp_path, precision):
     assert result.precision.engine is not None, result.precision.note
     assert result.precision.proven
     assert result.precision.elsewhere == ()
-    assert recorded.rounding(result.manifest)["y"] > 0
+    assert recorded.rounding(result.manifest)["y"][0].error > 0
     found = tripoint.verify(MODEL, engine=plan, spec=SPEC)
     assert {leg.name: leg.status for leg in found.legs}["TensorRT"] == "ran"
     assert "different" not in found.verdict, found.reasons

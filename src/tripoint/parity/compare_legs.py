@@ -37,7 +37,7 @@ from tripoint.parity.results import (
 )
 from tripoint.parity.runs import Run, Runs
 from tripoint.parity.sensitivity import Sensitivity
-from tripoint.parity.tolerance import Budget, Given
+from tripoint.parity.tolerance import Budget, Given, Rounding
 from tripoint.parity.vacuous import Watch
 
 
@@ -74,7 +74,7 @@ def compare_legs(
     output_names: Sequence[str] | None = None,
     atol: Given = None,
     rtol: Given = None,
-    rounding: Mapping[str, Mapping[str, float]] | None = None,
+    rounding: Mapping[str, Rounding] | None = None,
     notes: Sequence[str] = (),
     said: Mapping[str, str] | None = None,
     failing: FailingCase | None = None,
@@ -93,7 +93,7 @@ def compare_legs(
         output_names: Names for what the PyTorch module returns, in order.
         atol: Absolute tolerance in place of the derived one.
         rtol: Relative tolerance in place of the derived one.
-        rounding: By leg and output the largest error that its precision was measured to make.
+        rounding: By leg what its precision was measured to cost.
         notes: What was assumed already.
         said: What each input is, in words, by name.
         failing: Where the first failing case is saved.

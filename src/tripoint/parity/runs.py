@@ -10,7 +10,7 @@ from tripoint.parity.legs import Leg
 from tripoint.parity.pairing import pair_outputs, renamed
 from tripoint.parity.results import PYTORCH, LegReport
 from tripoint.parity.sensitivity import Sensitivity
-from tripoint.parity.tolerance import Budget, Tolerance, products_of
+from tripoint.parity.tolerance import Budget, Rounding, Tolerance, products_of
 
 _HOPELESS = 2
 """Failures at the start after which a leg is not asked again."""
@@ -86,7 +86,7 @@ class Runs:
         sensitivity: Where what is allowed beyond them comes from.
         outputs: Output names of the ONNX model.
         output_names: What the user calls the outputs of the PyTorch module.
-        rounding: By leg and output the largest error that its precision was measured to make.
+        rounding: By leg what its precision was measured to cost.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Runs:
         sensitivity: Sensitivity,
         outputs: Sequence[str],
         output_names: Sequence[str] | None,
-        rounding: Mapping[str, Mapping[str, float]] | None = None,
+        rounding: Mapping[str, Rounding] | None = None,
     ) -> None:
         self.notes: list[str] = []
         self._runs = runs

@@ -158,6 +158,19 @@ class Tolerance:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What a lower precision was measured to cost in a part of an output.
+
+    Args:
+        size: Typical size of its elements.
+        error: The largest error.
+    """
+
+    size: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """The operators behind a tensor that round the most.
 
@@ -174,6 +187,10 @@ class Chain:
     reductions: int = 0
     others: int = 0
     coarsest: np.dtype[Any] | None = None
+
+
+Rounding = Mapping[str, Sequence[Cost]]
+"""By output name what a lower precision was measured to cost, for each part of the output."""
 
 
 class Budget:
@@ -198,7 +215,7 @@ class Budget:
         bindings: Mapping[str, int],
         *,
         products: Products = Products.ROUNDED,
-        rounding: Mapping[str, float] | None = None,
+        rounding: Rounding | None = None,
         moved: Mapping[str, Array] | None = None,
     ) -> dict[str, Tolerance]:
         """What to allow for each output.
@@ -208,8 +225,7 @@ class Budget:
                 of its dtype.
             bindings: Size of each input symbol.
             products: How the less precise side computes float32 products.
-            rounding: Largest error by output that a lower precision of one side was measured to
-                make; see :func:`widen`.
+            rounding: What a lower precision of one side was measured to cost; see :func:`widen`.
             moved: What to allow for each element since it moves when the sums behind it err; see
                 :func:`lift` and :mod:`tripoint.parity.sensitivity`.
         """
@@ -228,7 +244,7 @@ class Budget:
                 seams=self._seams[sizes].get(name),
             )
             tolerance = lift(tolerance, (moved or {}).get(name))
-            tolerance = widen(tolerance, (rounding or {}).get(name, 0.0))
+            tolerance = widen(tolerance, (rounding or {}).get(name, ()))
             found[name] = override(
                 tolerance, atol=given_for(self._atol, name), rtol=given_for(self._rtol, name)
             )
@@ -289,7 +305,7 @@ def derive(
     )
 
 
-def widen(tolerance: Tolerance, rounding: float) -> Tolerance:
+def widen(tolerance: Tolerance, costs: Sequence[Cost]) -> Tolerance:
     """Allow for a lower precision whose error was measured.
 
     An engine rounds the same results as the measurement, but in another order and at other points,
@@ -297,15 +313,29 @@ def widen(tolerance: Tolerance, rounding: float) -> Tolerance:
 
     Args:
         tolerance: The derived one.
-        rounding: The largest error measured, 0 if none was.
+        costs: What was measured, for each part of the output. Where it has another number of parts
+            now, what the part of the nearest size was measured to cost counts for each.
     """
-    if not rounding:
+    scales = tolerance.parts.scales if tolerance.parts is not None else (1.0,)
+    if len(costs) != len(scales):
+        costs = [costs[nearest(costs, scale)] for scale in scales] if costs else []
+    if not any(cost.error for cost in costs):
         return tolerance
+    errors = [cost.error for cost in costs]
+    said = " to ".join(f"{error:.2g}" for error in dict.fromkeys((min(errors), max(errors))))
     return tolerance.plus(
-        [atol + _MEASURED_FACTOR * rounding for atol in tolerance.each],
-        f"{tolerance.reason}; and {_MEASURED_FACTOR:g} times the {rounding:.2g} that the lower "
-        "precision was measured to cost",
+        [
+            atol + _MEASURED_FACTOR * error
+            for atol, error in zip(tolerance.each, errors, strict=True)
+        ],
+        f"{tolerance.reason}; and {_MEASURED_FACTOR:g} times the {said} that the lower precision "
+        "was measured to cost",
     )
+
+
+def nearest(costs: Sequence[Cost], size: float) -> int:
+    """The place of the cost of numbers whose size is most like another, at least one given."""
+    return min(range(len(costs)), key=lambda at: abs(math.log(costs[at].size / size)))
 
 
 def lift(tolerance: Tolerance, moved: Array | None) -> Tolerance:

@@ -32,7 +32,7 @@ from tripoint.parity.results import (
     Verification,
     unsuited,
 )
-from tripoint.parity.tolerance import Given
+from tripoint.parity.tolerance import Given, Rounding
 from tripoint.sources.python import TorchModel
 
 _BESIDE = 2
@@ -51,7 +51,7 @@ class Engine:
         tf32: Whether it may round float32 products to TF32.
         environment: Variables that it was built with and needs to run.
         timeout: Seconds that the execution of all points may take.
-        rounding: Largest error by output that its precision was measured to make.
+        rounding: What its precision was measured to cost.
     """
 
     plan: Path
@@ -61,7 +61,7 @@ class Engine:
     tf32: bool = True
     environment: Environment | None = None
     timeout: float = 600.0
-    rounding: Mapping[str, float] = field(default_factory=dict)
+    rounding: Rounding = field(default_factory=dict)
 
 
 def verify(

@@ -5,19 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tripoint.parity.tolerance import Cost, nearest
 
-def rounding(manifest: Mapping[str, Any]) -> dict[str, float]:
-    """The largest error by output that the precision of a plan was measured to make.
+
+def rounding(manifest: Mapping[str, Any]) -> dict[str, tuple[Cost, ...]]:
+    """What the precision of a plan was measured to cost, by output and part of it.
 
     Args:
         manifest: Of the plan; without such an entry the result is empty.
     """
-    found: dict[str, float] = {}
+    points: dict[str, list[list[Cost]]] = {}
     for point in _part(manifest, "error").get("points", ()):
         for output in point["outputs"]:
-            name = output["name"]
-            found[name] = max(found.get(name, 0.0), float(output["max_abs"]))
-    return found
+            whole = [{"size": 1.0, "max_abs": output["max_abs"]}]
+            costs = [
+                Cost(float(part["size"]), float(part["max_abs"]))
+                for part in output.get("parts") or whole
+            ]
+            points.setdefault(output["name"], []).append(costs)
+    return {name: _most(each) for name, each in points.items()}
+
+
+def _most(points: list[list[Cost]]) -> tuple[Cost, ...]:
+    """The largest costs, part by part of the point with most parts."""
+    most = max(points, key=len)
+    for costs in points:
+        for at, cost in enumerate(costs):
+            same = at if len(costs) == len(most) else nearest(most, cost.size)
+            most[same] = max(most[same], cost, key=lambda each: each.error)
+    return tuple(most)
 
 
 def command_line(manifest: Mapping[str, Any]) -> list[str]:

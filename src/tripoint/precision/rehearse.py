@@ -21,10 +21,12 @@ import onnx_ir as ir
 
 from tripoint import model as models
 from tripoint.errors import ExternalStepError
+from tripoint.facts import truth
 from tripoint.facts.mechanisms import node_name
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays, generate, inputs_of
 from tripoint.numeric.ort import Session
+from tripoint.parity.parts import Seams, seams, split
 from tripoint.precision import weights
 from tripoint.precision.choice import LIMITS, is_float, name_of
 from tripoint.precision.lower import Lowered
@@ -32,6 +34,19 @@ from tripoint.precision.rounding import rounding, watching
 
 Array = npt.NDArray[Any]
 _METHOD = "each result in {low} computed in float32 by ONNX Runtime and rounded"
+
+
+@dataclass(frozen=True, slots=True)
+class PartError:
+    """How far the elements of one kind in an output lie from those of the model in float32.
+
+    Args:
+        size: Typical size of these elements in float32.
+        max_abs: Largest absolute difference.
+    """
+
+    size: float
+    max_abs: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +59,14 @@ class OutputError:
         max_rel: That relative to the largest number of the output in float32, which small numbers
             between large ones do not blow up; None if all of them are zero.
         finite: Whether it is finite wherever that of float32 is.
+        parts: The same of each kind of numbers in the output, see :mod:`tripoint.parity.parts`.
     """
 
     name: str
     max_abs: float
     max_rel: float | None
     finite: bool
+    parts: tuple[PartError, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +155,19 @@ def rehearse(
     with _stored(rounding(lowered.model, lowered.low)) as session:
         found = _run(session, [_as_low(lowered, arrays) for arrays in fed])
     names = [value.name or "" for value in lowered.source.graph.outputs]
-    reports = tuple(
-        PointErrors(
-            dict(sizes),
-            tuple(
-                _error(name, a, b)
-                for name, a, b in zip(names, exact, low, strict=True)
-                if a.dtype.kind == "f"
-            ),
+    shaped = lowered.source.clone()
+    truth.annotate(shaped)
+    reports = []
+    for sizes, exact, low in zip(points, wanted, found, strict=True):
+        where = seams(shaped, sizes)
+        errors = (
+            _error(name, a, b, where.get(name))
+            for name, a, b in zip(names, exact, low, strict=True)
+            if a.dtype.kind == "f"
         )
-        for sizes, exact, low in zip(points, wanted, found, strict=True)
-    )
+        reports.append(PointErrors(dict(sizes), tuple(errors)))
     note = _load(lowered)
-    return Rehearsal(reports, note is None, note, _METHOD.format(low=name_of(lowered.low)))
+    return Rehearsal(tuple(reports), note is None, note, _METHOD.format(low=name_of(lowered.low)))
 
 
 def overflow(
@@ -250,15 +267,21 @@ def _run(session: Session, fed: Sequence[Mapping[str, Array]]) -> list[list[Arra
     return [session.run(arrays) for arrays in fed]
 
 
-def _error(name: str, exact: Array, low: Array) -> OutputError:
+def _error(name: str, exact: Array, low: Array, seams: Seams | None) -> OutputError:
+    parts = split(exact, seams)
     if exact.shape != low.shape:
-        return OutputError(name, math.inf, None, finite=False)
-    finite = np.isfinite(exact)
-    difference = np.abs(low.astype(np.float64) - exact.astype(np.float64))[finite]
+        lost = tuple(PartError(size, math.inf) for size in parts.scales)
+        return OutputError(name, math.inf, None, finite=False, parts=lost)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(low.astype(np.float64) - exact.astype(np.float64))
+    difference[~np.isfinite(exact)] = 0.0
     largest = _largest(exact)
-    max_abs = float(difference.max()) if difference.size else 0.0
+    # NaN, where that of float32 has a number, is told apart.
+    errors = parts.largest(np.nan_to_num(difference, nan=math.inf, posinf=math.inf))
+    max_abs = float(difference.max(initial=0.0))
     max_rel = max_abs / largest if largest else None
-    return OutputError(name, max_abs, max_rel, finite=_finite_where(exact, low))
+    each = tuple(map(PartError, parts.scales, errors))
+    return OutputError(name, max_abs, max_rel, finite=_finite_where(exact, low), parts=each)
 
 
 def _finite_where(exact: Array, low: Array) -> bool:
