@@ -52,6 +52,9 @@ class OutputComparison:
         top: Agreement of the ranking, for outputs that look like those of a classifier.
         axes: Set if the other holds the values of the reference with its axes in this order.
         same_nan: Whether NaN lies at the same places in both; the numbers beside it are compared.
+        visible: The smallest fault of one element that would have been seen for certain, as a
+            share of a typical element of the least sharp part: what is allowed, and what the two
+            differ by already. 0 for integers and booleans; None where nothing was compared.
     """
 
     name: str
@@ -68,6 +71,7 @@ class OutputComparison:
     top: TopAgreement | None = None
     axes: tuple[int, ...] | None = None
     same_nan: bool = False
+    visible: float | None = None
 
     @property
     def equal(self) -> bool:
@@ -150,6 +154,7 @@ def _compare_exactly(name: str, pair: str, reference: Array, other: Array) -> Ou
         detail=None if agreement == 1.0 else f"{agreement:.4%} of the elements agree",
         index=numbers.index,
         agreement=agreement,
+        visible=0.0,
     )
 
 
@@ -183,6 +188,9 @@ def _compare_floats(
         index=numbers.index,
         top=top_agreement(reference, other) if looks_like_classes(name, reference) else None,
         same_nan=bool(holes) and has_nan,
+        visible=tolerance.visible(reference) * (1.0 + min(1.0, numbers.excess))
+        if holes < reference.size
+        else None,
     )
 
 

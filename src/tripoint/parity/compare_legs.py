@@ -20,6 +20,7 @@ from tripoint.parity.compare import OutputComparison, compare_outputs
 from tripoint.parity.dependence import of_outputs
 from tripoint.parity.failing import FailingCase
 from tripoint.parity.legs import Leg
+from tripoint.parity.measure import is_exact
 from tripoint.parity.metamorphic import REBUILD, SECOND_RUN, MetamorphicCheck
 from tripoint.parity.points import Point
 from tripoint.parity.results import (
@@ -53,6 +54,22 @@ class _Findings:
     """By reason the places at which no leg runs."""
     nowhere: bool = False
     """Whether there is such a place."""
+
+    measured: dict[str, float] = field(default_factory=dict)
+    """By output the smallest fault that errors of the sums would not hide."""
+
+    def visible(self) -> dict[str, float]:
+        """The smallest fault that would have been seen, by name of the outputs that were compared.
+
+        A fault that errors of the sums behind an output might be would have been allowed.
+        """
+        found: dict[str, float] = {}
+        for point in self.points:
+            for entry in point.outputs:
+                if entry.visible is not None:
+                    least = found.get(entry.name, self.measured.get(entry.name, 0.0))
+                    found[entry.name] = max(least, entry.visible)
+        return found
 
     def notes(self) -> list[str]:
         """One sentence for each reason why no leg runs."""
@@ -159,6 +176,7 @@ def compare_legs(
         unsuited=unsuited(found.points, found.checks, nowhere=found.nowhere),
         inputs=said or {},
         variation=found.watch.variation(),
+        visible=found.visible(),
     )
 
 
@@ -257,6 +275,14 @@ def _probe(
     if before is None:
         return
     allowed = runs.allowed(before, point.sizes, name)
+    if name == found.watched and runs.measurable(before):
+        every = [other.leg.name for other in runs]
+        moved = runs.allowed(before, point.sizes, *every, inputs=point.inputs)
+        found.measured |= {
+            key: moved[key].visible(array)
+            for key, array in before.items()
+            if not is_exact(array.dtype)
+        }
     finite = metamorphic.all_finite(name, before)
     found.checks.append(finite)
     made_up = point.seed is not None

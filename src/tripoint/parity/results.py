@@ -128,6 +128,8 @@ class Verification:
         inputs: What each input is, in words, by name: ``"integers 1..999 like the example"``.
         vacuous: Outputs of which nothing is proven, because no inputs move them.
         variation: What moves each output, by name.
+        visible: The smallest fault of one element that would have been seen in each output, as a
+            share of a typical one; 0 where any would have been.
     """
 
     verdict: Verdict
@@ -143,6 +145,7 @@ class Verification:
     inputs: Mapping[str, str] = field(default_factory=dict)
     vacuous: tuple[str, ...] = ()
     variation: Mapping[str, Variation] = field(default_factory=dict)
+    visible: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

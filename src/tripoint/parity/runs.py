@@ -12,6 +12,9 @@ from tripoint.parity.results import PYTORCH, LegReport
 from tripoint.parity.sensitivity import Sensitivity
 from tripoint.parity.tolerance import Budget, Rounding, Tolerance, products_of
 
+_MOST_ELEMENTS = 1 << 23
+_MOST_BYTES = 1 << 28
+"""Of the weights, which those runs take as a copy."""
 _HOPELESS = 2
 """Failures at the start after which a leg is not asked again."""
 
@@ -142,6 +145,15 @@ class Runs:
         return self._budget.allowed(
             reference, bindings, products=products, rounding=rounding, moved=moved
         )
+
+    def measurable(self, outputs: Arrays) -> bool:
+        """Whether the runs that tell what errors of the sums cost are cheap in memory.
+
+        Args:
+            outputs: What the graph computes, as these runs do several times.
+        """
+        elements = sum(array.size for array in outputs.values())
+        return elements <= _MOST_ELEMENTS and self._sensitivity.bytes <= _MOST_BYTES
 
     def other_order(self, places: Mapping[str, str]) -> str | None:
         """What would match the outputs of PyTorch otherwise, if they were matched in order.

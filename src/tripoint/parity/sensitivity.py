@@ -115,6 +115,12 @@ class Sensitivity:
             if (adds_up(node) or steep_operands(node)) and _float(node.outputs[0])
         ]
 
+    @property
+    def bytes(self) -> int:
+        """Size of the weights, of which a run holds a copy."""
+        tensors = (value.const_value for value in self._graph.graph.initializers.values())
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
     def at(
         self, inputs: Arrays, bindings: Mapping[str, int], products: Products
     ) -> dict[str, Array]:
@@ -129,6 +135,8 @@ class Sensitivity:
             Nothing for outputs that are no floating-point numbers, that are not finite, or that
             another run without errors does not repeat, nor if the graph does not run.
         """
+        if not self._nodes:
+            return {}
         runs = self._runs(inputs, bindings, products)
         return runs.moved if runs is not None else {}
 

@@ -147,6 +147,18 @@ class Tolerance:
         cut = [min(pair) for pair in zip(self.each, limits, strict=True)]
         return replace(self.plus(cut, self.reason), rtol=min(self.rtol, _SHARP))
 
+    def visible(self, reference: Array) -> float:
+        """The smallest fault of one element that is seen, as a share of a typical element.
+
+        Args:
+            reference: The output that this is the tolerance of; the part of it counts in which
+                that is most.
+        """
+        sharp = self.sharp
+        scales = sharp.parts.scales if sharp.parts is not None else split(reference).scales
+        each = sharp.each if len(sharp.each) == len(scales) else sharp.each[:1] * len(scales)
+        return max(atol / scale + sharp.rtol for atol, scale in zip(each, scales, strict=True))
+
     def arranged(self, how: Callable[[Array], Array]) -> Tolerance:
         """The tolerance for a reference whose elements were rearranged in some way."""
         return self if self.parts is None else replace(self, parts=self.parts.arranged(how))

@@ -16,6 +16,7 @@ from tripoint.facts.table import Chain, Source, TensorFacts, TensorTable
 from tripoint.model import Model
 from tripoint.packages import version
 from tripoint.parity.results import Verification
+from tripoint.report.headline import headline
 from tripoint.rewrites.base import FixResult
 
 if TYPE_CHECKING:
@@ -175,7 +176,8 @@ def plan(result: PlanInspection) -> dict[str, Any]:
 
 def verification(result: Verification) -> dict[str, Any]:
     """The verdict with all that it rests on."""
-    return dict(_plain(result))
+    said = "; ".join(line.strip() for line in headline(result))
+    return {"headline": said, **_plain(result)}
 
 
 def location(result: Location) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from tripoint.parity.compare import OutputComparison
 from tripoint.parity.metamorphic import MetamorphicCheck
 from tripoint.parity.pairing import moved
 from tripoint.parity.results import LegReport, PointReport, Variation, Verification
+from tripoint.report.headline import headline
 from tripoint.report.sanitize import clean
 from tripoint.report.text import columns
 from tripoint.words import number_of
@@ -18,8 +19,9 @@ leave one in eight at zero."""
 
 
 def verification(value: Verification) -> list[str]:
-    """Legs, sizes, comparisons, permutation, checks without a reference, and the verdict."""
-    lines = columns([_leg(leg) for leg in value.legs], indent="")
+    """The headline, legs, sizes, comparisons, permutation, checks of one leg, and the verdict."""
+    lines = [*headline(value), ""]
+    lines += columns([_leg(leg) for leg in value.legs], indent="")
     lines += [f"note: {clean(note)}" for note in value.notes]
     lines += [f"sizes tried: {clean(_tried(value.points))}"] if value.points else []
     lines += [f"input {clean(name)}: {clean(text)}" for name, text in value.inputs.items()]
