@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 import tripoint
+from tripoint.errors import ExternalStepError
 from tripoint.model import Model
 from tripoint.parity.locate.results import Location
+from tripoint.parity.locate.torch import PyTorch
 from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import export
 from tripoint.spec import Spec
@@ -130,14 +132,40 @@ def test_a_changed_export_is_found_at_its_node(
     found = locate(module, model)
     assert found.verdict == "different"
     assert found.culprit is not None
-    assert node in found.culprit.nodes
+    assert found.culprit.nodes == (node,)
+    assert found.culprit.node == node
     assert found.others == ()
-    if exporter == "dynamo" or len(found.culprit.nodes) == 1:
-        assert found.culprit.node == node
     assert found.culprit.source is not None
     assert Path(found.culprit.source.file).name == Path(__file__).name
+    assert "by an export of the module as it is now" in found.resolution
+    word = "constant" if "weight" in name else "attribute"
+    assert word in found.culprit.changed[0]
+    assert "in the file" in found.culprit.changed[0]
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+@pytest.mark.parametrize("name", ["first weight", "epsilon"])
+def test_a_module_that_cannot_be_exported_again_gives_what_it_has(
+    name: str,
+    exporter: str,
+    module: TorchModel,
+    exports: dict[str, Model],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuses(*_: object) -> None:
+        raise ExternalStepError("no luck")
+
+    monkeypatch.setattr(PyTorch, "again", refuses)
+    model, node = changed(exports[exporter], *CHANGES[name])
+    found = locate(module, model)
+    assert found.culprit is not None
+    assert node in found.culprit.nodes
+    assert found.others == ()
     how = "by FX node" if exporter == "dynamo" else "by module scope"
     assert how in found.resolution
+    assert any("no luck" in note for note in found.notes)
+    if name == "first weight":
+        assert "constant stem.weight differs in 1 of 108 elements" in found.culprit.changed[0]
 
 
 @pytest.mark.parametrize("sizes", ["N=1..2..4", "N=2"], ids=["ranges known", "ranges unknown"])
@@ -187,7 +215,7 @@ def test_a_repro_needs_no_pytorch(
     assert again.culprit.node == node
 
 
-def test_a_module_that_has_changed_since_is_compared_by_scope(
+def test_a_module_that_has_changed_since_is_compared_all_the_same(
     module: TorchModel, exports: dict[str, Model]
 ) -> None:
     class Other(Net):

@@ -29,7 +29,10 @@ def location(value: Location) -> list[str]:
         lines += ["", *_growth(value.accumulation)]
     lines += _listed(
         "further nodes that make an error",
-        ((each.node, each.op, f"{_number(each.error_alone)} alone") for each in value.others),
+        (
+            (each.node, each.op, f"{_number(each.error_alone)} alone", "; ".join(each.changed))
+            for each in value.others
+        ),
     )
     lines += _listed(
         "pass the error on",
@@ -65,7 +68,8 @@ def _searched(value: Location) -> Iterator[str]:
 
 
 def _culprit(value: Culprit) -> Iterator[str]:
-    yield f"culprit: {clean(value.node)} ({clean(value.op)})"
+    why = f": {value.changed[0]}" if value.changed else ""
+    yield clean(f"culprit: {value.node} ({value.op}){why}")
     rows: list[Sequence[object]] = []
     if value.within:
         rows.append(("inside", " > ".join(value.within)))
@@ -73,6 +77,7 @@ def _culprit(value: Culprit) -> Iterator[str]:
         rows.append(("note", value.note))
     if value.source is not None:
         rows.append(("source", value.source))
+    rows += [("changed", text) for text in value.changed[1:]]
     rows.append(("tensor", f"{value.tensor}: {value.status}"))
     rows.append(("error before", _number(value.error_before)))
     rows.append(("error after", _number(value.error_after)))

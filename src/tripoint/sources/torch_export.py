@@ -166,19 +166,9 @@ def _checked(
     Raises:
         RangeLostError: If it does not follow one.
     """
-    run = _dynamo if exporter == "dynamo" else _torchscript
-    with captured() as log:
-        try:
-            with _flat_forward(model, list(plan.tensors)):
-                exported = run(model, plan, names, opset)
-        except (TripointError, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            raise _refusal(error, exporter) from error
-    normalize.restore_inputs(exported, plan)
+    exported, log = _run(model, plan, exporter, names, opset)
     _check_opset(exported, opset, exporter)
     _check_interface(exported, plan, names, exporter)
-    normalize.keep_sources(exported)
     normalize.drop_invented_dims(exported, plan.symbols)
     ranges.record(exported, plan.symbols)
     found = held.check(Model(exported), model, plan)
@@ -191,6 +181,50 @@ def _checked(
             "a size, or Python's int() of one, is written for the example only",
         )
     return exported, log, found
+
+
+def trace(
+    model: TorchModel, spec: Spec, *, exporter: Exporter, opset: int | None = None
+) -> ir.Model:
+    """The graph that an exporter makes of a module today, in memory.
+
+    Whether it keeps the ranges is not looked at.
+
+    Args:
+        model: As :func:`export` takes it.
+        spec: As :func:`export` takes it.
+        exporter: As :func:`export` takes it.
+        opset: As :func:`export` takes it.
+
+    Raises:
+        UsageError: If the inputs do not fit the module.
+        InputError: If ``forward`` raises or returns something that is not made of tensors.
+        ExternalStepError: If the exporter refuses.
+    """
+    plan = plan_inputs(model, spec)
+    exported, _ = _run(model, plan, exporter, _output_names(model, plan, None), opset)
+    return exported
+
+
+def _run(
+    model: TorchModel,
+    plan: InputPlan,
+    exporter: Exporter,
+    names: Sequence[str],
+    opset: int | None,
+) -> tuple[ir.Model, Captured]:
+    run = _dynamo if exporter == "dynamo" else _torchscript
+    with captured() as log:
+        try:
+            with _flat_forward(model, list(plan.tensors)):
+                exported = run(model, plan, names, opset)
+        except (TripointError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise _refusal(error, exporter) from error
+    normalize.restore_inputs(exported, plan)
+    normalize.keep_sources(exported)
+    return exported, log
 
 
 def _lost_by_both(lost: RangeLostError, other: TripointError, exporter: str) -> RangeLostError:

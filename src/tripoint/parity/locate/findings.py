@@ -13,12 +13,15 @@ from tripoint.facts.table import Source
 from tripoint.numeric import trials
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.locate.bodies import Spot
+from tripoint.parity.locate.changes import Changes
 from tripoint.parity.locate.deviation import Deviation
+from tripoint.parity.locate.fx import FX_NODE
 from tripoint.parity.locate.graph import Graph, Part
 from tripoint.parity.locate.results import Culprit, Growth, Location, OutputError, PassedOn
 from tripoint.parity.locate.search import Found, Replayed, excess, partition
 from tripoint.parity.results import LegReport
 from tripoint.sources.lines import source_of
+from tripoint.words import number_of
 
 _BY_FAR = 4.0
 """Times what is allowed."""
@@ -32,15 +35,18 @@ class Graphs:
         suspect: The graph whose nodes are suspected.
         reference: That of the other leg, None if it has none. It is the one that the user knows,
             so a node is called by the name that it has there.
+        again: Whether the reference is an export of today, and the user knows the other one.
     """
 
     suspect: Graph
     reference: Graph | None
+    again: bool = False
 
     def node_of(self, tensor: str) -> ir.Node | None:
         """The node that makes a tensor, as the user knows it."""
-        own = self.reference.node_of(tensor) if self.reference is not None else None
-        return own or self.suspect.node_of(tensor)
+        if self.reference is None or self.again:
+            return self.suspect.node_of(tensor)
+        return self.reference.node_of(tensor) or self.suspect.node_of(tensor)
 
     def source_of(self, tensor: str) -> Source | None:
         """The PyTorch line of a tensor, from whichever graph recorded one."""
@@ -111,6 +117,7 @@ class Findings:
     extra: Sequence[str] = ()
     resolution: str = ""
     reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     culprit: Culprit | None = None
     accumulation: Growth | None = None
     passed_on: list[PassedOn] = field(default_factory=list)
@@ -125,6 +132,7 @@ class Findings:
         spot: Spot | None,
         layer: str | None,
         vanishes: bool | None,
+        changes: Changes,
     ) -> None:
         """Take in the result of a search.
 
@@ -135,12 +143,25 @@ class Findings:
             spot: The first part that makes an error, narrowed down.
             layer: Layer of the engine that holds it.
             vanishes: Whether the outputs agree once it is kept apart.
+            changes: What the nodes have otherwise than the module.
         """
+        told = [node for each in found.makers for node in each.part.nodes]
+        self.notes += changes.others(told)
+        first = None
         if spot is not None:
-            graphs_there = Graphs(spot.suspect.graph, spot.known)
-            culprit = _culprit(spot.first, graphs_there, spot.scanned, layer, vanishes)
-            self.culprit = replace(culprit, within=spot.within, note=spot.note)
-        self.others = [_culprit(each, graphs, scanned) for each in found.makers[1:]]
+            there = Graphs(spot.suspect.graph, spot.known, graphs.again)
+            first = _wide(spot.first, there, spot.scanned)
+            if first is None:
+                culprit = _culprit(spot.first, there, spot.scanned, layer, vanishes)
+                changed = changes.of(told[: len(found.makers[0].part.nodes)])
+                self.culprit = replace(culprit, within=spot.within, note=spot.note, changed=changed)
+        wide = [_wide(each, graphs, scanned) for each in found.makers[1:]]
+        self.reasons += [text for text in (first, *wide) if text is not None]
+        self.others = [
+            replace(_culprit(each, graphs, scanned), changed=changes.of(each.part.nodes))
+            for each, text in zip(found.makers[1:], wide, strict=True)
+            if text is None
+        ]
         self.passed_on = [_passed_on(each, graphs, scanned) for each in found.passing]
         if found.unknown:
             example = found.unknown[0]
@@ -190,8 +211,33 @@ class Findings:
             others=tuple(self.others),
             repro=self.repro,
             legs=legs,
-            notes=tuple(dict.fromkeys(notes)),
+            notes=tuple(dict.fromkeys([*notes, *self.notes])),
         )
+
+
+def _wide(replayed: Replayed, graphs: Graphs, scanned: Mapping[str, Deviation]) -> str | None:
+    """Why a part of several nodes has no culprit; None if it has.
+
+    Where the reference has a graph, all tensors inside are known, and the part is as small as it
+    gets. Nodes of one FX node are named after it.
+    """
+    nodes = [node for node in replayed.part.nodes if graphs.suspect.depends(node)]
+    if graphs.reference is not None or len(nodes) <= 1 or _of_one_fx_node(nodes):
+        return None
+    ends = " and ".join(value.name or "" for value in replayed.part.outputs)
+    made = [value.name or "" for value in replayed.part.inputs if value.producer() is not None]
+    count = number_of(len(nodes), "node")
+    if scanned.keys() <= set(graphs.suspect.outputs):
+        verb = "lies" if len(nodes) == 1 else "lie"
+        before = "it" if len(graphs.suspect.outputs) == 1 else ends
+        return f"not narrowed: only the outputs are known, {count} {verb} before {before}"
+    start = " and ".join(made) or "the inputs"
+    return f"not narrowed: {count} lie between {start} and {ends}, and no tensor there is known"
+
+
+def _of_one_fx_node(nodes: Sequence[ir.Node]) -> bool:
+    texts = {node.metadata_props.get(FX_NODE, "") for node in nodes}
+    return len(texts) == 1 and bool(texts.pop())
 
 
 def _culprit(

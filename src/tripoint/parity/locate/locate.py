@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,15 @@ from tripoint.parity.assignment import find_permutation
 from tripoint.parity.locate import bodies, draws, findings, repro
 from tripoint.parity.locate.allowed import Allowed
 from tripoint.parity.locate.bisect import narrow
+from tripoint.parity.locate.changes import Changes
 from tripoint.parity.locate.deviation import Deviation, measure
 from tripoint.parity.locate.graph import Graph
+from tripoint.parity.locate.instead import Instead
 from tripoint.parity.locate.legs import Fusion, Reference, Suspect
 from tripoint.parity.locate.results import Location
 from tripoint.parity.locate.scan import scan
 from tripoint.parity.locate.search import Found, Replayed, search
+from tripoint.parity.locate.torch import PyTorch
 from tripoint.parity.pairing import moved
 from tripoint.parity.results import TENSORRT, LegReport
 from tripoint.parity.tolerance import Given, products_of
@@ -199,13 +202,19 @@ class _Comparison:
         if places is not None:
             found.reasons.append(f"nothing but the places of outputs differs: {moved(places)}")
             return found
+        drawing = self._drawing(point, outputs, wrong)
+        changes = Changes()
+        if not drawing:
+            pair, changes = self._stood_in(point, outputs, found)
+            allowed = self._allowed(point, pair)
         known = pair.suspect.graph.comparable
         if pair.graph is not None:
             common = set(pair.graph.comparable)
             known = [name for name in known if name in common]
         self._say(f"compare {number_of(len(known), 'tensor')} of {pair.title}")
         scanned = scan(pair.reference, pair.suspect, known, feed, allowed.behind)
-        found.resolution = _resolution(pair, len(scanned), len(known))
+        how = "by name" if pair is self.pair else "by an export of the module as it is now"
+        found.resolution = _resolution(pair, len(scanned), len(known), how)
         unmade = [name for name in wrong if pair.suspect.graph.node_of(name) is None]
         found.reasons += [_why_unmade(pair.suspect.graph, name) for name in unmade]
         if all(scanned[name].agrees for name in outputs.deviations if name in scanned):
@@ -219,19 +228,17 @@ class _Comparison:
             pair.reference, pair.suspect, scanned, feed, allowed,
             limit=self._limits.tensors, say=self._say,
         )  # fmt: skip
-        drawing = self._drawing(point, outputs, wrong)
+        graphs = findings.Graphs(pair.suspect.graph, pair.graph, again=pair is not self.pair)
         if drawing:
-            graphs = findings.Graphs(pair.suspect.graph, pair.graph)
             found.reasons += [draws.told(node, graphs, legs) for node, legs in drawing.items()]
             result = draws.before(result, pair.suspect.graph, list(drawing))
             if not result.makers:
                 return found
-        first = self._narrowed(result, feed, allowed)
+        first = self._narrowed(pair, result, feed, allowed)
         fusion = pair.suspect.fusion(first.part, feed) if first is not None else Fusion()
         vanishes = self._vanishes(fusion, outputs, allowed)
-        graphs = findings.Graphs(pair.suspect.graph, pair.graph)
-        spot = self._entered(first, scanned, feed) if first is not None else None
-        found.take(graphs, scanned, result, spot, fusion.layer, vanishes)
+        spot = self._entered(pair, first, scanned, feed) if first is not None else None
+        found.take(graphs, scanned, result, spot, fusion.layer, vanishes, changes)
         if spot is not None and folder is not None:
             self._say("write the repro")
             part = spot.first.part
@@ -260,29 +267,47 @@ class _Comparison:
         """What the legs assumed."""
         return [note for leg in _legs(self.pair) for note in leg.notes]
 
-    def _allowed(self, point: Point) -> Allowed:
+    def _stood_in(
+        self, point: Point, outputs: findings.Outputs, found: findings.Findings
+    ) -> tuple[Pair, Changes]:
+        """The pair with an export of today in place of a module that gives few tensors."""
+        pair, leg = self.pair, self.pair.reference
+        if not isinstance(leg, PyTorch):
+            return pair, Changes()
+        instead = Instead(leg, self._limits.tensors, self._say)
+        reference = instead.reference(point.inputs, outputs.expected, products_of(_legs(pair)))
+        found.reasons += instead.reasons
+        found.notes += instead.notes
+        if reference is None:
+            return pair, Changes(weights=leg.weights())
+        other = replace(pair, reference=reference, graph=reference.graph)
+        return other, Changes(instead.changes)
+
+    def _allowed(self, point: Point, pair: Pair | None = None) -> Allowed:
+        pair = pair or self.pair
         legs = _legs(self.pair)
         return Allowed(
-            self.pair.suspect.graph,
-            self.pair.graph,
+            pair.suspect.graph,
+            pair.graph,
             bindings_of(self._specs, point.inputs),
             products=products_of(legs),
             atol=self._limits.atol,
             rtol=self._limits.rtol,
         )
 
-    def _narrowed(self, result: Found, feed: Arrays, allowed: Allowed) -> Replayed | None:
+    def _narrowed(
+        self, pair: Pair, result: Found, feed: Arrays, allowed: Allowed
+    ) -> Replayed | None:
         if not result.makers:
             return None
         return narrow(
-            self.pair.reference, self.pair.suspect, result.makers[0], feed, allowed,
+            pair.reference, pair.suspect, result.makers[0], feed, allowed,
             limit=self._limits.tensors, say=self._say,
         )  # fmt: skip
 
     def _entered(
-        self, first: Replayed, scanned: Mapping[str, Deviation], feed: Arrays
+        self, pair: Pair, first: Replayed, scanned: Mapping[str, Deviation], feed: Arrays
     ) -> bodies.Spot:
-        pair = self.pair
         return bodies.enter(
             bodies.Spot(pair.reference, pair.suspect, pair.graph, feed, scanned, first),
             freeze=pair.reproduce.kind == "engine",
@@ -339,6 +364,6 @@ def _run(leg: Reference, names: Sequence[str], point: Point) -> dict[str, np.nda
         raise _LegError(leg.name, error) from error
 
 
-def _resolution(pair: Pair, scanned: int, known: int) -> str:
+def _resolution(pair: Pair, scanned: int, known: int, how: str) -> str:
     own = [getattr(leg, "resolution", "") for leg in _legs(pair)]
-    return "; ".join(filter(None, own)) or f"{scanned} of {known} tensors, by name"
+    return "; ".join(filter(None, own)) or f"{scanned} of {known} tensors, {how}"

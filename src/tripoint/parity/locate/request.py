@@ -213,6 +213,7 @@ def _pairs(
         leg = OnnxRuntime(Graph(request.against), name=name, limit=limit)
         pairs.append(Pair(reference, leg, graph, Options("model")))
     if request.expected is not None:
+        _check_names(request.expected, graph)
         reference, known = Recorded(request.expected), None
         if request.tensorrt is None:
             pairs.append(Pair(reference, suspect, None, Options("recorded")))
@@ -237,6 +238,15 @@ def _pairs(
             hint="give --torch FILE:NAME, --engine PLAN, --build, --fixed or --against MODEL",
         )
     return pairs, absent, notes
+
+
+def _check_names(expected: Arrays, graph: Graph) -> None:
+    if not expected.keys() & (graph.values.keys() | graph.constants.keys()):
+        raise UsageError(
+            f"what was recorded is called {', '.join(expected)}; the outputs of the ONNX file are "
+            f"{', '.join(graph.outputs)}",
+            hint="save the arrays under the names that the file has",
+        )
 
 
 def _doubts(asked: TensorRTRequest, model: Model) -> list[str]:

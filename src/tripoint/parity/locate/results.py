@@ -35,6 +35,7 @@ class Culprit:
         within: The nodes in whose branches it is, the outermost first; none if it is in the main
             graph. What it is fed with is then what the reference has at the outermost of them.
         note: What was not searched: a node with a body that is named as a whole.
+        changed: What the file has otherwise than the module, such as a constant with both values.
     """
 
     node: str
@@ -52,6 +53,7 @@ class Culprit:
     vanishes_unfused: bool | None = None
     within: tuple[str, ...] = ()
     note: str = ""
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from tripoint.errors import ExternalStepError, TripointError
 from tripoint.numeric.inputs import Arrays, bindings_of, generate
 from tripoint.parity.legs.torch import TorchLeg, as_written, to_array, to_tensor
 from tripoint.parity.locate import fx, scopes
+from tripoint.parity.locate.again import Again, export_again
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.legs import Named
 from tripoint.parity.locate.shelf import Shelf
@@ -69,6 +70,7 @@ class PyTorch:
         self._places: dict[str, str] | None = None
         self._vanished: frozenset[str] = frozenset()
         self._program: torch.export.ExportedProgram | None = None
+        self._names: Mapping[str, str] = {}
         self.notes: list[str] = [*model.notes, *([note] if note else [])]
         self.resolution = ""
 
@@ -124,9 +126,32 @@ class PyTorch:
         if not outputs:
             return
         names, note = pair_outputs(list(outputs), self._graph.outputs, self._output_names)
+        self._names = names
         if note and note not in self.notes:
             self.notes.append(note)
         yield from renamed(outputs, names).items()
+
+    @property
+    def comparable(self) -> list[str]:
+        """Names of the tensors of the file that depend on an input."""
+        return self._graph.comparable
+
+    def again(self, feed: Arrays) -> Again:
+        """The module exported again, once it has run.
+
+        Args:
+            feed: Array by input name.
+
+        Raises:
+            TripointError: If the exporter refuses.
+        """
+        return export_again(
+            self._model, self._graph, feed, self._parameters, self._names, self._ranges
+        )
+
+    def weights(self) -> Arrays:
+        """Parameters and buffers of the module, by their names, which exporters keep."""
+        return {name: to_array(each) for name, each in self._model.module.state_dict().items()}
 
     def _known(self, wanted: set[str], feed: Arrays) -> dict[str, str]:
         """Where in the module those tensors are made that can be had."""
