@@ -22,7 +22,17 @@ from tripoint.parity.measure import (
 from tripoint.parity.tolerance import Tolerance
 
 Status = Literal[
-    "equal", "covered", "vacuous", "different", "missing", "extra", "nan", "inf", "shape", "dtype"
+    "equal",
+    "covered",
+    "vacuous",
+    "random",
+    "different",
+    "missing",
+    "extra",
+    "nan",
+    "inf",
+    "shape",
+    "dtype",
 ]
 Array = np.ndarray[Any, Any]
 _MOST_AXES = 5
@@ -40,7 +50,8 @@ class OutputComparison:
             it, ``"nan"`` or ``"inf"`` if one holds one where the other does not, ``"shape"`` or
             ``"dtype"`` if these differ, otherwise ``"equal"``, ``"different"``, or ``"covered"``
             if it agrees, but only within a tolerance as large as its numbers, or holds none;
-            ``"vacuous"`` if it agrees, but other inputs give the same.
+            ``"vacuous"`` if it agrees, but other inputs give the same; ``"random"`` if it differs
+            behind random numbers, which each leg draws for itself.
         max_abs: Largest difference; None where the values were not compared.
         max_rel: Largest difference relative to a reference value that is not zero.
         cosine: Cosine of the angle between the two as vectors, None if one of them is zero.
@@ -81,7 +92,7 @@ class OutputComparison:
     @property
     def wrong(self) -> bool:
         """Whether this output is known to differ."""
-        return self.status not in ("equal", "covered", "vacuous")
+        return self.status not in ("equal", "covered", "vacuous", "random")
 
 
 def compare_outputs(

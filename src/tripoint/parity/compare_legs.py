@@ -23,6 +23,7 @@ from tripoint.parity.legs import Leg
 from tripoint.parity.measure import is_exact
 from tripoint.parity.metamorphic import REBUILD, SECOND_RUN, MetamorphicCheck
 from tripoint.parity.points import Point
+from tripoint.parity.randomness import NEXT, by_output, excused
 from tripoint.parity.results import (
     FIXED,
     LEGS,
@@ -47,6 +48,8 @@ class _Findings:
     watch: Watch
     watched: str
     """Name of the leg whose outputs are watched."""
+    drawn: Mapping[str, str]
+    """What draws the random numbers that an output depends on, by its name."""
     points: list[PointReport] = field(default_factory=list)
     moves: dict[str, list[dict[str, str] | None]] = field(default_factory=dict)
     checks: list[MetamorphicCheck] = field(default_factory=list)
@@ -72,8 +75,10 @@ class _Findings:
         return found
 
     def notes(self) -> list[str]:
-        """One sentence for each reason why no leg runs."""
-        return [
+        """One sentence for each reason why no leg runs, and what to do about random numbers."""
+        entries = (entry for point in self.points for entry in point.outputs)
+        random = [NEXT] if any(entry.status == "random" for entry in entries) else []
+        return random + [
             f"no leg runs at {places[0]}{f' and {len(places) - 1} more' if places[1:] else ''}: "
             f"{reason}"
             for reason, places in self.passed_over.items()
@@ -143,7 +148,7 @@ def compare_legs(
         rounding,
     )
     watch = Watch(of_outputs(model.ir), [point.sizes for point in (*points, *beside)])
-    found = _Findings(watch, watched, checks=list(checks.refused))
+    found = _Findings(watch, watched, by_output(graph), checks=list(checks.refused))
     if isinstance(rebuilt, str):
         found.checks.append(MetamorphicCheck(REBUILD, "not applicable", "", rebuilt))
         rebuilt = None
@@ -203,6 +208,7 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
                     held[against], point.sizes, against, name, inputs=point.inputs
                 )
                 entries = compare_outputs(held[against], outputs, allowed, pair=pair)
+            entries = excused(entries, found.drawn)
             compared += entries
             wrong = {entry.name for entry in entries if entry.wrong}
             if not wrong:
@@ -295,6 +301,12 @@ def _probe(
         after = runs.next(runner, f"the check {check!r}")
         if after is None:
             reason = f"it failed: {runner.failure()}"
+            found.checks.append(MetamorphicCheck(check, "not applicable", name, reason))
+            continue
+        if found.drawn:
+            after = {key: array for key, array in after.items() if key not in found.drawn}
+        if not after:
+            reason = "all outputs depend on random numbers"
             found.checks.append(MetamorphicCheck(check, "not applicable", name, reason))
             continue
         entry = metamorphic.judge(check, name, before, after, allowed)

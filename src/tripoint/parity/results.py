@@ -185,7 +185,15 @@ def decide(
     different: list[str] = []
     unproven: list[str] = []
     count = number_of(len(points), "point")
+    random = {
+        name: f"output {name} {found[0][1].detail}, so that no two legs agree"
+        for (_, name, status), found in wrong.items()
+        if status == "random"
+    }
+    unproven += random.values()
     for (pair, name, status), found in wrong.items():
+        if status == "random":
+            continue
         said = f"{pair}: output {name} is {status} at {len(found)} of {count}{_worst(found)}"
         (unproven if status == "covered" else different).append(said)
     unproven += [

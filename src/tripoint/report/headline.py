@@ -106,6 +106,13 @@ def _causes(value: Verification) -> Iterator[str]:
         verb = "agrees" if len(covered) == 1 else "agree"
         yield f"{_some(list(covered))} {verb} only within a tolerance as large as the numbers"
         said = True
+    random = dict.fromkeys(
+        entry.name for point in value.points for entry in point.outputs if entry.status == "random"
+    )
+    if random:
+        verb = "depends" if len(random) == 1 else "depend"
+        yield f"{_some(list(random))} {verb} on random numbers"
+        said = True
     if value.unsuited:
         yield "the made-up inputs do not suit the model"
         said = True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
 
 from tripoint.facts.mechanisms import node_name
-from tripoint.facts.operands import RANDOM
+from tripoint.parity import randomness
 from tripoint.parity.locate.findings import Graphs
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.search import Found
@@ -17,7 +17,7 @@ from tripoint.parity.locate.search import Found
 def behind(graph: Graph, outputs: Sequence[str]) -> list[ir.Node]:
     """The nodes that draw random numbers on which some outputs depend, in graph order."""
     ends = [graph.values[name] for name in outputs if name in graph.values]
-    return [node for node in graph.between(ends, ()).nodes if _draws(node)]
+    return [node for node in graph.between(ends, ()).nodes if randomness.draws(node)]
 
 
 def before(found: Found, graph: Graph, drawing: Sequence[ir.Node]) -> Found:
@@ -46,13 +46,3 @@ def told(node: ir.Node, graphs: Graphs, legs: Sequence[str]) -> str:
         f"{who}{node_name(node)}{at} draws new numbers; what lies behind it cannot be compared, "
         "and is not searched"
     )
-
-
-def _draws(node: ir.Node) -> bool:
-    return any(each.op_type in RANDOM for each in (node, *_inner(node)))
-
-
-def _inner(node: ir.Node) -> Iterator[ir.Node]:
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield from attribute.as_graph().all_nodes()

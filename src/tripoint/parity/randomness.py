@@ -1,0 +1,96 @@
+"""Nodes that draw random numbers: no two legs draw the same, nor one leg twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from tripoint.facts.mechanisms import node_name
+from tripoint.facts.operands import RANDOM
+from tripoint.parity.compare import OutputComparison
+from tripoint.rewrites.subgraph import read_by
+from tripoint.sources.lines import source_of
+
+NEXT = (
+    "to compare what lies behind random numbers, make these an input of the model, or export it "
+    "without them (dropout in evaluation mode, noise left out)"
+)
+_NAMED = 3
+
+
+def draws(node: ir.Node) -> bool:
+    """Whether a node, or one in its bodies, draws random numbers whenever it runs."""
+    return any(each.op_type in RANDOM or _drops(each) for each in (node, *_inner(node)))
+
+
+def by_output(model: ir.Model) -> dict[str, str]:
+    """What draws the random numbers that an output depends on, in words, by output name."""
+    found: dict[ir.Value, dict[ir.Node, None]] = {}
+    functions = {key for key, each in model.functions.items() if any(map(draws, each.all_nodes()))}
+    for node in model.graph:
+        behind: dict[ir.Node, None] = {}
+        for value in read_by([node]):
+            behind |= found.get(value, {})
+        if draws(node) or node.op_identifier() in functions:
+            behind[node] = None
+        if behind:
+            found |= dict.fromkeys(node.outputs, behind)
+    return {
+        value.name or "": _worded(found[value]) for value in model.graph.outputs if value in found
+    }
+
+
+def excused(
+    entries: Iterable[OutputComparison], drawn: Mapping[str, str]
+) -> list[OutputComparison]:
+    """Comparisons, of which those behind random numbers say so where they differ.
+
+    Args:
+        entries: The comparisons.
+        drawn: From :func:`by_output`.
+    """
+    return [
+        replace(
+            entry,
+            status="random",
+            detail=f"depends on random numbers that {drawn[entry.name]} draws",
+            visible=None,
+        )
+        if entry.wrong and entry.name in drawn and entry.status not in ("missing", "extra", "dtype")
+        else entry
+        for entry in entries
+    ]
+
+
+def _worded(nodes: Iterable[ir.Node]) -> str:
+    every = list(nodes)
+    named = [_placed(node) for node in every[:_NAMED]]
+    more = f" and {len(every) - _NAMED} more" if len(every) > _NAMED else ""
+    return f"{', '.join(named)}{more}"
+
+
+def _placed(node: ir.Node) -> str:
+    source = source_of(node)
+    return f"{node_name(node)} ({source or node.op_type})"
+
+
+def _drops(node: ir.Node) -> bool:
+    """Whether it is a Dropout in training mode (ONNX operator specification, Dropout-12)."""
+    if node.op_type != "Dropout" or node.domain or len(node.inputs) < 3:
+        return False
+    mode = node.inputs[2]
+    if mode is None:
+        return False
+    known = ir.convenience.get_const_tensor(mode)
+    return known is None or bool(known.numpy().reshape(-1)[0])
+
+
+def _inner(node: ir.Node) -> Iterator[ir.Node]:
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield from attribute.as_graph().all_nodes()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            for graph in attribute.as_graphs():
+                yield from graph.all_nodes()
