@@ -283,7 +283,7 @@ def _probe(
     allowed = runs.allowed(before, point.sizes, name)
     if name == found.watched and runs.measurable(before):
         every = [other.leg.name for other in runs]
-        moved = runs.allowed(before, point.sizes, *every, inputs=point.inputs)
+        moved = runs.allowed(before, point.sizes, *every, inputs=point.inputs, once=True)
         found.measured |= {
             key: moved[key].visible(array)
             for key, array in before.items()

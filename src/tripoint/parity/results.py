@@ -92,6 +92,44 @@ class Variation:
     by_chance: bool
 
 
+Part = Literal["branches", "rows", "limits", "masks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unexercised:
+    """Something in the graph that no point exercises.
+
+    Args:
+        part: Branches of If and bodies of Loop, rows of tables that Gather reads, limits of
+            clamps, or sides of the condition of Where.
+        node: Name of the node; of rows, that of the table.
+        op: Its operator.
+        what: ``"then"``, ``"above 6"``, ``"true"``, or of rows how many of how many.
+        read: Of rows, the share that is read.
+    """
+
+    part: Part
+    node: str
+    op: str
+    what: str
+    read: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exercised:
+    """What the points exercise, as ONNX Runtime showed.
+
+    Args:
+        points: At how many it was looked, by part; fewer if all had been seen, or for the time.
+        watched: How many nodes were watched, by what they have.
+        missing: What was not seen.
+    """
+
+    points: Mapping[Part, int]
+    watched: Mapping[Part, int]
+    missing: tuple[Unexercised, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Permutation:
     """Outputs that changed places between two legs, the same way at every point.
@@ -130,6 +168,7 @@ class Verification:
         variation: What moves each output, by name.
         visible: The smallest fault of one element that would have been seen in each output, as a
             share of a typical one; 0 where any would have been.
+        exercised: What in the graph the points leave untouched; None if nothing could be.
     """
 
     verdict: Verdict
@@ -146,6 +185,7 @@ class Verification:
     vacuous: tuple[str, ...] = ()
     variation: Mapping[str, Variation] = field(default_factory=dict)
     visible: Mapping[str, float] = field(default_factory=dict)
+    exercised: Exercised | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tripoint.parity.sensitivity import Sensitivity
 from tripoint.parity.tolerance import Budget, Rounding, Tolerance, products_of
 
 _MOST_ELEMENTS = 1 << 23
-_MOST_BYTES = 1 << 28
+_MOST_BYTES = 1 << 27
 """Of the weights, which those runs take as a copy."""
 _HOPELESS = 2
 """Failures at the start after which a leg is not asked again."""
@@ -129,6 +129,7 @@ class Runs:
         bindings: Mapping[str, int],
         *legs: str,
         inputs: Arrays | None = None,
+        once: bool = False,
     ) -> dict[str, Tolerance]:
         """Tolerances for a comparison between some legs.
 
@@ -138,10 +139,15 @@ class Runs:
             *legs: Names of the legs.
             inputs: What the reference was computed from, to allow also what errors of the sums
                 are measured to cost there; None to keep to what is derived.
+            once: Whether the reference is what ONNX Runtime computes, and is not run again.
         """
         products = products_of(run.leg for run in self._runs if run.leg.name in legs)
         rounding = next((self._rounding[leg] for leg in legs if leg in self._rounding), None)
-        moved = None if inputs is None else self._sensitivity.at(inputs, bindings, products)
+        moved = None
+        if inputs is not None and once:
+            moved = self._sensitivity.once(reference, inputs, bindings, products)
+        elif inputs is not None:
+            moved = self._sensitivity.at(inputs, bindings, products)
         return self._budget.allowed(
             reference, bindings, products=products, rounding=rounding, moved=moved
         )

@@ -16,6 +16,7 @@ from tripoint.numeric.inputs import Arrays, InputSpecs, inputs_of
 from tripoint.parity import points as choice
 from tripoint.parity import vacuous
 from tripoint.parity.compare_legs import compare_legs
+from tripoint.parity.exercised import exercised
 from tripoint.parity.failing import FailingCase
 from tripoint.parity.legs import Leg
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
@@ -154,16 +155,19 @@ def verify(
             found = compare(points, said)
         found = _judged(found) if note is None or found.unsuited else found
     still = [name for name, each in found.variation.items() if vacuous.varies_not(each)]
-    if inputs is not None or not still or found.verdict == "different":
-        return vacuous.judged(found)
-    base = vacuous.repeated(points) or next(
-        (point for point in reversed(points) if point.seed is not None), points[-1]
-    )
-    others, tried = vacuous.moving(model, specs, base, still, given=values, like=examples)
-    if not others:
-        return vacuous.judged(found, tried)
-    note = _moved_by(still, others)
-    return vacuous.judged(compare((*points, *others), [*said, note]))
+    tried = 0
+    if inputs is None and still and found.verdict != "different":
+        base = vacuous.repeated(points) or next(
+            (point for point in reversed(points) if point.seed is not None), points[-1]
+        )
+        others, tried = vacuous.moving(model, specs, base, still, given=values, like=examples)
+        if others:
+            points, tried = (*points, *others), 0
+            found = compare(points, [*said, _moved_by(still, others)])
+    # The example comes first, since not all points need be looked at.
+    ordered = sorted(points, key=lambda point: not point.example)
+    seen = exercised(model, [point.inputs for point in ordered])
+    return vacuous.judged(replace(found, exercised=seen), tried)
 
 
 def _moved_by(names: Sequence[str], points: Sequence[Point]) -> str:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 
 from tripoint.parity.compare import OutputComparison
 from tripoint.parity.metamorphic import MetamorphicCheck
 from tripoint.parity.pairing import moved
-from tripoint.parity.results import LegReport, PointReport, Variation, Verification
+from tripoint.parity.results import (
+    Exercised,
+    LegReport,
+    Part,
+    PointReport,
+    Unexercised,
+    Variation,
+    Verification,
+)
 from tripoint.report.headline import headline
 from tripoint.report.sanitize import clean
 from tripoint.report.text import columns
@@ -16,6 +25,15 @@ from tripoint.words import number_of
 _TOLD = 0.25
 """Share of the elements from which it is said that they never changed; of a Relu, three inputs
 leave one in eight at zero."""
+
+_NAMED = 3
+_WIDTH = 80
+_PARTS: Mapping[Part, tuple[str, str]] = {
+    "branches": ("branches not taken", "{} of {} If and Loop"),
+    "rows": ("rows of tables not read", "{} of {} tables"),
+    "limits": ("limits of clamps not reached", "{} of {} clamps"),
+    "masks": ("sides of masks not chosen", "{} of {} Where"),
+}
 
 
 def verification(value: Verification) -> list[str]:
@@ -36,6 +54,8 @@ def verification(value: Verification) -> list[str]:
         lines += ["", f"permutation ({pair}): {clean(moved(value.permutation.outputs))}"]
     checks = list(_checks(value.metamorphic))
     lines += ["", *columns(checks, indent="")] if checks else []
+    if value.exercised is not None and value.exercised.missing:
+        lines += ["", *_not_exercised(value.exercised, len(value.points))]
     return [*lines, "", *verdict(value)]
 
 
@@ -68,6 +88,38 @@ def _moved(variation: Variation) -> str | None:
         return None
     count = number_of(variation.inputs, "input")
     return f"{share:.0%} of its elements are the same for all {count} of the same sizes"
+
+
+def _not_exercised(value: Exercised, points: int) -> list[str]:
+    """Counts by part of the graph, each with a few names."""
+    lines = ["not exercised, so that a fault there is not seen:"]
+    for part, (label, counted) in _PARTS.items():
+        missing = [each for each in value.missing if each.part == part]
+        if not missing:
+            continue
+        nodes = len({(each.node, each.op) for each in missing})
+        names = [_missed(each) for each in missing[:_NAMED]]
+        more = len(missing) - len(names)
+        names += [f"and {more} more"] if more else []
+        count = counted.format(nodes, value.watched[part])
+        at = value.points[part]
+        count += f", at {at} of {points} points" if at < points else ""
+        said = clean(f"{label} ({count}): {', '.join(names)}")
+        lines += textwrap.wrap(
+            said,
+            _WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return lines
+
+
+def _missed(value: Unexercised) -> str:
+    if value.read is not None:
+        return f"{value.what} of {value.node}"
+    return f"{value.what} of {value.node}"
 
 
 def _agreed(value: Verification) -> str:
