@@ -75,6 +75,33 @@ def test_an_output_beside_a_draw_is_compared() -> None:
     assert "output z is different" in found.reasons[0]
 
 
+class Steady(Like):
+    """As the graph, without noise."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        h = x + 0.5
+        return {"y": h + h, "z": h * self.factor}
+
+
+@pytest.mark.parametrize("name", ["Dropout", "RandomNormalLike", "Bernoulli"])
+def test_a_file_that_draws_where_the_module_does_not_is_different(name: str) -> None:
+    module = TorchModel.of(Steady(), torch.randn(2, 4))
+    found = tripoint.verify(model(DRAWS[name]), torch=module)
+    assert found.verdict == "different"
+    assert "output y is different" in found.reasons[0]
+    assert any(
+        "draws random numbers, PyTorch none" in str(entry.detail)
+        for point in found.points
+        for entry in point.outputs
+    )
+
+
+def test_a_model_alone_that_draws_is_not_different() -> None:
+    found = tripoint.verify(model(DRAWS["Multinomial"]))
+    assert found.verdict == "unproven"
+    assert not any(check.status == "different" for check in found.metamorphic)
+
+
 def test_a_dropout_that_drops_nothing_draws_nothing() -> None:
     found = verified("r, m = Dropout(h, half, no)")
     assert found.verdict == "different"

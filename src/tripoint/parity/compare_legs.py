@@ -23,7 +23,7 @@ from tripoint.parity.legs import Leg
 from tripoint.parity.measure import is_exact
 from tripoint.parity.metamorphic import REBUILD, SECOND_RUN, MetamorphicCheck
 from tripoint.parity.points import Point
-from tripoint.parity.randomness import NEXT, by_output, excused
+from tripoint.parity.randomness import NEXT, accused, by_output, excused, repeated
 from tripoint.parity.results import (
     FIXED,
     LEGS,
@@ -50,6 +50,8 @@ class _Findings:
     """Name of the leg whose outputs are watched."""
     drawn: Mapping[str, str]
     """What draws the random numbers that an output depends on, by its name."""
+    repeated: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By leg that drew nothing those of these outputs that it gives twice."""
     points: list[PointReport] = field(default_factory=list)
     moves: dict[str, list[dict[str, str] | None]] = field(default_factory=dict)
     checks: list[MetamorphicCheck] = field(default_factory=list)
@@ -156,6 +158,7 @@ def compare_legs(
         _compare_at(point, runs, found, failing)
     for run in runs:
         _probe(run, runs, varied, checks.probes, rebuilt, found, failing)
+    found.points[:] = [accused(point, found.repeated, found.drawn) for point in found.points]
     for point in beside:
         _watch(point, runs, found)
     reports = sorted(
@@ -303,8 +306,11 @@ def _probe(
             reason = f"it failed: {runner.failure()}"
             found.checks.append(MetamorphicCheck(check, "not applicable", name, reason))
             continue
-        if found.drawn:
-            after = {key: array for key, array in after.items() if key not in found.drawn}
+        if check == SECOND_RUN and not getattr(run.leg, "drew", True):
+            found.repeated[name] = repeated(before, after, found.drawn)
+        # Where another leg draws nothing, that this one does not repeat itself is a fault.
+        excuse = found.drawn.keys() - {key for each in found.repeated.values() for key in each}
+        after = {key: array for key, array in after.items() if key not in excuse}
         if not after:
             reason = "all outputs depend on random numbers"
             found.checks.append(MetamorphicCheck(check, "not applicable", name, reason))

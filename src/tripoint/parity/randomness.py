@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import onnx_ir as ir
 
 from tripoint.facts.mechanisms import node_name
 from tripoint.facts.operands import RANDOM
+from tripoint.numeric.inputs import Arrays
 from tripoint.parity.compare import OutputComparison
+from tripoint.parity.results import PointReport
 from tripoint.rewrites.subgraph import read_by
 from tripoint.sources.lines import source_of
 
@@ -62,6 +64,35 @@ def excused(
         else entry
         for entry in entries
     ]
+
+
+def repeated(before: Arrays, after: Arrays, drawn: Collection[str]) -> frozenset[str]:
+    """The outputs behind random numbers that a leg gives twice."""
+    return frozenset(
+        name
+        for name in drawn
+        if name in before and name in after and before[name].tobytes() == after[name].tobytes()
+    )
+
+
+def accused(
+    point: PointReport, repeats: Mapping[str, Collection[str]], drawn: Mapping[str, str]
+) -> PointReport:
+    """A point, of which those outputs differ that one leg draws for and the other does not.
+
+    Args:
+        point: The point.
+        repeats: By leg the outputs that it gives twice.
+        drawn: From :func:`by_output`.
+    """
+    outputs = []
+    for entry in point.outputs:
+        steady = [leg for leg in entry.pair.split(" / ") if entry.name in repeats.get(leg, ())]
+        if entry.status == "random" and steady:
+            detail = f"{drawn[entry.name]} draws random numbers, {' and '.join(steady)} none"
+            entry = replace(entry, status="different", detail=detail)
+        outputs.append(entry)
+    return replace(point, outputs=tuple(outputs))
 
 
 def _worded(nodes: Iterable[ir.Node]) -> str:

@@ -33,6 +33,8 @@ class TorchLeg:
         self._model = model
         self._module = model.module.eval()
         self._parameters = inputs or {}
+        self.drew = False
+        """Whether a run has taken random numbers from PyTorch's generator."""
 
     @property
     def version(self) -> str:
@@ -77,11 +79,13 @@ class TorchLeg:
             self._parameters.get(name, name): to_tensor(array).to(device)
             for name, array in inputs.items()
         }
+        state = _generator(device)
         try:
             with torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
                 value = self._model(tensors)
         except Exception as error:
             raise InputError(f"forward failed: {describe_failure(error)}") from error
+        self.drew |= state != _generator(device)
         return {name: to_array(as_written(tensor)) for name, tensor in flatten(value).items()}
 
     def run_many(self, points: Iterable[Arrays]) -> Iterator[Arrays]:
@@ -95,6 +99,15 @@ class TorchLeg:
 
         first = next(self._module.parameters(), None)
         return torch.device("cpu") if first is None else first.device
+
+
+def _generator(device: torch.device) -> bytes:
+    """The state of what random numbers are taken from."""
+    import torch
+
+    state = torch.get_rng_state().numpy().tobytes()
+    on_gpu = device.type == "cuda"
+    return state + (torch.cuda.get_rng_state(device).numpy().tobytes() if on_gpu else b"")
 
 
 def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
