@@ -661,24 +661,6 @@ def test_a_backend_that_nothing_tells(repo: Path):
     assert (found.name, found.line) == ("platform", None)
 
 
-def test_an_ensemble(repo: Path):
-    (repo / "all/1").mkdir(parents=True)
-    config = (
-        'platform: "ensemble"\nensemble_scheduling {\n step [\n'
-        ' { model_name: "net" input_map { key: "x" value: "a" } },\n'
-        ' { model_name: "%s" } ] }'
-    )
-    (repo / "all/config.pbtxt").write_text(config % "net")
-    checked = triton.check(repo)
-    assert checked.findings == []
-    assert "the tensors of an ensemble are not followed" in skipped(checked)
-    (repo / "all/config.pbtxt").write_text(config % "nett")
-    found = only(triton.check(repo))
-    assert (found.name, found.model, found.line) == ("ensemble", "all", 5)
-    (repo / "all/config.pbtxt").write_text('platform: "ensemble"')
-    assert only(triton.check(repo)).name == "platform"
-
-
 def test_links_out_of_the_repository_are_not_read(repo: Path, tmp_path: Path):
     outside = tmp_path / "outside"
     save_plan(outside / "1/model.plan")

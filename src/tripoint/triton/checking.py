@@ -8,8 +8,19 @@ from pathlib import Path
 from tripoint.errors import ExternalStepError, InputError
 from tripoint.facts.table import format_shape
 from tripoint.files import reason
-from tripoint.triton import against, backends, exporting, fields, interface, plan, repository, text
+from tripoint.triton import (
+    against,
+    backends,
+    ensemble,
+    exporting,
+    fields,
+    interface,
+    plan,
+    repository,
+    text,
+)
 from tripoint.triton.config import FILES
+from tripoint.triton.ensemble import Member
 from tripoint.triton.findings import Checked, CheckedModel, Notes
 from tripoint.triton.interface import Interface
 from tripoint.triton.plan import Plan
@@ -34,20 +45,30 @@ def check(folder: Path) -> Checked:
     """
     folders = repository.model_folders(folder)
     models: list[CheckedModel] = []
-    findings, unchecked = [], []
+    members: dict[str, Member] = {}
+    noted: list[Notes] = []
     for each in folders:
         notes = Notes(each.name, f"{each.name}/{exporting.CONFIG}")
+        members[each.name] = Member(None)
         try:
-            models.append(_check_model(each, folder, {path.name for path in folders}, notes))
+            models.append(_check_model(each, folder, members, notes))
         except OSError as error:
             notes.error("unreadable", f"it cannot be read: {reason(error)}", file=each.name)
             models.append(CheckedModel(each.name, None, (), ()))
-        findings += notes.findings
-        unchecked += notes.unchecked
+        noted.append(notes)
+    for index, (model, notes) in enumerate(zip(models, noted, strict=True)):
+        parsed = members[model.name].parsed
+        if model.backend == "ensemble" and parsed is not None:
+            compared = ensemble.check(parsed, model.name, members, notes)
+            models[index] = replace(model, compared=compared)
+    findings = [found for notes in noted for found in notes.findings]
+    unchecked = [skipped for notes in noted for skipped in notes.unchecked]
     return Checked(folder, models, findings, unchecked)
 
 
-def _check_model(folder: Path, root: Path, models: set[str], notes: Notes) -> CheckedModel:
+def _check_model(
+    folder: Path, root: Path, members: dict[str, Member], notes: Notes
+) -> CheckedModel:
     if elsewhere := repository.outside(folder, root):
         notes.warning(
             "outside",
@@ -76,6 +97,7 @@ def _check_model(folder: Path, root: Path, models: set[str], notes: Notes) -> Ch
     if content is None:
         notes.skip("inputs, outputs and batching", "there is no configuration that can be read")
     versions = repository.read_versions(folder, notes)
+    members[folder.name] = Member(parsed, versions)
     backend = backends.backend_of(parsed, repository.infer_backend(folder, versions), notes)
     compared: list[str] = []
     if backend in FILES:
@@ -84,10 +106,10 @@ def _check_model(folder: Path, root: Path, models: set[str], notes: Notes) -> Ch
             backends.check(parsed, backend, notes)
         config = parsed.config if parsed is not None else None
         for file in repository.model_files(folder, root, backend, versions, config, notes):
-            compared += _compare(file, backend, parsed, root, notes)
-    elif backend == "ensemble" and parsed is not None:
-        _check_ensemble(parsed, models, notes)
-    elif backend is not None:
+            known = _known(file, backend, root, notes)
+            members[folder.name] = Member(parsed, versions, known)
+            compared += _compare(known, parsed, notes)
+    elif backend is not None and backend != "ensemble":
         notes.skip("the model", f"tripoint does not know the models of the backend {backend!r}")
     return CheckedModel(folder.name, backend, versions, compared)
 
@@ -103,25 +125,14 @@ def _check_policy(parsed: Parsed, versions: list[int], notes: Notes) -> None:
             )
 
 
-def _check_ensemble(parsed: Parsed, models: set[str], notes: Notes) -> None:
-    for index, step in enumerate(parsed.config.ensemble_scheduling.step):
-        if step.model_name not in models:
-            notes.error(
-                "ensemble",
-                f"step {index} needs the model {step.model_name!r}, which is not in the repository",
-                line=parsed.line("ensemble_scheduling", 0, "step", index, "model_name"),
-            )
-    notes.skip("input_map and output_map", "the tensors of an ensemble are not followed")
-
-
-def _compare(
-    file: ModelFile, backend: str, parsed: Parsed | None, root: Path, notes: Notes
-) -> list[str]:
-    """Compare a configuration with one model file; the files that it was compared with."""
+def _known(file: ModelFile, backend: str, root: Path, notes: Notes) -> Interface | None:
     if backend == "tensorrt":
-        known = _of_plan(file, root, notes)
-    else:
-        known = _of_onnx(file.path, file.shown, notes)
+        return _of_plan(file, root, notes)
+    return _of_onnx(file.path, file.shown, notes)
+
+
+def _compare(known: Interface | None, parsed: Parsed | None, notes: Notes) -> list[str]:
+    """Compare a configuration with one model file; the files that it was compared with."""
     if known is None or parsed is None:
         return []
     if parsed.config.max_batch_size < 0:

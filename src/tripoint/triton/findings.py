@@ -57,7 +57,8 @@ class CheckedModel:
         name: Name of its folder.
         backend: The backend that serves it, None if that is not known.
         versions: Its versions.
-        compared: The files that its configuration was compared with.
+        compared: The files that its configuration was compared with; of an ensemble the models of
+            its steps.
     """
 
     name: str

@@ -61,7 +61,8 @@ _MESSAGES = {
     "ModelSequenceBatching.ControlInput": "name 1 string",
     "ModelSequenceBatching.State": "input_name 1 string, output_name 2 string",
     "ModelEnsembling": "step 1 *ModelEnsembling.Step",
-    "ModelEnsembling.Step": "model_name 1 string",
+    "ModelEnsembling.Step": "model_name 1 string, model_version 2 int64, "
+    "input_map 3 string>string, output_map 4 string>string",
     "ModelRateLimiter": "",
     "ModelInstanceGroup.SecondaryDevice": "",
     "ModelQueuePolicy": "",
