@@ -19,6 +19,7 @@ from tripoint.parity.measure import (
     same_elements,
     without_same_holes,
 )
+from tripoint.parity.ties import Settled, Tie
 from tripoint.parity.tolerance import Tolerance
 
 Status = Literal[
@@ -66,6 +67,9 @@ class OutputComparison:
         visible: The smallest fault of one element that would have been seen for certain, as a
             share of a typical element of the least sharp part: what is allowed, and what the two
             differ by already. 0 for integers and booleans; None where nothing was compared.
+        ties: Elements that differ because the graph decides by numbers that are tied, see
+            :mod:`tripoint.parity.ties`. They agree with what the graph gives with those decisions,
+            and the numbers here are of the comparison with that.
     """
 
     name: str
@@ -83,6 +87,7 @@ class OutputComparison:
     axes: tuple[int, ...] | None = None
     same_nan: bool = False
     visible: float | None = None
+    ties: int = 0
 
     @property
     def equal(self) -> bool:
@@ -117,6 +122,54 @@ def compare_outputs(
     ]
     extra = [OutputComparison(name, pair, "extra") for name in other if name not in reference]
     return compared + extra
+
+
+def compare_settled(
+    reference: Arrays,
+    other: Arrays,
+    settled: Settled,
+    tolerances: Mapping[str, Tolerance],
+    *,
+    pair: str = "",
+) -> list[OutputComparison]:
+    """Compare outputs of which some elements differ by ties, and say so.
+
+    Args:
+        reference: Array by output name.
+        other: Array by output name.
+        settled: The reference with the ties of the other in it.
+        tolerances: What to allow, by output name.
+        pair: How to call the two in the result.
+    """
+    return [
+        _with_tie(entry, reference, other, settled.ties[entry.name], tolerances)
+        if entry.name in settled.ties
+        else entry
+        for entry in compare_outputs(settled.reference, other, tolerances, pair=pair)
+    ]
+
+
+def _with_tie(
+    found: OutputComparison,
+    reference: Arrays,
+    other: Arrays,
+    tie: Tie,
+    tolerances: Mapping[str, Tolerance],
+) -> OutputComparison:
+    """What is said of an output that agrees, or does not, with ties left out of account."""
+    name, detail, agreement = found.name, found.detail, found.agreement
+    ours, theirs = reference[name], other[name]
+    if found.status == "different" and agreement is not None:
+        detail = f"{agreement:.4%} agree with these counted as equal"
+    if agreement is not None and ours.shape == theirs.shape:
+        agreement = same_elements(ours, theirs)
+    if tie.rule and not found.wrong:
+        found = _compare(name, found.pair, ours, theirs, tolerances[name])
+        detail = None
+        if not found.wrong:
+            found = replace(found, status="different")
+    detail = f"{tie.said}; {detail}" if detail else tie.said
+    return replace(found, detail=detail, agreement=agreement, ties=tie.count)
 
 
 def within(reference: Array, other: Array, tolerance: Tolerance) -> bool:

@@ -16,7 +16,7 @@ from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays, InputSpecs
 from tripoint.parity import metamorphic
 from tripoint.parity.assignment import find_permutation
-from tripoint.parity.compare import OutputComparison, compare_outputs
+from tripoint.parity.compare import OutputComparison, compare_outputs, compare_settled
 from tripoint.parity.dependence import of_outputs
 from tripoint.parity.failing import FailingCase
 from tripoint.parity.legs import Leg
@@ -211,6 +211,10 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
                     held[against], point.sizes, against, name, inputs=point.inputs
                 )
                 entries = compare_outputs(held[against], outputs, allowed, pair=pair)
+            if differing := [entry.name for entry in entries if entry.wrong]:
+                entries = _settled(
+                    entries, held[against], outputs, runs, point, (against, name), differing
+                )
             entries = excused(entries, found.drawn)
             compared += entries
             wrong = {entry.name for entry in entries if entry.wrong}
@@ -252,6 +256,25 @@ def _watch(point: Point, runs: Runs, found: _Findings) -> None:
         return
     allowed = functools.partial(runs.allowed, outputs, point.sizes, run.leg.name)
     found.watch.add(point.sizes, outputs, allowed, compared=False)
+
+
+def _settled(
+    entries: list[OutputComparison],
+    reference: Arrays,
+    other: Arrays,
+    runs: Runs,
+    point: Point,
+    legs: tuple[str, ...],
+    wrong: Sequence[str],
+) -> list[OutputComparison]:
+    """The comparisons again where tied numbers explain some of the differences, else as before."""
+    settled = runs.settled(reference, other, point.sizes, *legs, inputs=point.inputs, wrong=wrong)
+    if settled is None:
+        return entries
+    allowed = runs.allowed(settled.reference, point.sizes, *legs, inputs=point.inputs)
+    again = compare_settled(reference, other, settled, allowed, pair=" / ".join(legs))
+    before = {entry.name: entry for entry in entries}
+    return [entry if entry.ties else before.get(entry.name, entry) for entry in again]
 
 
 def _references(name: str, held: Mapping[str, Arrays]) -> Iterator[str]:
@@ -319,6 +342,11 @@ def _probe(
         if entry.status == "different" and check != SECOND_RUN:
             wider = runs.allowed(before, point.sizes, name, inputs=point.inputs)
             entry = metamorphic.judge(check, name, before, after, wider)
+        if entry.status == "different" and check != SECOND_RUN:
+            expected = metamorphic.expected(check, before, after)
+            at = replace(point, inputs=inputs)
+            settled = _settled([], expected, after, runs, at, (name,), list(after))
+            entry = metamorphic.judged(check, name, settled) if settled else entry
         found.checks.append(entry)
         if entry.status == "different" and failing is not None:
             failing.keep(inputs, {f"{name} before": before, f"{name} after": after}, check)

@@ -128,13 +128,32 @@ def judge(
         after: Outputs of the probe.
         tolerances: What to allow, by output name.
     """
-    arranged = {
-        name: _arrangement(check, array.shape[0] if array.ndim else 1)
-        for name, array in after.items()
+    tolerances = {
+        name: tolerances[name].arranged(how) for name, how in _arrangements(check, after).items()
     }
-    expected = {name: how(before[name]) for name, how in arranged.items()}
-    tolerances = {name: tolerances[name].arranged(how) for name, how in arranged.items()}
-    wrong = [entry for entry in compare_outputs(expected, after, tolerances) if entry.wrong]
+    return judged(check, leg, compare_outputs(expected(check, before, after), after, tolerances))
+
+
+def expected(check: Check, before: Arrays, after: Arrays) -> dict[str, Array]:
+    """What the relation demands of the outputs of a probe, by name.
+
+    Args:
+        check: What is checked.
+        before: Outputs at the point that the probe varies.
+        after: Outputs of the probe.
+    """
+    return {name: how(before[name]) for name, how in _arrangements(check, after).items()}
+
+
+def judged(check: Check, leg: str, entries: Iterable[OutputComparison]) -> MetamorphicCheck:
+    """The outcome of a check.
+
+    Args:
+        check: What was checked.
+        leg: Name of the leg.
+        entries: Its outputs, compared with what the relation demands.
+    """
+    wrong = [entry for entry in entries if entry.wrong]
     if wrong:
         reason = "in " + ", ".join(_how(entry) for entry in wrong)
         return MetamorphicCheck(check, "different", leg, reason)
@@ -178,6 +197,13 @@ def _why_no_batch(shapes: Mapping[str, Shape | None]) -> str:
 
 def _same(values: Iterable[object]) -> bool:
     return len(set(values)) <= 1
+
+
+def _arrangements(check: Check, after: Arrays) -> dict[str, Callable[[Array], Array]]:
+    return {
+        name: _arrangement(check, array.shape[0] if array.ndim else 1)
+        for name, array in after.items()
+    }
 
 
 def _arrangement(check: Check, rows: int) -> Callable[[Array], Array]:

@@ -287,10 +287,11 @@ def _worst(found: Sequence[tuple[PointReport, OutputComparison]]) -> str:
         or entry.axes is not None
         or entry.max_abs is None
         or entry.index is None
+        or (entry.ties and entry.agreement is not None)
     ):
         return f": {entry.detail}" if entry.detail else ""
     element = f"[{', '.join(map(str, entry.index))}]"
     times = f", {entry.excess:.3g} times what is allowed" if entry.excess else ""
     top = f"; top-1 agrees in {entry.top.top1:.2%}" if entry.top else ""
-    exact = f"; {entry.detail}" if entry.agreement is not None else ""
+    exact = f"; {entry.detail}" if entry.agreement is not None or entry.ties else ""
     return f": off by {entry.max_abs:.3g} at {point.place}, element {element}{times}{exact}{top}"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from tripoint.errors import ExternalStepError, MissingDependencyError, TripointError
 from tripoint.numeric.inputs import Arrays
@@ -10,7 +13,10 @@ from tripoint.parity.legs import Leg
 from tripoint.parity.pairing import pair_outputs, renamed
 from tripoint.parity.results import PYTORCH, LegReport
 from tripoint.parity.sensitivity import Sensitivity
-from tripoint.parity.tolerance import Budget, Rounding, Tolerance, products_of
+from tripoint.parity.ties import Point, Settled, Ties
+from tripoint.parity.tolerance import Budget, Products, Rounding, Tolerance, products_of
+
+_Known = tuple[Mapping[str, "np.ndarray[Any, Any]"], Point | None]
 
 _MOST_ELEMENTS = 1 << 23
 _MOST_BYTES = 1 << 27
@@ -105,6 +111,8 @@ class Runs:
         self._runs = runs
         self._budget = budget
         self._sensitivity = sensitivity
+        self._ties = Ties(sensitivity)
+        self._last: tuple[Arrays, Products, _Known] | None = None
         self._outputs = outputs
         self._given = output_names
         self._rounding = rounding or {}
@@ -143,13 +151,21 @@ class Runs:
         """
         products = products_of(run.leg for run in self._runs if run.leg.name in legs)
         rounding = next((self._rounding[leg] for leg in legs if leg in self._rounding), None)
-        moved = None
-        if inputs is not None and once:
+        moved: Mapping[str, np.ndarray[Any, Any]] = {}
+        if inputs is not None and once and not self._ties.any:
             moved = self._sensitivity.once(reference, inputs, bindings, products)
         elif inputs is not None:
-            moved = self._sensitivity.at(inputs, bindings, products)
+            moved = self._known(inputs, bindings, products)[0]
         return self._budget.allowed(
-            reference, bindings, products=products, rounding=rounding, moved=moved
+            reference,
+            bindings,
+            products=products,
+            rounding=rounding,
+            moved={
+                name: each
+                for name, each in moved.items()
+                if name in reference and reference[name].shape == each.shape
+            },
         )
 
     def measurable(self, outputs: Arrays) -> bool:
@@ -160,6 +176,43 @@ class Runs:
         """
         elements = sum(array.size for array in outputs.values())
         return elements <= _MOST_ELEMENTS and self._sensitivity.bytes <= _MOST_BYTES
+
+    def settled(
+        self,
+        reference: Arrays,
+        other: Arrays,
+        bindings: Mapping[str, int],
+        *legs: str,
+        inputs: Arrays,
+        wrong: Sequence[str],
+    ) -> Settled | None:
+        """The reference with the ties of another leg in it; None if ties explain nothing.
+
+        Args:
+            reference: Array by output name.
+            other: Array by output name.
+            bindings: Size of each input symbol.
+            *legs: Names of the legs.
+            inputs: What both were computed from.
+            wrong: Names of the outputs that differ.
+        """
+        if not self._ties.any:
+            return None
+        products = products_of(run.leg for run in self._runs if run.leg.name in legs)
+        point = self._known(inputs, bindings, products)[1]
+        if point is None:
+            return None
+        return point.settle(
+            reference,
+            other,
+            lambda arrays: self.allowed(arrays, bindings, *legs, inputs=inputs),
+            wrong,
+        )
+
+    def _known(self, inputs: Arrays, bindings: Mapping[str, int], products: Products) -> _Known:
+        if self._last is None or self._last[0] is not inputs or self._last[1] != products:
+            self._last = inputs, products, self._ties.at(inputs, bindings, products)
+        return self._last[2]
 
     def other_order(self, places: Mapping[str, str]) -> str | None:
         """What would match the outputs of PyTorch otherwise, if they were matched in order.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
 from tripoint.parity.arithmetic import steep_operands
+from tripoint.parity.decisions import Decision, prepare
 from tripoint.parity.measure import is_exact, not_finite, same_elements
 from tripoint.parity.tolerance import Products, adds_up, charge, epsilon, multiplies
 
@@ -99,6 +100,21 @@ class _Outputs:
         }
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What errors do to a graph, by name of its outputs and of the operands of its decisions.
+
+    Args:
+        moved: What to allow for each element.
+        exact: The values without errors.
+        erring: The values where the sums err.
+    """
+
+    moved: Mapping[str, Array]
+    exact: Arrays
+    erring: Arrays
+
+
 class Sensitivity:
     """Measures one graph.
 
@@ -108,10 +124,11 @@ class Sensitivity:
     """
 
     def __init__(self, graph: ir.Model) -> None:
-        self._graph = graph
+        self.prepared = prepare(graph)
+        self._graph = self.prepared.model
         self._nodes = [
             node
-            for node in graph.graph
+            for node in self._graph.graph
             if (adds_up(node) or steep_operands(node)) and _float(node.outputs[0])
         ]
 
@@ -135,10 +152,34 @@ class Sensitivity:
             Nothing for outputs that are no floating-point numbers, that are not finite, or that
             another run without errors does not repeat, nor if the graph does not run.
         """
-        if not self._nodes:
-            return {}
-        runs = self._runs(inputs, bindings, products)
-        return runs.moved if runs is not None else {}
+        measured = self.measure(inputs, bindings, products)
+        moved = measured.moved if measured is not None else {}
+        return {name: moved[name] for name in self.prepared.outputs if name in moved}
+
+    def measure(
+        self,
+        inputs: Arrays,
+        bindings: Mapping[str, int],
+        products: Products,
+        *,
+        free: Collection[int] = (),
+    ) -> Measured | None:
+        """How far errors move numbers while all is decided as it is without them.
+
+        Args:
+            inputs: Array by input name.
+            bindings: Size of each input symbol.
+            products: How float32 products are computed.
+            free: Numbers of the decisions (:mod:`tripoint.parity.decisions`) that are taken anew.
+
+        Returns:
+            None if the graph does not run, or errors cannot move anything.
+        """
+        if not self._nodes and not self.prepared.decisions:
+            return None
+        held = [each for each in self.prepared.decisions if each.index not in free]
+        runs = self._runs(inputs, bindings, products, held=held)
+        return Measured(runs.moved, runs.exact, runs.one) if runs is not None else None
 
     def once(
         self, exact: Arrays, inputs: Arrays, bindings: Mapping[str, int], products: Products
@@ -196,6 +237,7 @@ class Sensitivity:
         products: Products,
         times: float = 1.0,
         *,
+        held: Sequence[Decision] = (),
         exact: Arrays | None = None,
     ) -> _Outputs | None:
         """What the graph computes with errors of so many times the size; None if it does not."""
@@ -207,25 +249,32 @@ class Sensitivity:
         ]
         none = [_EXACT] * len(errors)
         try:
-            exact, again = (
-                (self._run(inputs, none), self._run(inputs, none))
-                if exact is None
-                else (exact, exact)
-            )
-            one = self._run(inputs, rounded)
-            other = self._run(inputs, short) if short != none else exact
+            decided: dict[int, Array] = {}
+            again = exact
+            if exact is None:
+                exact = self._run(inputs, none)
+                decided = {each.index: exact[each.own] for each in held}
+                again = self._run(inputs, none, decided)
+            one = self._run(inputs, rounded, decided)
+            other = self._run(inputs, short, decided) if short != none else exact
         except TripointError:
             return None
-        return _Outputs(exact, again, one, other)
+        return _Outputs(exact, again or exact, one, other)
 
     def _factor(self, node: ir.Node, error: float) -> float:
         double = node.outputs[0].dtype == ir.DataType.DOUBLE
         times = error / (_PER_ROUNDING * (_DOUBLE_EPS if double else _FLOAT32_EPS))
         return 2.0 ** math.floor(math.log2(times)) + 1 if times >= 1 else 1.0
 
-    def _run(self, inputs: Arrays, errors: list[tuple[float, float]]) -> Arrays:
+    def _run(
+        self,
+        inputs: Arrays,
+        errors: list[tuple[float, float]],
+        decided: Mapping[int, Array] | None = None,
+    ) -> Arrays:
         given = np.asarray(errors, np.float64).reshape(-1, 2)
-        outputs = self._session.run({**inputs, ERRORS: given})
+        feed = {**inputs, **self.prepared.feed(decided or {}), ERRORS: given}
+        outputs = self._session.run(feed)
         return dict(zip(self._session.outputs, outputs, strict=True))
 
     @functools.cached_property

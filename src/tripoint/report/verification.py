@@ -171,7 +171,9 @@ def _comparisons(value: Verification) -> Iterator[Sequence[object]]:
         if len(statuses) == 1 and statuses <= {"equal", "vacuous"}:
             _, worst = max(entries, key=lambda pair: (pair[1].excess or 0.0, pair[1].max_abs or 0))
             agree = _agree([entry for _, entry in entries])
-            status = f"{worst.status} at {number_of(len(entries), 'point')}"
+            tied = max((entry for _, entry in entries), key=lambda entry: entry.ties)
+            ties = f" ({tied.detail})" if tied.ties else ""
+            status = f"{worst.status} at {number_of(len(entries), 'point')}{ties}"
             yield _comparison(worst, status, agree)
         else:
             for found, entry in entries:

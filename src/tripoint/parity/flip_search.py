@@ -1,0 +1,208 @@
+"""The flips with which a graph gives what a leg gave, sought by running what is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tripoint.errors import TripointError
+from tripoint.numeric.inputs import Arrays
+from tripoint.numeric.ort import Session
+from tripoint.parity.apart import distance as distance_of
+from tripoint.parity.decisions import Decision, Prepared
+from tripoint.parity.flips import Flip, Numbers, admitted, flips, promises
+from tripoint.parity.split import Split
+from tripoint.parity.tolerance import Tolerance
+
+Array = np.ndarray[Any, Any]
+Allowed = Callable[[Arrays], Mapping[str, Tolerance]]
+"""What to allow for some outputs of the graph."""
+
+_MOST = 512
+"""Single flips of a decision up to which they are tried one by one."""
+_WORK = 40_000
+"""Nodes that are run in a search at most."""
+_FEWEST_RUNS = 32
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is behind the decisions, with some of them overruled."""
+
+    given: Mapping[int, Array]
+    used: Mapping[int, tuple[Flip, ...]]
+    made: Arrays
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What is behind the decisions, ready to run."""
+
+    prepared: Prepared
+    split: Split
+    tail: Session
+    between: Arrays
+
+    def base(self) -> Run | None:
+        """What is made if nothing is overruled; None if it does not run."""
+        try:
+            return self.run({}, {})
+        except TripointError:
+            return None
+
+    def run(self, given: Mapping[int, Array], used: Mapping[int, tuple[Flip, ...]]) -> Run:
+        """What is made with some decisions overruled."""
+        made = self.tail.run({**self.between, **self.prepared.feed(given)})
+        return Run(given, used, dict(zip(self.tail.outputs, made, strict=True)))
+
+
+class Search:
+    """A search at one set of inputs.
+
+    Args:
+        behind: What is run.
+        base: What that makes if nothing is overruled.
+        exact: What is decided, among others, by name.
+        numbers: By what it is decided, by name.
+    """
+
+    def __init__(
+        self, behind: Behind, base: Run, exact: Arrays, numbers: Mapping[str, Numbers]
+    ) -> None:
+        self._prepared = behind.prepared
+        self._behind = behind
+        self._base = base
+        self._exact = exact
+        self._numbers = numbers
+        self._left = 0
+
+    def nearest(self, leg: Arrays, allowed: Allowed, names: Sequence[str]) -> Run:
+        """The run that comes nearest to what a leg gave.
+
+        Args:
+            leg: Array by output name.
+            allowed: What to allow for outputs of the graph.
+            names: The outputs that count.
+        """
+        self._left = max(_FEWEST_RUNS, _WORK // self._behind.split.nodes)
+
+        def distance(run: Run) -> int:
+            made = {name: run.made[name] for name in names}
+            spread = allowed(made)
+            return sum(distance_of(made[name], leg[name], spread[name]) for name in names)
+
+        best = self._as_given_out(leg, distance)
+        left = distance(best)
+        while left and self._left > 0:
+            gains = []
+            for flip in self._single(best, names):
+                trial = self._with(best, [flip])
+                if trial is not None and (rest := distance(trial)) < left:
+                    gains.append((rest, flip, trial))
+            if not gains:
+                break
+            # Most touch elements of their own, so that all of them are right, or the best one is.
+            gains.sort(key=lambda gain: gain[0])
+            best = gains[0][2]
+            together = self._with(best, _compatible([flip for _, flip, _ in gains])[1:])
+            if together is not None and distance(together) < gains[0][0]:
+                best = together
+            left = distance(best)
+        return best
+
+    def _as_given_out(self, leg: Arrays, distance: Callable[[Run], int]) -> Run:
+        """The decisions that the graph gives out are taken from there, as far as they are tied."""
+        best = self._base
+        for decision in self._prepared.decisions:
+            name = self._behind.split.given_out.get(decision.index)
+            own = self._own(decision, best)
+            numbers = self._numbers_of(decision, best)
+            if name is None or name not in leg or numbers is None or leg[name].size != own.size:
+                continue
+            taken, used = admitted(decision, own, leg[name].reshape(own.shape), numbers)
+            if not used:
+                continue
+            trial = self._tried(
+                {**best.given, decision.index: taken}, {**best.used, decision.index: tuple(used)}
+            )
+            if trial is not None and distance(trial) < distance(best):
+                best = trial
+        return best
+
+    def _single(self, run: Run, names: Sequence[str]) -> Iterator[Flip]:
+        for decision in self._prepared.decisions:
+            if self._behind.split.reach[decision.index].isdisjoint(names):
+                continue
+            yield from self._flips(decision, run)
+
+    def _flips(self, decision: Decision, run: Run) -> list[Flip]:
+        numbers = self._numbers_of(decision, run)
+        return (numbers and tied(decision, self._own(decision, run), numbers)) or []
+
+    def _own(self, decision: Decision, run: Run) -> Array:
+        """What is decided in a run."""
+        if decision.index in run.given:
+            return run.given[decision.index]
+        return run.made.get(decision.own, self._exact[decision.own])
+
+    def _numbers_of(self, decision: Decision, run: Run) -> tuple[Numbers, ...] | None:
+        """What it is decided by in a run; None if the number of elements is another one."""
+        found = []
+        for place in decision.operands:
+            name = decision.operand(place)
+            base = self._numbers[name]
+            if name not in run.made:
+                found.append(base)
+                continue
+            values = run.made[name].astype(np.float64)
+            if values.shape != base.values.shape:
+                return None
+            same = np.array_equal(values, base.values, equal_nan=True)
+            found.append(base if same else Numbers(values, base.allowed, values))
+        return tuple(found)
+
+    def _with(self, run: Run, further: Sequence[Flip]) -> Run | None:
+        given, used = dict(run.given), dict(run.used)
+        for flip in further:
+            number = flip.decision
+            decision = self._prepared.decisions[number]
+            array = np.array(self._own(decision, Run(given, used, run.made)))
+            array.flat[list(flip.at)] = flip.values
+            given[number] = array
+            used[number] = (*used.get(number, ()), flip)
+        return self._tried(given, used)
+
+    def _tried(
+        self, given: Mapping[int, Array], used: Mapping[int, tuple[Flip, ...]]
+    ) -> Run | None:
+        self._left -= 1
+        if self._left < 0:
+            return None
+        try:
+            return self._behind.run(given, used)
+        except TripointError:
+            return None
+
+
+def tied(decision: Decision, own: Array, by: tuple[Numbers, ...]) -> list[Flip] | None:
+    """Flips to try; None if there are too many."""
+    found = flips(decision, own, by, _MOST)
+    if found is None or not promises(decision):
+        return found
+    # Where a rule decides, the other outcome is wrong.
+    return [flip for flip in found if not flip.exact]
+
+
+def _compatible(found: Sequence[Flip]) -> list[Flip]:
+    """Flips that change no element twice, the earlier ones first."""
+    taken: set[tuple[int, int]] = set()
+    chosen = []
+    for flip in found:
+        places = {(flip.decision, at) for at in flip.at}
+        if taken.isdisjoint(places):
+            taken |= places
+            chosen.append(flip)
+    return chosen
