@@ -53,6 +53,12 @@ MODELS = {
         """b = MatMul(x, boxes)  r = Squeeze(s, last)  m = Greater(r, middle)  n = NonZero(m)
         j = Transpose(n)  y = GatherND(b, j)""",
     ),
+    "suppressed": (
+        "float[K,4] y",
+        """b = MatMul(x, boxes)  r = Squeeze(s, last)  ranked = Reshape(r, asscores)
+        n = NonMaxSuppression(corners, ranked, most, overlap, middle)
+        a, c, j = Split <axis = 1, num_outputs = 3> (n)  y = GatherND(b, j)""",
+    ),
     "buckets": (
         f"float[{ROWS},4] y",
         """t = Div(s, middle)  u = Round(t)  c = Cast <to = 7> (u)  e = Add(c, thirty)
@@ -79,7 +85,8 @@ def model_of(name: str, middle: float, *, halves: bool = False, **changed: Array
     proto = onnx.parser.parse_model(f"""<ir_version: 10, opset_import: ["" : 18]>
         g ({HEAD}) => ({outputs})
         <float middle = {{{float(np.float32(middle))!r}}}, int64[1] last = {{1}},
-         int64[1] ten = {{10}}, int64 thirty = {{30}}, int64[2] four = {{10, 4}}>
+         int64[1] ten = {{10}}, int64 thirty = {{30}}, int64[2] four = {{10, 4}},
+         int64[3] asscores = {{1, 1, {ROWS}}}, int64[1] most = {{20}}, float[1] overlap = {{0.5}}>
         {{ {scores}  {text} }}""")
     for each, array in {**weights(), **changed}.items():
         proto.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), each))
@@ -94,6 +101,7 @@ def weights() -> dict[str, Array]:
         "scores": np.concatenate([half, half[::-1]]),
         "boxes": rng.standard_normal((WIDTH, 4)) * 100,
         "table": rng.standard_normal((60, 4)),
+        "corners": np.array([[[i, i, i + 1, i + 1] for i in range(ROWS)]]),
     }
 
 
@@ -129,7 +137,7 @@ def case(name: str) -> Case:
         for place, other in ((0, 39), (4, 38), (9, 37)):
             x[best[other]] = x[best[place]][::-1]
         middle = 1.0
-        if name in ("mask", "rows"):
+        if name in ("mask", "rows", "suppressed"):
             middle = min(first[best[12]], second[best[12]])
         if name == "buckets":
             middle = first[best[12]] / np.float32(1.5)

@@ -11,7 +11,7 @@ body of another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ TOP = "TopK"
 SUPPRESSION = "NonMaxSuppression"
 
 _PREFIX = "tripoint"
+_CHOICE = f"{_PREFIX}.choice."
 _OPSET = 11
 """The first one with GatherElements and all dtypes of Where that are needed."""
 _COUNTS = frozenset({"Shape", "Size"})
@@ -63,6 +64,11 @@ class Decision:
     def operand(self, place: int) -> str:
         """Name of the output that holds what it is decided by."""
         return f"{_PREFIX}.operand.{self.index}.{place}"
+
+    def read(self, place: int) -> str:
+        """Name of what it is decided by."""
+        value = self.node.inputs[place]
+        return self.name if self.input_of is not None else (value and value.name) or ""
 
     @property
     def given(self) -> str:
@@ -122,6 +128,16 @@ def prepare(graph: ir.Model) -> Prepared:
     return Prepared(model, tuple(decisions), names)
 
 
+def chooses(node: ir.Node) -> bool:
+    """Whether a node was added to overrule a decision."""
+    return bool(node.outputs) and (node.outputs[0].name or "").startswith(_CHOICE)
+
+
+def decides(nodes: Iterable[ir.Node]) -> bool:
+    """Whether there is a decision among nodes."""
+    return any(_places(node) for node in nodes)
+
+
 def _places(node: ir.Node) -> list[tuple[ir.Node, tuple[int, ...], int | None]]:
     """A node with what it decides by, and which of its inputs to replace, if it decides."""
     if node.domain not in ("", "ai.onnx"):
@@ -169,7 +185,7 @@ def _overrulable(
         name=made.overruled, type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([])
     )
     graph.inputs.extend([given, overruled])
-    prefix = f"{_PREFIX}.choice.{index}"
+    prefix = f"{_CHOICE}{index}"
     own = _node("Cast", [value], f"{prefix}.0", wide, value.shape, to=int(wide))
     taken = _node("Where", [overruled, given, own.outputs[0]], f"{prefix}.1", wide, value.shape)
     back = _node("Cast", [taken.outputs[0]], f"{prefix}.2", dtype, value.shape, to=int(dtype))

@@ -92,7 +92,12 @@ class Search:
         def distance(run: Run) -> int:
             made = {name: run.made[name] for name in names}
             spread = allowed(made)
-            return sum(distance_of(made[name], leg[name], spread[name]) for name in names)
+            return sum(
+                distance_of(array, leg[name], spread[name])
+                # No rows more or less come before any element.
+                + (0 if array.shape == leg[name].shape else array.size + leg[name].size)
+                for name, array in made.items()
+            )
 
         best = self._as_given_out(leg, distance)
         left = distance(best)
@@ -146,7 +151,8 @@ class Search:
         """What is decided in a run."""
         if decision.index in run.given:
             return run.given[decision.index]
-        return run.made.get(decision.own, self._exact[decision.own])
+        held = {**self._behind.between, **run.made}
+        return held.get(decision.own, held.get(decision.name, self._exact[decision.own]))
 
     def _numbers_of(self, decision: Decision, run: Run) -> tuple[Numbers, ...] | None:
         """What it is decided by in a run; None if the number of elements is another one."""
@@ -154,14 +160,17 @@ class Search:
         for place in decision.operands:
             name = decision.operand(place)
             base = self._numbers[name]
-            if name not in run.made:
+            before = self._behind.between.get(decision.read(place))
+            array = run.made.get(name, before)
+            if array is None:
                 found.append(base)
                 continue
-            values = run.made[name].astype(np.float64)
+            # The same in another session, whose last bits may be others.
+            values = array.astype(np.float64)
             if values.shape != base.values.shape:
                 return None
             same = np.array_equal(values, base.values, equal_nan=True)
-            found.append(base if same else Numbers(values, base.allowed, values))
+            found.append(base if same else Numbers(values, base.allowed, base.erring))
         return tuple(found)
 
     def _with(self, run: Run, further: Sequence[Flip]) -> Run | None:

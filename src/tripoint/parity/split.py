@@ -13,7 +13,7 @@ from tripoint.errors import TripointError
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
-from tripoint.parity.decisions import Decision, Prepared
+from tripoint.parity.decisions import Decision, Prepared, chooses
 from tripoint.rewrites.subgraph import read_by
 
 Array = np.ndarray[Any, Any]
@@ -46,10 +46,12 @@ class Split:
     def of(prepared: Prepared) -> Split | None:
         """Split a prepared graph; None if what lies between is no tensor, or it does not load."""
         graph, model = prepared.model.graph, prepared.model
-        behind = _behind(graph, {decision.node for decision in prepared.decisions})
+        own = {name for each in prepared.decisions for name in (each.given, each.overruled)}
+        seeds = {each.node for each in prepared.decisions}
+        seeds |= {node for node in graph if chooses(node)}
+        behind = _behind(graph, seeds)
         first = [node for node in graph if node not in behind]
         last = [node for node in graph if node in behind]
-        own = {name for each in prepared.decisions for name in (each.given, each.overruled)}
         made = {value for node in last for value in node.outputs}
         read = dict.fromkeys(read_by(last))
         between = [

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from tripoint.parity.locate.graph import Graph, Part
-from tripoint.parity.tolerance import Chain, Given, Products, Tolerance, derive, given_for, override
+from tripoint.parity.tolerance import (
+    Chain,
+    Given,
+    Products,
+    Tolerance,
+    derive,
+    given_for,
+    lift,
+    override,
+)
 
 
 class Allowed:
@@ -38,23 +47,31 @@ class Allowed:
         self._graphs = [suspect]
         if reference is not None and reference is not suspect:
             self._graphs.append(reference)
-        self._bindings = bindings
-        self._products = products
+        self.bindings = bindings
+        self.products = products
         self._atol, self._rtol = atol, rtol
         self._behind: list[dict[str, Chain]] | None = None
 
-    def behind(self, name: str, reference: np.ndarray[Any, Any]) -> Tolerance:
+    def behind(
+        self,
+        name: str,
+        reference: np.ndarray[Any, Any],
+        moved: np.ndarray[Any, Any] | None = None,
+    ) -> Tolerance:
         """What to allow after all nodes from the inputs to a tensor.
 
         Args:
             name: The tensor.
             reference: Its values.
+            moved: How far errors of sums were measured to move it, see
+                :mod:`tripoint.parity.sensitivity`; None if that was not measured.
         """
         if self._behind is None:
             self._behind = [
-                graph.chains(self._bindings, products=self._products) for graph in self._graphs
+                graph.chains(self.bindings, products=self.products) for graph in self._graphs
             ]
-        tolerance = derive(_worst(self._behind, name), reference, products=self._products)
+        tolerance = derive(_worst(self._behind, name), reference, products=self.products)
+        tolerance = lift(tolerance, moved)
         if name not in self._graphs[0].outputs:
             return tolerance
         return override(
@@ -76,12 +93,12 @@ class Allowed:
             same = graph.counterpart(part)
             known += [self._chains(graph, same)] if same is not None else []
         return {
-            name: derive(_worst(known, name), reference[name], products=self._products)
+            name: derive(_worst(known, name), reference[name], products=self.products)
             for name in names
         }
 
     def _chains(self, graph: Graph, part: Part | None = None) -> dict[str, Chain]:
-        return graph.chains(self._bindings, products=self._products, part=part)
+        return graph.chains(self.bindings, products=self.products, part=part)
 
 
 def _worst(chains: Sequence[Mapping[str, Chain]], name: str) -> Chain:

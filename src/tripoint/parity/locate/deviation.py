@@ -29,6 +29,7 @@ class Deviation:
         scale: Root mean square of the reference, 1 if that is zero.
         tolerance: What was allowed.
         detail: What differs, where the status does not say it all.
+        tied: Whether nothing differs but which of several equal numbers was chosen.
     """
 
     status: Status
@@ -36,6 +37,7 @@ class Deviation:
     scale: float
     tolerance: Tolerance
     detail: str = ""
+    tied: bool = False
 
     @property
     def agrees(self) -> bool:

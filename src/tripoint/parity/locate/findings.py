@@ -92,6 +92,15 @@ class Outputs:
         ]
 
     @property
+    def ties(self) -> list[str]:
+        """What is said of outputs that agree but for ties."""
+        return [
+            f"output {name}: {each.detail}"
+            for name, each in self.deviations.items()
+            if each.agrees and each.detail
+        ]
+
+    @property
     def differ(self) -> bool:
         """Whether anything is wrong."""
         wrong = any(not deviation.agrees for deviation in self.deviations.values())

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from tripoint.errors import ExternalStepError, InputError, MissingDependencyError, TripointError
 from tripoint.numeric.inputs import Arrays, InputSpecs, bindings_of
 from tripoint.parity.assignment import find_permutation
-from tripoint.parity.locate import bodies, draws, findings, repro
+from tripoint.parity.locate import bodies, draws, findings, repro, tied
 from tripoint.parity.locate.allowed import Allowed
 from tripoint.parity.locate.bisect import narrow
 from tripoint.parity.locate.changes import Changes
@@ -124,6 +124,7 @@ def locate(
                         why = f"{pair.title} differ already"
                         legs[name] = LegReport(name, "not run", reason=why)
                     return found.location(tuple(legs.values()), [*assumed, *comparison.notes()])
+                assumed += [f"{pair.title}: {each}" for each in outputs.ties]
                 if point.seed is not None:
                     holes |= dict.fromkeys(f"{pair.title}: {each}" for each in outputs.holes)
         except _LegError as error:
@@ -187,6 +188,12 @@ class _Comparison:
             for name, array in expected.items()
             if name in found
         }
+        if any(not each.agrees for each in deviations.values()):
+            graph = self.pair.graph or suspect.graph
+            deviations = tied.settled(
+                graph.ir, point.inputs, allowed.bindings, allowed.products, (expected, found),
+                deviations, allowed.behind,
+            )  # fmt: skip
         return findings.Outputs(expected, found, deviations)
 
     def investigate(

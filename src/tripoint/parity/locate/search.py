@@ -10,12 +10,15 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.errors import ExternalStepError
+from tripoint.facts import truth
 from tripoint.numeric.inputs import Arrays
+from tripoint.parity.decisions import decides
 from tripoint.parity.locate.allowed import Allowed
 from tripoint.parity.locate.deviation import Deviation, measure
 from tripoint.parity.locate.graph import Graph, Part
 from tripoint.parity.locate.legs import Reference, Suspect
 from tripoint.parity.locate.shelf import Shelf
+from tripoint.parity.locate.tied import settled
 
 Array = np.ndarray[Any, Any]
 
@@ -40,6 +43,11 @@ class Replayed:
         return any(not deviation.agrees for deviation in self.deviations.values())
 
     @property
+    def ties_only(self) -> bool:
+        """Whether it makes no error but to choose another one of equal numbers."""
+        return all(each.agrees or each.tied for each in self.deviations.values())
+
+    @property
     def worst(self) -> tuple[str, Deviation]:
         """The output that lies farthest off, in multiples of what is allowed for it."""
         return max(self.deviations.items(), key=lambda item: excess(item[1]))
@@ -50,7 +58,8 @@ class Found:
     """What the search found.
 
     Args:
-        makers: Parts that make an error, in graph order.
+        makers: Parts that make an error, in graph order, those last that only choose another one
+            of equal numbers.
         passing: Parts whose output differs although, fed with the reference, it agrees.
         unknown: Parts that could not be run alone.
         left: Parts that were not replayed, because that takes too long.
@@ -102,8 +111,10 @@ def search(
             budget -= len(chosen)
         if any(replayed.makes for replayed in done):
             break
+    makers = [each for each in done if each.makes]
     return Found(
-        tuple(each for each in done if each.makes),
+        # Who chooses another one of equal numbers is not what else differs comes from.
+        tuple(sorted(makers, key=lambda each: each.ties_only)),
         tuple(
             each
             for each in done
@@ -150,10 +161,17 @@ def replay(suspect: Suspect, part: Part, values: Mapping[str, Array], allowed: A
     except ExternalStepError as error:
         return Replayed(part, {}, error.fact)
     tolerances = allowed.across(part, expected)
-    return Replayed(
-        part,
-        {name: measure(array, outputs[name], tolerances[name]) for name, array in expected.items()},
-    )
+    deviations = {
+        name: measure(array, outputs[name], tolerances[name]) for name, array in expected.items()
+    }
+    if any(not each.agrees for each in deviations.values()) and decides(part.nodes):
+        graph = suspect.graph.cut(part, feed).ir
+        truth.annotate(graph)
+        deviations = settled(
+            graph, feed, {}, allowed.products, (expected, outputs), deviations,
+            lambda name, array, _: allowed.across(part, {**expected, name: array})[name],
+        )  # fmt: skip
+    return Replayed(part, deviations)
 
 
 def _replay_all(
