@@ -9,6 +9,8 @@ import onnx
 import onnx.parser
 import onnx_ir as ir
 import pytest
+import torch
+from torch import nn
 from typer.testing import CliRunner
 
 from tripoint import testing
@@ -18,6 +20,7 @@ from tripoint.parity import vacuous
 from tripoint.parity.results import Verification
 from tripoint.parity.verify import verify
 from tripoint.report.verification import verification
+from tripoint.sources.python import TorchModel
 
 FLOATS = "float[N,8] x) => (float[N,8] y)"
 SCALAR = "float[N,8] x) => (float y)"
@@ -171,3 +174,16 @@ def test_a_vacuous_output_is_never_proven(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="output y is vacuous"):
         testing.assert_equivalent(None, path, dims={"N": (1, 4)}, fixed=path)
     testing.assert_equivalent(None, path, dims={"N": (1, 4)}, fixed=path, allow_unproven=True)
+
+
+def test_inputs_that_one_leg_refuses_are_not_used() -> None:
+    class Picky(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if float(x.abs().max()) > 6:
+                raise ValueError("numbers of 6 and less only")
+            return x > 7
+
+    model = model_of("<float k = {7.}>{ y = Greater(x, k) }", "float[N,8] x) => (bool[N,8] y)")
+    result = verify(model, torch=TorchModel.of(Picky()), bindings=[{"N": 2}, {"N": 3}])
+    assert [leg.status for leg in result.legs] == ["ran", "ran", "not run"]
+    assert result.vacuous == ("y",)
