@@ -1,0 +1,192 @@
+"""Check what is derived for float16 and bfloat16 against what these types really cost.
+
+    python bench/half.py FOLDER [PATTERN ...]
+
+FOLDER holds ONNX files in float32, with their weights. Every tensor of floats is made one of the
+short type, as ``module.half()`` does. Two runs of ONNX Runtime on the same inputs and the same
+rounded weights follow: one rounds each result of an operator to the short type; the other one
+computes in float64, or in float32 where ONNX Runtime has no float64 kernels for a model. What
+lies between the two is what the type costs. Printed per model, the largest of its outputs and
+points: the deviation, root mean square and maximum, in epsilons of a typical element, what is
+allowed in the same unit, and the largest error as a share of what is allowed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from tripoint import api
+from tripoint.errors import TripointError
+from tripoint.facts import truth
+from tripoint.facts.operators.context import graphs_in
+from tripoint.model import Model
+from tripoint.numeric.dtypes import epsilon
+from tripoint.numeric.in_float32 import in_float32
+from tripoint.numeric.inputs import Arrays, generate, inputs_of
+from tripoint.numeric.ort import Session
+from tripoint.parity.parts import Parts
+from tripoint.parity.tolerance import Budget
+from tripoint.spec import Spec
+
+DIMS = ("N=1..2..4", "H=64..96..128", "W=64..96..128", "S=16..32..64")
+TYPES = {"float16": ir.DataType.FLOAT16, "bfloat16": ir.DataType.BFLOAT16}
+_TYPES_IN = ("to", "dtype", "output_dtype", "stash_type")
+
+
+def retyped(model: ir.Model, low: ir.DataType, wide: ir.DataType | None = None) -> ir.Model:
+    """A copy with one type of floats in place of float32.
+
+    Args:
+        model: Its values carry their types.
+        low: The type; constants beyond its range become the largest numbers of it.
+        wide: What the numbers are stored in after they were rounded to ``low``; None for ``low``.
+    """
+    copy = model.clone()
+    stored = wide or low
+
+    def constant(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+        array = tensor.numpy()
+        limit = float(ir_limit(low))
+        rounded = np.clip(array, -limit, limit).astype(low.numpy()).astype(stored.numpy())
+        return ir.Tensor(rounded, dtype=stored, name=tensor.name)
+
+    def change(graph: ir.Graph) -> None:
+        for value in (*graph.inputs, *graph.initializers.values()):
+            retype(value)
+        for value in graph.initializers.values():
+            if value.const_value is not None and value.const_value.dtype == ir.DataType.FLOAT:
+                value.const_value = constant(value.const_value)
+        for node in graph:
+            for value in node.outputs:
+                retype(value)
+            for name, attribute in list(node.attributes.items()):
+                if attribute.type == ir.AttributeType.TENSOR:
+                    tensor = attribute.as_tensor()
+                    if tensor.dtype == ir.DataType.FLOAT:
+                        node.attributes[name] = ir.AttrTensor(name, constant(tensor))
+                elif name in _TYPES_IN and attribute.type == ir.AttributeType.INT:
+                    if attribute.as_int() == ir.DataType.FLOAT.value:
+                        node.attributes[name] = ir.AttrInt64(name, stored.value)
+                for body in graphs_in(attribute):
+                    change(body)
+
+    def retype(value: ir.Value) -> None:
+        if isinstance(value.type, ir.TensorType) and value.dtype == ir.DataType.FLOAT:
+            value.type = ir.TensorType(stored)
+
+    change(copy.graph)
+    return copy
+
+
+def ir_limit(dtype: ir.DataType) -> float:
+    """The largest number of a type."""
+    import ml_dtypes
+
+    return float(ml_dtypes.finfo(dtype.numpy()).max)
+
+
+def exact(model: ir.Model, low: ir.DataType) -> tuple[Session, np.dtype[Any]]:
+    """The graph without roundings to the short type, and what it computes in."""
+    for wide in (ir.DataType.DOUBLE, ir.DataType.FLOAT):
+        try:
+            return Session(Model(retyped(model, low, wide))), wide.numpy()
+        except TripointError:
+            if wide == ir.DataType.FLOAT:
+                raise
+    raise AssertionError
+
+
+def points(model: Model) -> Iterator[tuple[Mapping[str, int], Arrays]]:
+    """Sizes and inputs."""
+    known = truth.infer(model.ir).symbols
+    spec = Spec.parse([], [each for each in DIMS if each.partition("=")[0] in known])
+    specs = inputs_of(model, named=False)
+    for seed, sizes in enumerate(api.sweep(model, spec)[:2]):
+        yield sizes, generate(specs, sizes, seed, model=model)
+
+
+def fed(inputs: Arrays, low: ir.DataType, stored: np.dtype[Any]) -> Arrays:
+    """Inputs rounded to the short type."""
+    return {
+        name: array.astype(low.numpy()).astype(stored) if array.dtype == np.float32 else array
+        for name, array in inputs.items()
+    }
+
+
+def measured(model: Model, low: ir.DataType) -> Iterator[tuple[str, float, float, float, float]]:
+    """By output and point its name, and the numbers that the top of this file tells of."""
+    graph = truth.inlined(model.ir).clone()
+    truth.annotate(graph)
+    short = retyped(graph, low)
+    reference, stored = exact(graph, low)
+    rounded = Session(Model(in_float32(short, low)))
+    budget = Budget(short)
+    eps = epsilon(low.numpy()) or 0.0
+    for sizes, inputs in points(model):
+        right = reference.run(fed(inputs, low, stored))
+        made = rounded.run(fed(inputs, low, low.numpy()))
+        named = {
+            name: array.astype(low.numpy())
+            for name, array in zip(reference.outputs, right, strict=True)
+            if array.dtype == stored
+        }
+        allowed = budget.allowed(named, sizes)
+        for name, a, b in zip(reference.outputs, right, made, strict=True):
+            if name not in named or a.shape != b.shape:
+                continue
+            each = allowed[name]
+            parts = each.parts or Parts(None, (1.0,))
+            typical = parts.spread(parts.scales)
+            finite = np.isfinite(a.astype(low.numpy()).astype(np.float64)) & np.isfinite(
+                b.astype(np.float64)
+            )
+            with np.errstate(invalid="ignore", over="ignore"):
+                off = np.where(finite, np.abs(a.astype(np.float64) - b.astype(np.float64)), 0.0)
+            limit = each.absolute + each.rtol * np.where(finite, np.abs(a.astype(np.float64)), 0.0)
+            share = off / typical / eps
+            yield (
+                name,
+                float(np.sqrt(np.square(share).mean())),
+                float(share.max()),
+                float((each.absolute / typical / eps).max())
+                if isinstance(each.absolute, np.ndarray)
+                else float(np.max(each.absolute / typical / eps)),
+                float((off / limit).max()),
+            )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the script; see the top of this file."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("patterns", nargs="*", default=["*"])
+    options = parser.parse_args(arguments)
+    beyond = 0
+    print("| model | type | rms | max | allowed | of allowed |")
+    print("|---|---|---|---|---|---|")
+    for path in sorted(options.folder.glob("*.onnx")):
+        if not any(fnmatch.fnmatch(path.stem, pattern) for pattern in options.patterns):
+            continue
+        for kind, low in TYPES.items():
+            try:
+                rows = list(measured(api.load(path), low))
+            except TripointError as error:
+                print(f"| {path.stem} | {kind} | {str(error)[:100]} |", flush=True)
+                continue
+            worst = max(rows, key=lambda row: row[-1])
+            beyond += worst[-1] > 1
+            numbers = " | ".join(f"{number:.2g}" for number in worst[1:])
+            print(f"| {path.stem} | {kind} | {numbers} |", flush=True)
+    return 1 if beyond else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
