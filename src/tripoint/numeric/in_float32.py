@@ -21,6 +21,9 @@ SAID = (
     "result rounded to bfloat16"
 )
 
+SHORT = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+"""Types of floating-point numbers that are shorter than float32 and that models are computed in."""
+
 _WIDE = ir.DataType.FLOAT
 _AS_THEY_ARE = frozenset(
     {"Cast", "CastLike", "BitCast", "Constant", "Identity", "If", "Loop", "Scan", "SequenceMap"}
@@ -30,13 +33,13 @@ _TYPES = ("dtype", "output_dtype", "stash_type", "softmax_precision")
 """Attributes that name the type of a result, or of what is computed on the way to it."""
 
 
-def holds_bfloat16(graph: ir.Model) -> bool:
-    """Whether a tensor of a graph, or a result that a node names the type of, is bfloat16."""
+def types_of(graph: ir.Model) -> set[ir.DataType]:
+    """The types of inputs, outputs and initializers, and those that a Cast names."""
     named = (value.dtype for value in (*graph.graph.inputs, *graph.graph.outputs))
     stored = (value.dtype for value in graph.graph.initializers.values())
     cast = (node.attributes.get_int("to", 0) for node in graph.graph.all_nodes())
-    low = ir.DataType.BFLOAT16
-    return low in {*named, *stored} or low.value in set(cast)
+    found = {*named, *stored, *map(ir.DataType, cast)}
+    return {dtype for dtype in found if dtype is not None}
 
 
 def in_float32(graph: ir.Model, low: ir.DataType = ir.DataType.BFLOAT16) -> ir.Model:
@@ -49,12 +52,61 @@ def in_float32(graph: ir.Model, low: ir.DataType = ir.DataType.BFLOAT16) -> ir.M
     Raises:
         InputError: If local functions cannot be inlined.
     """
+    copy = _typed(graph)
+    _Change(low).apply(copy.graph)
+    return copy
+
+
+def exactly(graph: ir.Model) -> ir.Model:
+    """A copy with float32 in place of every shorter type, which rounds nothing to that.
+
+    Args:
+        graph: The graph; local functions are inlined in the copy. Its constants keep their values.
+
+    Raises:
+        InputError: If local functions cannot be inlined.
+    """
+    copy = _typed(graph)
+    _retype(copy.graph)
+    return copy
+
+
+def _typed(graph: ir.Model) -> ir.Model:
+    """A flat copy whose values carry their types."""
     copy = truth.inlined(graph)
     copy = copy.clone() if copy is graph else copy
     if any(value.type is None for node in copy.graph.all_nodes() for value in node.outputs):
         truth.annotate(copy)
-    _Change(low).apply(copy.graph)
     return copy
+
+
+def _retype(graph: ir.Graph) -> None:
+    made = (value for node in graph for value in node.outputs)
+    for value in (*graph.inputs, *graph.initializers.values(), *made):
+        if isinstance(value.type, ir.TensorType) and value.dtype in SHORT:
+            value.type = ir.TensorType(_WIDE)
+    for value in graph.initializers.values():
+        if value.const_value is not None and value.const_value.dtype in SHORT:
+            value.const_value = _widened(value.const_value)
+    for node in graph:
+        for name, attribute in list(node.attributes.items()):
+            tensor = _tensor(attribute)
+            if tensor is not None and tensor.dtype in SHORT:
+                node.attributes[name] = ir.AttrTensor(name, _widened(tensor))
+            elif name in ("to", *_TYPES) and node.attributes.get_int(name, 0) in SHORT:
+                node.attributes[name] = ir.AttrInt64(name, _WIDE.value)
+            for body in graphs_in(attribute):
+                _retype(body)
+
+
+def _tensor(attribute: ir.Attr | None) -> ir.TensorProtocol | None:
+    if attribute is None or attribute.is_ref() or attribute.type != ir.AttributeType.TENSOR:
+        return None
+    return attribute.as_tensor()
+
+
+def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    return ir.Tensor(tensor.numpy().astype(_WIDE.numpy()), dtype=_WIDE, name=tensor.name)
 
 
 class _Change:
@@ -102,12 +154,9 @@ class _Change:
         for name in _TYPES:
             if node.attributes.get_int(name, 0) == self._low.value:
                 node.attributes.add(ir.AttrInt64(name, _WIDE.value))
-        filling = node.attributes.get("value")
-        if node.op_type == "ConstantOfShape" and filling is not None:
-            tensor = filling.as_tensor()
-            if tensor.dtype == self._low:
-                wide = ir.tensor(tensor.numpy().astype(_WIDE.numpy()))
-                node.attributes.add(ir.AttrTensor("value", wide))
+        filling = _tensor(node.attributes.get("value"))
+        if node.op_type == "ConstantOfShape" and filling is not None and filling.dtype == self._low:
+            node.attributes.add(ir.AttrTensor("value", _widened(filling)))
 
     def _is_low(self, value: ir.Value) -> bool:
         return isinstance(value.type, ir.TensorType) and value.dtype == self._low

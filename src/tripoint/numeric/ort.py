@@ -14,7 +14,7 @@ from tripoint.batch_first import with_time_first
 from tripoint.errors import ExternalStepError, TripointError
 from tripoint.model import TEXT_SUFFIXES, Model, external_tensors
 from tripoint.numeric import ort_values
-from tripoint.numeric.in_float32 import SAID, holds_bfloat16, in_float32
+from tripoint.numeric.in_float32 import SAID, in_float32, types_of
 
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -44,7 +44,7 @@ class Session:
         try:
             self._session = _load(model)
         except ExternalStepError:
-            if natively or not holds_bfloat16(model.ir):
+            if natively or ir.DataType.BFLOAT16 not in types_of(model.ir):
                 raise
             self._session = _load(Model(in_float32(model.ir)))
             self._note = SAID

@@ -37,6 +37,7 @@ from tripoint.parity.results import (
     decide,
     unsuited,
 )
+from tripoint.parity.rounded import Rounded
 from tripoint.parity.runs import Run, Runs
 from tripoint.parity.sensitivity import Sensitivity
 from tripoint.parity.tolerance import Budget, Given, Rounding
@@ -145,6 +146,7 @@ def compare_legs(
         [Run(leg, [*cases, *further] if leg.name == watched else cases) for leg in legs],
         Budget(graph, atol=atol, rtol=rtol),
         Sensitivity(graph),
+        Rounded(graph),
         outputs,
         output_names,
         rounding,

@@ -72,6 +72,16 @@ class Parts:
         spread: Array = np.asarray(numbers, np.float64)[self.labels]
         return spread
 
+    def chances(self, size: int) -> tuple[float, ...]:
+        """By how much the largest of errors may be too small by chance; 1 where a part has many.
+
+        Args:
+            size: Number of elements of the array.
+        """
+        labels = np.zeros(size, np.uint8) if self.labels is None else self.labels.ravel()
+        counts = np.bincount(labels, minlength=len(self.scales))
+        return tuple(map(float, _chance(counts)))
+
     def arranged(self, how: Callable[[Array], Array]) -> Parts:
         """The parts of an array whose elements were rearranged in some way."""
         return self if self.labels is None else Parts(how(self.labels), self.scales)
@@ -261,10 +271,14 @@ def _typical(array: Array, labels: Array | None, count: int) -> tuple[float, ...
             elements += np.bincount(number, finite, minlength=count)
     rms = most * np.sqrt(squares / np.maximum(elements, 1))
     whole = most * math.sqrt(squares.sum() / max(elements.sum(), 1))
-    few = (elements > 0) & (elements < _MANY)
-    chance = np.where(few, (_MANY / np.maximum(elements, 1)) ** 1.5, 1.0)
-    sizes = np.maximum(rms, np.minimum(rms * chance, whole))
+    sizes = np.maximum(rms, np.minimum(rms * _chance(elements), whole))
     return tuple(float(size) or 1.0 for size in sizes)
+
+
+def _chance(elements: Array) -> Array:
+    """By how much so few numbers may be smaller by chance than numbers of their kind are."""
+    few = (elements > 0) & (elements < _MANY)
+    return np.where(few, (_MANY / np.maximum(elements, 1)) ** 1.5, 1.0)
 
 
 def _sizes_of(array: Array) -> Array:

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from tripoint.errors import ExternalStepError, MissingDependencyError, TripointError
+from tripoint.numeric.dtypes import Array
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.legs import Leg
 from tripoint.parity.pairing import pair_outputs, renamed
 from tripoint.parity.results import PYTORCH, LegReport
+from tripoint.parity.rounded import Rounded
 from tripoint.parity.sensitivity import Sensitivity
 from tripoint.parity.ties import Point, Settled, Ties
 from tripoint.parity.tolerance import Budget, Products, Rounding, Tolerance, products_of
@@ -93,6 +95,7 @@ class Runs:
         runs: One for each leg, all over the same inputs.
         budget: Where tolerances come from.
         sensitivity: Where what is allowed beyond them comes from.
+        rounded: What tells what short types cost.
         outputs: Output names of the ONNX model.
         output_names: What the user calls the outputs of the PyTorch module.
         rounding: By leg what its precision was measured to cost.
@@ -103,6 +106,7 @@ class Runs:
         runs: Sequence[Run],
         budget: Budget,
         sensitivity: Sensitivity,
+        rounded: Rounded,
         outputs: Sequence[str],
         output_names: Sequence[str] | None,
         rounding: Mapping[str, Rounding] | None = None,
@@ -113,6 +117,7 @@ class Runs:
         self._sensitivity = sensitivity
         self._ties = Ties(sensitivity)
         self._last: tuple[Arrays, Products, _Known] | None = None
+        self._rounded = rounded
         self._outputs = outputs
         self._given = output_names
         self._rounding = rounding or {}
@@ -156,6 +161,9 @@ class Runs:
             moved = self._sensitivity.once(reference, inputs, bindings, products)
         elif inputs is not None:
             moved = self._known(inputs, bindings, products)[0]
+        rounded: Mapping[str, Array | None] = dict.fromkeys(reference)
+        if inputs is not None:
+            rounded = self._rounded.at(inputs)
         return self._budget.allowed(
             reference,
             bindings,
@@ -166,6 +174,7 @@ class Runs:
                 for name, each in moved.items()
                 if name in reference and reference[name].shape == each.shape
             },
+            rounded=rounded,
         )
 
     def measurable(self, outputs: Arrays) -> bool:

@@ -229,6 +229,7 @@ class Budget:
         products: Products = Products.ROUNDED,
         rounding: Rounding | None = None,
         moved: Mapping[str, Array] | None = None,
+        rounded: Mapping[str, Array | None] | None = None,
     ) -> dict[str, Tolerance]:
         """What to allow for each output.
 
@@ -240,6 +241,8 @@ class Budget:
             rounding: What a lower precision of one side was measured to cost; see :func:`widen`.
             moved: What to allow for each element since it moves when the sums behind it err; see
                 :func:`lift` and :mod:`tripoint.parity.sensitivity`.
+            rounded: How far rounding to a type shorter than float32 moves each element, None if
+                that is not known yet; see :func:`narrow` and :mod:`tripoint.parity.rounded`.
         """
         sizes = frozenset(bindings.items())
         if sizes not in self._seams:
@@ -255,6 +258,8 @@ class Budget:
                 products=products,
                 seams=self._seams[sizes].get(name),
             )
+            if rounded is not None and name in rounded:
+                tolerance = narrow(tolerance, behind.get(name, Chain()), array, rounded[name])
             tolerance = lift(tolerance, (moved or {}).get(name))
             tolerance = widen(tolerance, (rounding or {}).get(name, ()))
             found[name] = override(
@@ -315,6 +320,43 @@ def derive(
     return Tolerance(0.0, rtol, reason, parts=parts).plus(
         [rtol * scale for scale in parts.scales], reason
     )
+
+
+def narrow(
+    tolerance: Tolerance, chain: Chain, reference: Array, rounded: Array | None
+) -> Tolerance:
+    """Allow for a short type no more than it was measured to cost, nor less than one rounding.
+
+    Args:
+        tolerance: The derived one.
+        chain: What it was derived from.
+        reference: The values of the output.
+        rounded: How far rounding moved each element; the most in a part counts for all of it, and
+            more where the part has few elements, which are off by little now and then by chance.
+            None to keep to what one rounding deserves.
+
+    Returns:
+        ``tolerance`` itself if no type shorter than float32 lies behind the output.
+    """
+    coarsest = epsilon_of(chain.coarsest) if chain.coarsest is not None else None
+    own = epsilon_of(reference.dtype)
+    parts = tolerance.parts
+    if coarsest is None or own is None or coarsest <= _FLOAT32_EPS or parts is None:
+        return tolerance
+    if rounded is not None and rounded.shape != reference.shape:
+        return tolerance
+    floor = _FACTOR * own
+    measured = [0.0] * len(parts.scales)
+    if rounded is not None:
+        most = zip(parts.chances(reference.size), parts.largest(rounded), strict=True)
+        measured = [_MEASURED_FACTOR * chance * error for chance, error in most]
+    limits = [max(floor * scale, most) for scale, most in zip(parts.scales, measured, strict=True)]
+    if all(limit >= atol for limit, atol in zip(limits, tolerance.each, strict=True)):
+        return tolerance
+    atols = [min(pair) for pair in zip(tolerance.each, limits, strict=True)]
+    said = f" and {_MEASURED_FACTOR:g} times what rounding moves it" if any(measured) else ""
+    reason = f"{_FACTOR:g} roundings{said}; {tolerance.reason}"
+    return replace(tolerance.plus(atols, reason), rtol=min(tolerance.rtol, floor))
 
 
 def widen(tolerance: Tolerance, costs: Sequence[Cost]) -> Tolerance:
