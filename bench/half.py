@@ -23,10 +23,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from short_types import TYPES, limit_of, retyped
 from tripoint import api
 from tripoint.errors import TripointError
 from tripoint.facts import truth
-from tripoint.facts.operators.context import graphs_in
 from tripoint.model import Model
 from tripoint.numeric.dtypes import epsilon
 from tripoint.numeric.in_float32 import in_float32
@@ -39,59 +41,6 @@ from tripoint.parity.tolerance import Budget, Products
 from tripoint.spec import Spec
 
 DIMS = ("N=1..2..4", "H=64..96..128", "W=64..96..128", "S=16..32..64")
-TYPES = {"float16": ir.DataType.FLOAT16, "bfloat16": ir.DataType.BFLOAT16}
-_TYPES_IN = ("to", "dtype", "output_dtype", "stash_type")
-
-
-def retyped(model: ir.Model, low: ir.DataType, wide: ir.DataType | None = None) -> ir.Model:
-    """A copy with one type of floats in place of float32.
-
-    Args:
-        model: Its values carry their types.
-        low: The type; constants beyond its range become the largest numbers of it.
-        wide: What the numbers are stored in after they were rounded to ``low``; None for ``low``.
-    """
-    copy = model.clone()
-    stored = wide or low
-
-    def constant(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-        array = tensor.numpy()
-        limit = limit_of(low)
-        rounded = np.clip(array, -limit, limit).astype(low.numpy()).astype(stored.numpy())
-        return ir.Tensor(rounded, dtype=stored, name=tensor.name)
-
-    def change(graph: ir.Graph) -> None:
-        for value in (*graph.inputs, *graph.initializers.values()):
-            retype(value)
-        for value in graph.initializers.values():
-            if value.const_value is not None and value.const_value.dtype == ir.DataType.FLOAT:
-                value.const_value = constant(value.const_value)
-        for node in graph:
-            for value in node.outputs:
-                retype(value)
-            for name, attribute in list(node.attributes.items()):
-                if attribute.type == ir.AttributeType.TENSOR:
-                    tensor = attribute.as_tensor()
-                    if tensor.dtype == ir.DataType.FLOAT:
-                        node.attributes[name] = ir.AttrTensor(name, constant(tensor))
-                elif name in _TYPES_IN and node.attributes.get_int(name, 0) == ir.DataType.FLOAT:
-                    node.attributes[name] = ir.AttrInt64(name, stored.value)
-                for body in graphs_in(attribute):
-                    change(body)
-
-    def retype(value: ir.Value) -> None:
-        if isinstance(value.type, ir.TensorType) and value.dtype == ir.DataType.FLOAT:
-            value.type = ir.TensorType(stored)
-
-    change(copy.graph)
-    return copy
-
-
-def limit_of(dtype: ir.DataType) -> float:
-    """The largest number of a type."""
-    import ml_dtypes
-
-    return float(ml_dtypes.finfo(dtype.numpy()).max)
 
 
 def exact(model: ir.Model, low: ir.DataType) -> tuple[Session, np.dtype[Any]]:

@@ -168,7 +168,7 @@ class Branches(nn.Module):
     def forward(self, x: Tensor, steps: Tensor) -> Mapping[str, Tensor]:
         return {
             "image": functional.interpolate(x, scale_factor=2, mode="bilinear"),
-            "levels": torch.round(steps.float() * 0.5),
+            "levels": torch.round(steps.to(x.dtype) * 0.5),
             "energy": ((x * 100) * (x * 100)).sqrt(),
             "root": x.abs().sqrt(),
             "peaks": functional.max_pool2d(x, 2),

@@ -607,3 +607,65 @@ FAULTS: list[Fault] = [
         checks=("second run repeats", "same row twice", "permuted batch"),
     ),
 ]
+
+
+def relu_for_gelu(_: onnx.GraphProto, old: onnx.NodeProto) -> Sequence[Any]:
+    return [op("Relu", old.input, old.output[0])]
+
+
+def leaky_by_a_tenth(_: onnx.GraphProto, old: onnx.NodeProto) -> Sequence[Any]:
+    return [op("LeakyRelu", old.input, old.output[0], alpha=0.1)]
+
+
+LARGER: list[Fault] = [
+    # Those of the kit that are smaller than what float16 or bfloat16 costs, but larger
+    Fault(
+        "one negated weight",
+        detector,
+        changed(weight("w_boxes", (1, 2, 0, 1), -1.0)),
+        different("boxes"),
+        culprit="boxes_conv",
+    ),
+    Fault(
+        "one negated weight of the first layer",
+        detector,
+        changed(weight("w_stem", (2, 1, 1, 1), -1.0)),
+        OF_STEM,
+        culprit="stem",
+    ),
+    Fault(
+        "a row of the embedding that is a quarter too large",
+        encoder,
+        changed(weight("w_table", (slice(None), 3), 1.25)),
+        different("hidden", "attention", "logits"),
+        culprit="embedding",
+    ),
+    Fault(
+        "a large epsilon",
+        encoder,
+        changed(attribute("norm", "epsilon", 0.5)),
+        different("hidden", "attention", "logits"),
+        culprit="norm",
+    ),
+    Fault(
+        "attention scaled by the square root of the wrong size",
+        encoder,
+        changed(initializer("quarter", 0.35)),
+        different("attention", "logits"),
+        culprit="scale",
+    ),
+    Fault(
+        "Relu for Gelu",
+        encoder,
+        changed(replaced("gelu", relu_for_gelu)),
+        different("hidden", "attention", "logits"),
+        culprit="gelu",
+    ),
+    Fault(
+        "LeakyRelu of a tenth for Relu",
+        detector,
+        changed(replaced("relu", leaky_by_a_tenth)),
+        OF_STEM,
+        culprit="relu",
+    ),
+]

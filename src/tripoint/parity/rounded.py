@@ -23,6 +23,7 @@ from tripoint.numeric.dtypes import Array
 from tripoint.numeric.in_float32 import SHORT, exactly, in_float32, types_of
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
+from tripoint.parity.arithmetic import RECURRENT
 
 _MOST_BYTES = 1 << 29
 """Of the weights, which each of the two runs holds as float32."""
@@ -48,9 +49,10 @@ class Rounded:
         Returns:
             0 where one of the two runs gives no finite number. Nothing for outputs that are no
             floating-point numbers or have other shapes, nor if there is no short type in the graph,
-            its weights are too large to hold them twice, or it does not run.
+            its weights are too large to hold them twice, or it does not run. Nothing either where
+            an operator is recurrent: whether its state is rounded at each step is not said.
         """
-        if not self._short or self._bytes > _MOST_BYTES:
+        if not self._short or self._recurrent or self._bytes > _MOST_BYTES:
             return {}
         try:
             exact, rounded = self._sessions
@@ -64,6 +66,10 @@ class Rounded:
             for name, (a, b) in named.items()
             if a.shape == b.shape and a.dtype.kind == "f"
         }
+
+    @property
+    def _recurrent(self) -> bool:
+        return any(node.op_type in RECURRENT for node in self._graph.graph.all_nodes())
 
     @property
     def _bytes(self) -> int:

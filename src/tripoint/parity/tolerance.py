@@ -54,6 +54,8 @@ Array = np.ndarray[Any, Any]
 
 _FACTOR = 8.0
 _MEASURED_FACTOR = 4.0
+_ROUNDINGS = 4.0
+"""What an output of a short type may differ by whatever was measured, in its epsilon."""
 _BLUNT = 0.5
 _SHARP = 0.25
 _PER_SUM = 8.0
@@ -345,7 +347,7 @@ def narrow(
         return tolerance
     if rounded is not None and rounded.shape != reference.shape:
         return tolerance
-    floor = _FACTOR * own
+    floor = _ROUNDINGS * own
     measured = [0.0] * len(parts.scales)
     if rounded is not None:
         most = zip(parts.chances(reference.size), parts.largest(rounded), strict=True)
@@ -355,7 +357,7 @@ def narrow(
         return tolerance
     atols = [min(pair) for pair in zip(tolerance.each, limits, strict=True)]
     said = f" and {_MEASURED_FACTOR:g} times what rounding moves it" if any(measured) else ""
-    reason = f"{_FACTOR:g} roundings{said}; {tolerance.reason}"
+    reason = f"{_ROUNDINGS:g} roundings{said}; {tolerance.reason}"
     return replace(tolerance.plus(atols, reason), rtol=min(tolerance.rtol, floor))
 
 
@@ -467,7 +469,8 @@ def charge(
     own = sum(own_variance(each, bindings) for each in (node, *_inner(node)))
     variance += own * min(eps, _FLOAT32_EPS) ** 2
     if eps > _FLOAT32_EPS:
-        variance += _ONE_ROUNDING * eps**2
+        # A recurrent operator may store its state in the short type after each step.
+        variance += _steps(node, bindings) * _ONE_ROUNDING * eps**2
     elif not sums:
         variance += eps**2
     if output.dtype in (None, ir.DataType.FLOAT):
