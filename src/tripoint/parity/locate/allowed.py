@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tripoint.numeric.inputs import Arrays
 from tripoint.parity.locate.graph import Graph, Part
+from tripoint.parity.rounded import Rounded
 from tripoint.parity.tolerance import (
     Chain,
     Given,
@@ -16,6 +19,7 @@ from tripoint.parity.tolerance import (
     derive,
     given_for,
     lift,
+    narrow,
     override,
 )
 
@@ -32,6 +36,8 @@ class Allowed:
         products: How the less precise leg computes float32 products.
         atol: Absolute tolerance of the outputs in place of the derived one.
         rtol: Relative tolerance of the outputs in place of the derived one.
+        inputs: Array by input name, to measure with what a type shorter than float32 costs the
+            outputs; None to keep to what is derived.
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class Allowed:
         products: Products,
         atol: Given = None,
         rtol: Given = None,
+        inputs: Arrays | None = None,
     ) -> None:
         self._graphs = [suspect]
         if reference is not None and reference is not suspect:
@@ -50,6 +57,7 @@ class Allowed:
         self.bindings = bindings
         self.products = products
         self._atol, self._rtol = atol, rtol
+        self._inputs = inputs
         self._behind: list[dict[str, Chain]] | None = None
 
     def behind(
@@ -70,13 +78,21 @@ class Allowed:
             self._behind = [
                 graph.chains(self.bindings, products=self.products) for graph in self._graphs
             ]
-        tolerance = derive(_worst(self._behind, name), reference, products=self.products)
+        chain = _worst(self._behind, name)
+        tolerance = derive(chain, reference, products=self.products)
+        output = name in self._graphs[0].outputs
+        if output and name in self._rounded:
+            tolerance = narrow(tolerance, chain, reference, self._rounded[name])
         tolerance = lift(tolerance, moved)
-        if name not in self._graphs[0].outputs:
+        if not output:
             return tolerance
         return override(
             tolerance, atol=given_for(self._atol, name), rtol=given_for(self._rtol, name)
         )
+
+    @functools.cached_property
+    def _rounded(self) -> Arrays:
+        return Rounded(self._graphs[0].ir).at(self._inputs) if self._inputs is not None else {}
 
     def across(
         self, part: Part, reference: Mapping[str, np.ndarray[Any, Any]]

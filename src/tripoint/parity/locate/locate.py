@@ -300,6 +300,7 @@ class _Comparison:
             products=products_of(legs),
             atol=self._limits.atol,
             rtol=self._limits.rtol,
+            inputs=point.inputs,
         )
 
     def _narrowed(
