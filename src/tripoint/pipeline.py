@@ -82,6 +82,7 @@ def run(
     spec: Spec | None = None,
     exporter: Literal["dynamo", "torchscript"] = "dynamo",
     opset: int | None = None,
+    input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     inputs: str | None = None,
     values: Mapping[str, tuple[float, float]] | None = None,
@@ -107,6 +108,7 @@ def run(
         spec: Shapes and ranges of the inputs.
         exporter: PyTorch's graph capture or its tracer.
         opset: Opset to export, by default the exporter's choice.
+        input_names: What the ONNX file calls the inputs of the module, in order.
         output_names: Names for what the module returns, in order.
         inputs: Inputs to use in place of generated ones; see
             :mod:`tripoint.sources.inputs_file`.
@@ -152,6 +154,7 @@ def run(
                 spec=spec,
                 exporter=exporter,
                 opset=opset,
+                input_names=input_names,
                 output_names=output_names,
                 force=force,
             )
@@ -165,6 +168,7 @@ def run(
             torch=origin.torch,
             inputs=inputs,
             values=values,
+            input_names=input_names,
             target=target,
             tensorrt=tensorrt,
             select=select,
@@ -183,6 +187,7 @@ def run(
                 torch=origin.torch,
                 inputs=inputs,
                 values=values,
+                input_names=input_names,
                 tensorrt=tensorrt,
                 compute_capabilities=compute_capabilities,
                 tf32=tf32,
@@ -207,6 +212,7 @@ def run(
             save_failing=output / FAILING,
             force=force,
             tensorrt=tensorrt,
+            input_names=input_names,
             output_names=output_names,
             atol=atol,
             rtol=rtol,
@@ -218,7 +224,7 @@ def run(
             engine=str(built.engine) if built else None,
             inputs=inputs,
             values=[f"{name}:{low:g}..{high:g}" for name, (low, high) in (values or {}).items()],
-            options=failing.options(atol, rtol, output_names, tensorrt),
+            options=failing.options(atol, rtol, output_names, tensorrt, input_names),
         )
         verification = dataclasses.replace(
             verification, next=command.next_command(verification, origin.model.ir, compared)

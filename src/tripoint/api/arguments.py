@@ -82,12 +82,14 @@ def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
     return LegalSizes.of(as_given(model, spec), spec).points()
 
 
-def read_inputs(inputs: str | os.PathLike[str], model: ModelLike) -> list[dict[str, Any]]:
+def read_inputs(
+    inputs: str | os.PathLike[str], model: ModelLike, names: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     """Inputs out of a file or a function; see :mod:`tripoint.sources.inputs_file`."""
     from tripoint.numeric.inputs import inputs_of
     from tripoint.sources.inputs_file import read_inputs as read
 
-    return read(os.fspath(inputs), inputs_of(as_model(model)))
+    return read(os.fspath(inputs), inputs_of(as_model(model)), names)
 
 
 def feed_of(
@@ -95,6 +97,7 @@ def feed_of(
     torch: str | TorchModel | None,
     inputs: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None,
     values: Mapping[str, tuple[float, float]] | None,
+    names: Sequence[str] | None = None,
 ) -> Feed:
     """What a caller says of the inputs of a model.
 
@@ -111,6 +114,6 @@ def feed_of(
     specs = inputs_of(model)
     refuse_unknown(specs, values or {})
     if isinstance(inputs, (str, os.PathLike)):
-        inputs = read_inputs(inputs, model)
-    like = examples_of(as_torch(torch), specs) if torch is not None else {}
+        inputs = read_inputs(inputs, model, names)
+    like = examples_of(as_torch(torch), specs, names) if torch is not None else {}
     return Feed(values or {}, like, tuple(inputs or ()))

@@ -53,6 +53,7 @@ def build(
     torch: str | TorchModel | None = None,
     inputs: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = None,
     values: Mapping[str, tuple[float, float]] | None = None,
+    input_names: Sequence[str] | None = None,
     tensorrt: str | None = None,
     compute_capabilities: Sequence[str] = (),
     tf32: bool = True,
@@ -77,6 +78,7 @@ def build(
             example inputs as well, and at some that follow them.
         inputs: As :func:`tripoint.verify`: inputs at which that is measured.
         values: As :func:`tripoint.verify`, likewise.
+        input_names: What the ONNX file calls the inputs of the module, in order.
         tensorrt: Name of the importable TensorRT.
         compute_capabilities: GPUs to build for, such as ``"8.6"``.
         tf32: Whether products may be rounded to TF32, as TensorRT does by default; see
@@ -114,7 +116,7 @@ def build(
     profiles = constrained.checked(model, specs or (spec or Spec(),))
     on_phase = on_phase or (Lines(on_progress) if on_progress else None)
     builder.refuse_early(model, Path(path), tensorrt=tensorrt, options=options, force=force)
-    feed = feed_of(model, torch, inputs, values)
+    feed = feed_of(model, torch, inputs, values, input_names)
     at = None
     if numeric and precision in LOW:
         specs_of = inputs_of(model)

@@ -95,7 +95,7 @@ def verify(
         )
         failing = failing_case.FailingCase(Path(save_failing), subject, force)
     if isinstance(inputs, (str, os.PathLike)):
-        inputs = read_inputs(inputs, model)
+        inputs = read_inputs(inputs, model, input_names)
     if points is None or isinstance(points, int):
         model = as_given(model, spec)
         points = [{}] if inputs is not None else _sizes(model, spec, points)

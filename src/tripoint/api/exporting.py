@@ -24,6 +24,7 @@ def export(
     spec: Spec | None = None,
     exporter: Exporter = "dynamo",
     opset: int | None = None,
+    input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     force: bool = False,
 ) -> Export:
@@ -36,6 +37,7 @@ def export(
         spec: Shapes and ranges of the inputs.
         exporter: PyTorch's graph capture or its tracer.
         opset: Opset to export, by default the exporter's choice.
+        input_names: Names for the inputs in the file, in the order of ``forward``.
         output_names: Names for what the module returns, in order.
         force: Whether existing files may be replaced.
 
@@ -52,6 +54,7 @@ def export(
         Path(path),
         exporter=exporter,
         opset=opset,
+        input_names=input_names,
         output_names=output_names,
         force=force,
     )

@@ -25,6 +25,7 @@ def fix(
     torch: str | TorchModel | None = None,
     inputs: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = None,
     values: Mapping[str, tuple[float, float]] | None = None,
+    input_names: Sequence[str] | None = None,
     target: str | None = None,
     tensorrt: str | None = None,
     select: Sequence[str] | None = None,
@@ -41,6 +42,7 @@ def fix(
         torch: The module that it came from; inputs that are made up follow its examples.
         inputs: As :func:`tripoint.verify`: inputs at which the whole model is compared.
         values: As :func:`tripoint.verify`, for the whole model.
+        input_names: What the ONNX file calls the inputs of the module, in order.
         target: As :func:`tripoint.api.facts`: whose lost dims are counted.
         tensorrt: As :func:`tripoint.api.facts`.
         select: Names of the rewrites to try, None for all.
@@ -56,7 +58,7 @@ def fix(
 
     written = as_model(model)
     model = as_given(written, spec)
-    feed = feed_of(model, torch, inputs, values)
+    feed = feed_of(model, torch, inputs, values, input_names)
     return fixing.fix(
         model,
         separated=() if model is written else separate.renamed(written, model),

@@ -53,6 +53,7 @@ def bench(
             show_default=False,
         ),
     ] = None,
+    input_names: options.InputNames = None,
     copies: Annotated[
         bool,
         typer.Option("--copies", help="time each run from NumPy arrays to NumPy arrays"),
@@ -98,13 +99,16 @@ def bench(
     if torch is None and isinstance(reference.parse(model), reference.PythonReference):
         torch = model
     with console.progress(quiet=quiet) as say, opened(model, spec) as loaded:
+        names = options.names(input_names)
+        points = read_inputs(inputs_file, inputs_of(loaded), names) if inputs_file else None
         result = timing.bench(
             loaded,
             torch=torch,
             engines=engine or (),
             spec=spec,
             at=at.value,
-            inputs=read_inputs(inputs_file, inputs_of(loaded))[0] if inputs_file else None,
+            inputs=points[0] if points else None,
+            input_names=names,
             copies=copies,
             graphs=cuda_graphs,
             plan=Plan(rounds, warm_up, turn),

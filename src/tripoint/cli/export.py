@@ -22,6 +22,7 @@ def export(
     dims: options.Dims = None,
     exporter: options.Exporter = ExporterName.dynamo,
     opset: options.Opset = None,
+    input_names: options.InputNames = None,
     output_names: options.OutputNames = None,
     output_format: options.OutputFormat = Format.text,
     output_file: options.OutputFile = None,
@@ -47,6 +48,7 @@ def export(
             spec=Spec.parse(inputs or (), dims or ()),
             exporter=exporter.value,
             opset=opset,
+            input_names=options.names(input_names),
             output_names=options.names(output_names),
             force=force,
         )

@@ -31,6 +31,7 @@ def fix(
     max_shapes: options.MaxShapes = None,
     inputs_file: options.InputsFile = None,
     values: options.Values = None,
+    input_names: options.InputNames = None,
     select: Annotated[
         list[str] | None, typer.Option(metavar="REWRITE", help="only these rewrites")
     ] = None,
@@ -78,6 +79,7 @@ def fix(
                 spec=spec,
                 inputs=inputs_file,
                 values=options.value_ranges(values),
+                input_names=options.names(input_names),
                 target=target,
                 tensorrt=tensorrt,
                 select=select,

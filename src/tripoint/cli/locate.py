@@ -131,7 +131,9 @@ def locate(
     with opened(model, spec, exporter=exporter) as loaded, console.progress(quiet=quiet) as say:
         common["on_progress"] = say
         if inputs_file is not None:
-            common["inputs"] = read_inputs(inputs_file, inputs_of(loaded))
+            common["inputs"] = read_inputs(
+                inputs_file, inputs_of(loaded), options.names(input_names)
+            )
         elif values:
             common["values"] = options.value_ranges(values)
         if precision is not None:

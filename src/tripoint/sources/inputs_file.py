@@ -47,13 +47,16 @@ _MARKER = "polygraphy_class"
 _OLD_MARKER = "__polygraphy_encoded_ndarray"
 
 
-def read_inputs(text: str, inputs: InputSpecs) -> list[dict[str, Array]]:
+def read_inputs(
+    text: str, inputs: InputSpecs, names: Sequence[str] | None = None
+) -> list[dict[str, Array]]:
     """Read the points that a path or a reference names.
 
     Args:
         text: One of the kinds that the module lists.
         inputs: Element type and shape by input name, see
             :func:`tripoint.numeric.inputs.inputs_of`.
+        names: What the ONNX file calls the inputs of a module that is named, in order.
 
     Returns:
         For each point the array by input name. Names, dtypes and shapes are as they were given;
@@ -70,7 +73,7 @@ def read_inputs(text: str, inputs: InputSpecs) -> list[dict[str, Array]]:
         elif path.suffix in (".npz", ".json"):
             found = _of_file(path, inputs)
         else:
-            found = _called(text, list(inputs))
+            found = _called(text, list(inputs), names)
     except TripointError as error:
         raise error.within(subject=text) from error
     if not found:
@@ -137,7 +140,7 @@ def _array(name: str, value: object) -> Array:
     return np.asarray(array)
 
 
-def _called(text: str, names: Sequence[str]) -> list[dict[str, Array]]:
+def _called(text: str, names: Sequence[str], given: Sequence[str] | None) -> list[dict[str, Array]]:
     from tripoint.sources import python
 
     unknown = UsageError(f"cannot tell what inputs {text!r} are", hint=f"write {KINDS}")
@@ -148,16 +151,18 @@ def _called(text: str, names: Sequence[str]) -> list[dict[str, Array]]:
     if isinstance(found, reference.OnnxReference):
         raise unknown
     points = python.call(found, _collected)
-    return _examples(found, names) if points is None else points
+    return _examples(found, names, given) if points is None else points
 
 
-def _examples(reference: PythonReference, names: Sequence[str]) -> list[dict[str, Array]]:
+def _examples(
+    reference: PythonReference, names: Sequence[str], given: Sequence[str] | None
+) -> list[dict[str, Array]]:
     """The example inputs of a module, under the names of the file."""
     from tripoint.parity.pairing import pair_inputs
     from tripoint.sources import python
 
     model = python.load_module(reference)
-    parameters, _ = pair_inputs(model, names)
+    parameters, _ = pair_inputs(model, names, given)
     missing = [name for name, own in parameters.items() if own not in model.example_inputs]
     if missing:
         raise InputError(f"it has no example of {', '.join(missing)}")

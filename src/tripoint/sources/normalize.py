@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import onnx_ir as ir
 
+from tripoint.errors import UsageError
 from tripoint.sources.example_inputs import InputPlan
 from tripoint.sources.lines import STACK_TRACE, Frame, format_frames, frames_of
+from tripoint.words import number_of
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 _CALLS = frozenset({"_call_impl", "_wrapped_call_impl", "_slow_forward"})
@@ -54,6 +56,33 @@ def restore_inputs(model: ir.Model, plan: InputPlan) -> None:
         made = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(plan.dims[name]))
         restored.append(found.get(name, made))
     model.graph.inputs[:] = restored
+
+
+def name_inputs(model: ir.Model, names: Sequence[str]) -> None:
+    """Give the inputs other names.
+
+    Args:
+        model: Changed in place.
+        names: The names, in the order of the inputs.
+
+    Raises:
+        UsageError: If there are not as many, or the graph has such a name already.
+    """
+    inputs = list(model.graph.inputs)
+    if len(names) != len(inputs):
+        raise UsageError(
+            f"{number_of(len(names), 'input name')} for {number_of(len(inputs), 'input')}",
+            hint=f"name {', '.join(value.name or '' for value in inputs)}, in this order",
+        )
+    others = {value.name for node in model.graph.all_nodes() for value in node.outputs}
+    others |= model.graph.initializers.keys()
+    clash = [name for at, name in enumerate(names) if name in others or name in names[:at]]
+    if clash:
+        raise UsageError(
+            f"the graph has {clash[0]!r} already", hint="give --input-names with other names"
+        )
+    for value, name in zip(inputs, names, strict=True):
+        value.name = name
 
 
 def drop_invented_dims(model: ir.Model, symbols: Collection[str]) -> None:

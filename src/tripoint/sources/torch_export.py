@@ -76,6 +76,7 @@ def export(
     *,
     exporter: Exporter = "dynamo",
     opset: int | None = None,
+    input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     force: bool = False,
 ) -> Export:
@@ -90,6 +91,7 @@ def export(
             its graph does not follow a range, see :mod:`tripoint.sources.held`, and that of the
             other does, the file is the other's, and a note says so.
         opset: Version of the operator set, by default the exporter's choice.
+        input_names: New names for the inputs, in the order of ``forward``.
         output_names: New names for the outputs, in order; by default those of ``flatten``.
         force: Whether existing files may be replaced.
 
@@ -126,6 +128,8 @@ def export(
             f"{lost.fact}; so the graph is that of the {exporter} exporter, which follows the "
             f"range (--exporter {exporter})",
         )
+    if input_names is not None:
+        normalize.name_inputs(exported, input_names)
     saved = models.save(Model(exported), path, force=force)
     notes += (*held.notes, *_baked_in(log))
     return Export(saved, plan.symbols, plan.tensors, names, log.text, exporter, notes)

@@ -32,6 +32,7 @@ def bench(
     spec: Spec | None = None,
     at: At = "opt",
     inputs: Arrays | None = None,
+    input_names: Sequence[str] | None = None,
     copies: bool = False,
     graphs: bool = True,
     plan: Plan | None = None,
@@ -50,6 +51,7 @@ def bench(
         spec: Range of every dynamic dim.
         at: Which sizes of the ranges to time.
         inputs: Inputs to use in place of generated ones.
+        input_names: What the ONNX file calls the inputs of the module, in order.
         copies: Whether a run goes from NumPy arrays to NumPy arrays; else inputs and outputs
             stay where each leg computes.
         graphs: Whether TensorRT runs by CUDA graphs.
@@ -85,7 +87,7 @@ def bench(
         exchange.save(folder / "inputs.npz", inputs)
         notes: list[str] = []
         candidates = [
-            *torch_legs(torch, list(specs), notes),
+            *torch_legs(torch, list(specs), notes, input_names),
             Candidate(ONNX_RUNTIME, {"kind": "onnxruntime", "model": str(source.resolve())}),
             *engine_legs(model, engines, spec, tensorrt, folder, timeout, on_progress),
         ]

@@ -36,21 +36,27 @@ class Candidate:
     failed: bool = False
 
 
-def torch_legs(reference: str | None, inputs: Sequence[str], notes: list[str]) -> list[Candidate]:
+def torch_legs(
+    reference: str | None,
+    inputs: Sequence[str],
+    notes: list[str],
+    names: Sequence[str] | None = None,
+) -> list[Candidate]:
     """PyTorch, eager and compiled.
 
     Args:
         reference: ``file.py:name``, None if there is no module.
         inputs: Input names of the ONNX model.
         notes: Takes what was assumed.
+        names: What the ONNX file calls the inputs of the module, in order.
 
     Raises:
         UsageError: If it is no such reference, or its parameters are not the inputs.
         InputError: If the file does not exist.
     """
-    names = (PYTORCH, COMPILED)
+    legs = (PYTORCH, COMPILED)
     if reference is None:
-        return [Candidate(name, reason="no PyTorch module was given") for name in names]
+        return [Candidate(name, reason="no PyTorch module was given") for name in legs]
     from tripoint.parity.pairing import pair_inputs
     from tripoint.sources.named import as_torch
     from tripoint.sources.reference import parse
@@ -58,14 +64,14 @@ def torch_legs(reference: str | None, inputs: Sequence[str], notes: list[str]) -
     # What is no reference is a mistake of the caller; what it leads to is a matter of this leg.
     parse(reference)
     try:
-        parameters, note = pair_inputs(as_torch(reference), inputs)
+        parameters, note = pair_inputs(as_torch(reference), inputs, names)
     except UsageError:
         raise
     except TripointError as error:
-        return [Candidate(name, reason=error.fact, failed=True) for name in names]
+        return [Candidate(name, reason=error.fact, failed=True) for name in legs]
     notes += [note] if note else []
     common = {"kind": "torch", "reference": reference, "names": parameters}
-    return [Candidate(name, {**common, "compiled": name == COMPILED}) for name in names]
+    return [Candidate(name, {**common, "compiled": name == COMPILED}) for name in legs]
 
 
 def engine_legs(
