@@ -176,8 +176,7 @@ def test_verify_and_locate(by_hand: tuple[Path, Path]) -> None:
     assert (status, "verdict: different" in said) == (1, True)
     status, said = command("locate", file, "--torch", f"{code}:bad", "-q")
     assert (status, SAID in said) == (1, True)
-    assert "culprit" in said
-    assert "MatMul" in said
+    assert "output y is different" in said
 
 
 def test_fix_proves_in_float32_what_it_rewrites(tmp_path: Path) -> None:
