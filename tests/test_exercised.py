@@ -120,8 +120,9 @@ def test_what_cannot_be_left_is_not_watched() -> None:
 
 
 def test_verify_lists_it_with_counts_and_a_few_names(tmp_path: Path) -> None:
-    clips = "  ".join(f"c{i} = Clip(x, , h)  y{i} = Neg(c{i})" for i in range(5))
-    body = f"<float h = {{90.}}>{{ {clips}  y = Sum(y0, y1, y2, y3, y4) }}"
+    clips = "  ".join(f"c{i} = Clip(q, , h)  y{i} = Neg(c{i})" for i in range(5))
+    # Made-up inputs follow no Max of one operand.
+    body = f"<float h = {{90.}}>{{ q = Max(x)  {clips}  y = Sum(y0, y1, y2, y3, y4) }}"
     model = model_of(body)
     result = verify(model, fixed=model, bindings=[{"N": 2}, {"N": 3}])
     lines = verification(result)

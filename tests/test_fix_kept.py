@@ -139,7 +139,7 @@ UNKNOWN = (
 NOWHERE = (
     "g (float[N,4] x, int64[K] i) => (float[a] y)"
     "<float one = {1.0}, int64 big = {100000}, int64[1] m = {-1}>"
-    "{ a = Mul(x, one)  f = Reshape(a, m)  j = Add(i, big)  y = Gather(f, j) }"
+    "{ a = Mul(x, one)  f = Reshape(a, m)  k = Add(i, i)  j = Add(k, big)  y = Gather(f, j) }"
 )
 
 

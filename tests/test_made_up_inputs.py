@@ -47,7 +47,8 @@ LOOP = (
 LENGTHS = (
     "g (float[N,T,4] x, int64[N] lens) => (float[a,b] y)"
     "<int64 zero = {0}, int64 one = {1}, int64[1] ax = {1}, int64[1] last = {2}, float o = {1.}>"
-    "{ s = Shape(x)  n = Gather(s, one)  r = Range(zero, n, one)  l = Unsqueeze(lens, ax)"
+    "{ s = Shape(x)  n = Gather(s, one)  r = Range(zero, n, one)  q = Max(lens)"
+    "  l = Unsqueeze(q, ax)"
     "  m = Less(r, l)  f = Cast<to = 1>(m)  u = Unsqueeze(f, last)  p = Mul(x, u)"
     "  a = ReduceSum<keepdims = 0>(p, ax)  c = ReduceSum<keepdims = 1>(f, ax)  v = Div(a, c)"
     "  g = Mul(v, o)  y = Neg(g) }"
@@ -59,8 +60,10 @@ PADDED = (
     "  w = Unsqueeze(weight, ax)  p = MatMul(w, c)  v = Squeeze(p, ax)"
     "  g = Mul(v, o)  y = Neg(g) }"
 )
+# Of one operand, Max and Sum are not followed.
 POSITIVE = (
-    "g (float[N,T] x) => (float[N,T] y) <float o = {1.}>{ v = Sqrt(x)  g = Mul(v, o)  y = Neg(g) }"
+    "g (float[N,T] x) => (float[N,T] y) <float o = {1.}>"
+    "{ q = Sum(x)  v = Sqrt(q)  g = Mul(v, o)  y = Neg(g) }"
 )
 SOURCES = {"loop": LOOP, "lengths": LENGTHS, "padded": PADDED, "positive": POSITIVE}
 each_source = pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
@@ -103,7 +106,7 @@ def test_what_suits_already_stays() -> None:
 def test_the_first_reason_is_told() -> None:
     never = "g (float[T] x, int64[N] i) => (float[N] y) <int64 far = {1000}>"
     with pytest.raises(ExternalStepError, match=r"Gather node.*out of data bounds"):
-        runs(never + "{ j = Add(i, far)  y = Gather(x, j) }", SIZES[0])
+        runs(never + "{ k = Max(i)  j = Add(k, far)  y = Gather(x, j) }", SIZES[0])
 
 
 # verify
@@ -166,7 +169,7 @@ def test_a_difference_beside_nan_is_found() -> None:
 def test_each_cause_is_told_once_and_the_next_command_runs(tmp_path: Path) -> None:
     never = (
         "g (float[T] x, int64[N] i, float[N] s) => (float[N] y) <int64 far = {7}>"
-        "{ j = Mul(i, far)  k = Add(j, far)  g = Gather(x, k)  y = Add(g, s) }"
+        "{ m = Max(i)  j = Mul(m, far)  k = Add(j, far)  g = Gather(x, k)  y = Add(g, s) }"
     )
     path = tmp_path / "m.onnx"
     onnx.save(ir.to_proto(model_of(never).ir), path)
@@ -306,7 +309,8 @@ def test_sums_that_are_quantized_dynamically(wrong: float, status: str) -> None:
 def test_the_next_command_of_fix_compares_with_inputs_of_ones_own(tmp_path: Path) -> None:
     model = model_of(
         "g (float[T] x, int64[N] i, float[N] s) => (float[N] y) <int64 far = {7}, float o = {1.}>"
-        "{ j = Mul(i, far)  k = Add(j, far)  g = Gather(x, k)  h = Mul(g, o)  y = Add(h, s) }"
+        "{ m = Max(i)  j = Mul(m, far)  k = Add(j, far)  g = Gather(x, k)"
+        "  h = Mul(g, o)  y = Add(h, s) }"
     )
     path, out = tmp_path / "m.onnx", tmp_path / "f.onnx"
     onnx.save(ir.to_proto(model.ir), path)

@@ -91,9 +91,13 @@ def test_an_output_that_nothing_moves_is_vacuous(body: str, ports: str) -> None:
 @pytest.mark.parametrize(
     ("body", "ports", "values"),
     [
-        ("<float k = {5.}>{ y = Greater(x, k) }", "float[N,8] x) => (bool[N,8] y)", "x:-10..10"),
-        ("<float k = {30.}>{ n = Add(x, k)  y = Sigmoid(n) }", FLOATS, "x:-100..100"),
-        ("<float k = {-8.}>{ n = Add(x, k)  y = Relu(n) }", FLOATS, "x:0..255"),
+        (
+            "<float k = {5.}>{ q = Sum(x)  y = Greater(q, k) }",
+            "float[N,8] x) => (bool[N,8] y)",
+            "x:-10..10",
+        ),
+        ("<float k = {30.}>{ q = Sum(x)  n = Add(q, k)  y = Sigmoid(n) }", FLOATS, "x:-100..100"),
+        ("<float k = {-8.}>{ q = Sum(x)  n = Add(q, k)  y = Relu(n) }", FLOATS, "x:0..255"),
     ],
 )
 def test_inputs_that_move_an_output_are_looked_for(
@@ -183,7 +187,9 @@ def test_inputs_that_one_leg_refuses_are_not_used() -> None:
                 raise ValueError("numbers of 6 and less only")
             return x > 7
 
-    model = model_of("<float k = {7.}>{ y = Greater(x, k) }", "float[N,8] x) => (bool[N,8] y)")
+    model = model_of(
+        "<float k = {7.}>{ q = Max(x)  y = Greater(q, k) }", "float[N,8] x) => (bool[N,8] y)"
+    )
     result = verify(model, torch=TorchModel.of(Picky()), bindings=[{"N": 2}, {"N": 3}])
     assert [leg.status for leg in result.legs] == ["ran", "ran", "not run"]
     assert result.vacuous == ("y",)

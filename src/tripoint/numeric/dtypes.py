@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 Array = npt.NDArray[Any]
 
@@ -79,3 +82,11 @@ def restored(arrays: Mapping[str, Array], dtypes: Mapping[str, np.dtype[Any]]) -
 
 def _is_bytes(array: Array) -> bool:
     return array.dtype.kind == "V" and not is_foreign(array.dtype)
+
+
+def held(dtype: ir.DataType) -> tuple[int, int]:
+    """The smallest and the largest number of an integer dtype, as far as NumPy draws them."""
+    import ml_dtypes
+
+    info = ml_dtypes.iinfo(dtype.numpy())  # type: ignore[no-untyped-call]
+    return int(info.min), min(int(info.max), 2**63 - 1)

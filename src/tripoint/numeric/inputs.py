@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -17,12 +17,17 @@ from tripoint.facts.symbols import evaluate
 from tripoint.facts.table import Dim, Shape
 from tripoint.model import Model
 from tripoint.numeric import like as likeness
+from tripoint.numeric import meanings
+from tripoint.numeric.dtypes import held
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 """Array by tensor name."""
 
 InputSpecs = Mapping[str, tuple[str, Shape]]
 """ONNX element type in lower case, and shape, by input name."""
+
+How = Literal["usual", "unlimited", "plain"]
+"""How much of what a graph says of its inputs is followed."""
 
 MINIMUM_POINTS = 3
 """Points at least at which numbers are compared; of fewer sizes, some are taken again."""
@@ -31,10 +36,6 @@ _MOST_DRAWN = 1 << 24
 """Random numbers of an input. A larger one repeats them: drawing takes longer than running."""
 
 _IMAGES = re.compile(r"image|img|pixel|frame|picture|photo", re.IGNORECASE)
-
-_KEEP_VALUES = frozenset(
-    {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Expand"}
-)
 
 
 def inputs_of(model: Model, *, named: bool = False) -> dict[str, tuple[str, Shape]]:
@@ -81,55 +82,73 @@ def generate(
     wide: bool = False,
     values: Mapping[str, tuple[float, float]] | None = None,
     like: Arrays | None = None,
+    draw: How = "usual",
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Make one array for each input; the same arguments give the same arrays.
 
     ========================================  ==========================================
     a shape tensor                            its values, where they have a size
     any of ``values``                         even, from the first number to the second
-    an integer that indexes a table (Gather)  inside the table, as ``model`` has it
+    an integer that indexes (Gather)          within the axis, both ends among them
     uint8 pixels                              0 to 255
     any of ``like`` that says something       see :func:`tripoint.numeric.like.of`
-    bool, or an integer named ``*mask*``      0 or 1, the first along the last axis 1
+    any of which ``model`` says something     see :mod:`tripoint.numeric.meanings`
+    bool, or an integer named ``*mask*``      0 or 1, 1 at least once along the last axis
     float                                     normal, mean 0, deviation 1
     any other integer                         0 or 1; if ``wide``, up to 8 in size but not 0
     ========================================  ==========================================
 
-    An input of uint8 holds pixels if it has three axes or more, or is named after an image.
+    An input of uint8 holds pixels if it has three axes or more, or is named after an image. Of an
+    integer that ``model`` uses as a number, half are 0 or 1 and others far from it.
 
     Args:
         inputs: Element type and shape by input name, see :func:`inputs_of`.
         bindings: Size of each symbol; see :func:`tripoint.facts.shape_inputs.find` for those of
             shape tensors.
         seed: Seed; each input draws its own numbers from it and its name.
-        model: Where to look for the tables that inputs index.
+        model: What says of the values what they are.
         wide: Whether integers that nobody gave a meaning may be negative and larger than 1.
         values: Smallest and largest value by input name, both possible for integers.
         like: Examples by input name, of any shape.
+        draw: ``"unlimited"`` for floats that need not lie where operators give numbers,
+            ``"plain"`` to ask ``model`` for the axes that are indexed only.
 
     Raises:
         UsageError: If a symbol has no size, a dim would be negative, ``values`` names no input,
             or numbers that its dtype does not hold.
     """
     refuse_unknown(inputs, values or {})
-    limits = index_limits(model, inputs) if model is not None else {}
+    meant = _meant(model, inputs, bindings, draw)
     by_value = shape_inputs.find(model.ir) if model is not None else {}
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for name, (dtype, shape) in inputs.items():
         random = np.random.default_rng([seed, zlib.crc32(name.encode())])
         sizes = tuple(_size(name, dim, bindings) for dim in shape)
         kind = ir.DataType[dtype.upper()]
+        meaning = meant.get(name)
         if name in by_value and bindings.keys() >= set(by_value[name]):
             numbers = [bindings[symbol] for symbol in by_value[name]]
             arrays[name] = np.array(numbers, dtype=kind.numpy()).reshape(sizes)
         elif values and name in values:
             arrays[name] = _between(random, name, kind, sizes, *values[name])
-        elif wide and kind.is_integer() and name not in limits:
+        elif wide and kind.is_integer() and not (meaning and meaning.corners):
             arrays[name] = _wide(random, kind, sizes)
-        elif drawn := _like(name, kind, len(sizes), limits, like):
-            arrays[name] = drawn.draw(random, sizes).astype(kind.numpy())
+        elif drawn := _like(name, kind, len(sizes), meaning, like):
+            array = drawn.draw(random, sizes)
+            if meaning is not None and array.size:
+                within = [each for each in meaning.corners if array.min() <= each <= array.max()]
+                array = meanings.placed(random, array, within, seed)
+            arrays[name] = array.astype(kind.numpy())
+        elif meaning is None or (_holds_pixels(name, kind, shape) and not meaning.index):
+            arrays[name] = _array(random, name, kind, sizes)
+        elif draw == "plain" and meaning.low is not None and meaning.high is not None:
+            array = random.integers(int(meaning.low), int(meaning.high), sizes, endpoint=True)
+            arrays[name] = np.asarray(array).astype(kind.numpy())
+        elif math.prod(sizes) > _MOST_DRAWN:
+            array = meaning.draw(random, (_MOST_DRAWN,), seed)
+            arrays[name] = np.resize(array, sizes).astype(kind.numpy())
         else:
-            arrays[name] = _array(random, name, kind, sizes, limits.get(name))
+            arrays[name] = meaning.draw(random, sizes, seed).astype(kind.numpy())
     return arrays
 
 
@@ -139,32 +158,84 @@ def told(
     model: Model,
     values: Mapping[str, tuple[float, float]] | None = None,
     like: Arrays | None = None,
+    points: Sequence[Mapping[str, int]] = ({},),
 ) -> dict[str, str]:
-    """What :func:`generate` draws for each input, in words: ``"integers 0 or 1"``."""
-    limits = index_limits(model, inputs)
+    """What :func:`generate` draws for each input, in words: ``"integers 0 or 1"``.
+
+    Args:
+        inputs: As :func:`generate` takes them.
+        model: As :func:`generate` takes it.
+        values: As :func:`generate` takes them.
+        like: As :func:`generate` takes them.
+        points: Size of each symbol, at least one entry.
+    """
+    distinct = {tuple(point.items()): point for point in points}
+    meant = [_meant(model, inputs, point) for point in distinct.values()]
     by_value = shape_inputs.find(model.ir)
     found: dict[str, str] = {}
     for name, (dtype, shape) in inputs.items():
         kind = ir.DataType[dtype.upper()]
         noun = "floats" if kind.is_floating_point() else "integers"
+        here = [each[name] for each in meant if name in each]
         if name in by_value:
             found[name] = "the sizes that it stands for"
         elif values and name in values:
             low, high = values[name]
             found[name] = f"{noun} {low:g}..{high:g} as given"
-        elif drawn := _like(name, kind, len(shape), limits, like):
+        elif drawn := _like(name, kind, len(shape), here[0] if here else None, like):
             found[name] = drawn.text
-        elif kind.is_floating_point():
-            found[name] = "normal floats"
-        elif _holds_pixels(name, kind, len(shape)):
+        elif _holds_pixels(name, kind, shape) and not (here and here[0].index):
             found[name] = "pixels 0..255"
-        elif kind == ir.DataType.BOOL:
-            found[name] = "True or False"
-        elif name in limits and not is_mask(name, kind):
-            found[name] = f"integers 0..{limits[name] - 1} of the table that it indexes"
+        elif here:
+            found[name] = meanings.said(here)
         else:
-            found[name] = "integers 0 or 1"
+            found[name] = "normal floats" if kind.is_floating_point() else "integers 0 or 1"
     return found
+
+
+def beyond(
+    inputs: InputSpecs,
+    *,
+    model: Model,
+    values: Mapping[str, tuple[float, float]] | None = None,
+    like: Arrays | None = None,
+    bindings: Mapping[str, int],
+) -> dict[str, tuple[float, float]]:
+    """Ranges that leave the limits which :func:`generate` keeps since operators need them.
+
+    A graph that lacks what makes its operand legal, as an Abs before a Sqrt, is like a right one
+    within them.
+    """
+    found = {}
+    for name, meaning in _meant(model, inputs, bindings, "usual").items():
+        rank = len(inputs[name][1])
+        kind = ir.DataType[inputs[name][0].upper()]
+        if meaning.limits is None or name in (values or {}):
+            continue
+        if _like(name, kind, rank, meaning, like) is None:
+            found[name] = meaning.limits
+    return found
+
+
+def _meant(
+    model: Model | None, inputs: InputSpecs, bindings: Mapping[str, int], draw: How = "usual"
+) -> dict[str, meanings.Meaning]:
+    """What the graph says of the inputs; without one, only which are masks."""
+    if model is not None:
+        found = meanings.of(model, inputs, bindings)
+        if draw == "usual":
+            return found
+        return {
+            name: each
+            for name, each in found.items()
+            if each.index or (draw == "unlimited" and each.limits is None)
+        }
+    kinds = {name: ir.DataType[dtype.upper()] for name, (dtype, _) in inputs.items()}
+    return {
+        name: meanings.mask(kind)
+        for name, kind in kinds.items()
+        if meanings.is_mask(name, kind) and draw != "plain"
+    }
 
 
 def refuse_unknown(inputs: InputSpecs, values: Mapping[str, object]) -> None:
@@ -181,16 +252,22 @@ def refuse_unknown(inputs: InputSpecs, values: Mapping[str, object]) -> None:
 
 
 def _like(
-    name: str, kind: ir.DataType, rank: int, limits: Mapping[str, int], like: Arrays | None
+    name: str,
+    kind: ir.DataType,
+    rank: int,
+    meaning: meanings.Meaning | None,
+    like: Arrays | None,
 ) -> likeness.Like | None:
     """How an input follows its example; None where it has none, or other things decide."""
-    if not like or name not in like or name in limits or _holds_pixels(name, kind, rank):
+    if not like or name not in like or (meaning and meaning.index):
+        return None
+    if _holds_pixels(name, kind, range(rank)):
         return None
     return likeness.of(like[name], kind)
 
 
-def _holds_pixels(name: str, kind: ir.DataType, rank: int) -> bool:
-    return kind == ir.DataType.UINT8 and (rank > 2 or bool(_IMAGES.search(name)))
+def _holds_pixels(name: str, kind: ir.DataType, shape: Sequence[object]) -> bool:
+    return kind == ir.DataType.UINT8 and (len(shape) > 2 or bool(_IMAGES.search(name)))
 
 
 def bindings_of(inputs: InputSpecs, arrays: Arrays) -> dict[str, int]:
@@ -243,26 +320,19 @@ def _array(
     name: str,
     dtype: ir.DataType,
     sizes: tuple[int, ...],
-    limit: int | None,
 ) -> np.ndarray[Any, Any]:
     if dtype.is_floating_point():
         if math.prod(sizes) > _MOST_DRAWN:
             drawn = random.standard_normal(_MOST_DRAWN, np.float32).astype(dtype.numpy())
             return np.resize(drawn, sizes)
         return random.standard_normal(sizes).astype(dtype.numpy())
-    if _holds_pixels(name, dtype, len(sizes)):
+    if _holds_pixels(name, dtype, sizes):
         return random.integers(0, 256, sizes, np.uint8)
-    mask = is_mask(name, dtype)
-    array = random.integers(0, 2 if mask else limit or 2, sizes)
-    if mask and array.ndim and array.size:
+    array = random.integers(0, 2, sizes)
+    if meanings.is_mask(name, dtype) and array.ndim and array.size:
         # A row that is masked out as a whole makes a softmax divide by zero.
         array[..., 0] = 1
     return array.astype(dtype.numpy())
-
-
-def is_mask(name: str, dtype: ir.DataType) -> bool:
-    """Whether an input says which elements count: a bool, or an integer named ``*mask*``."""
-    return dtype == ir.DataType.BOOL or (dtype.is_integer() and "mask" in name.lower())
 
 
 def _between(
@@ -277,18 +347,10 @@ def _between(
     if dtype.is_floating_point():
         return random.uniform(low, high, sizes).astype(kind)
     first, last = math.ceil(low), math.floor(high)
-    limits = (0, 1) if dtype == ir.DataType.BOOL else _limits(kind)
+    limits = (0, 1) if dtype == ir.DataType.BOOL else held(dtype)
     if not limits[0] <= first <= last <= limits[1]:
         raise UsageError(f"input {name!r} is {kind}, which has no numbers from {low:g} to {high:g}")
     return np.asarray(random.integers(first, last, sizes, endpoint=True)).astype(kind)
-
-
-def _limits(kind: np.dtype[Any]) -> tuple[int, int]:
-    """What an integer dtype holds, as far as NumPy draws numbers."""
-    import ml_dtypes
-
-    info = ml_dtypes.iinfo(kind)  # type: ignore[no-untyped-call]
-    return int(info.min), min(int(info.max), 2**63 - 1)
 
 
 def _wide(
@@ -298,37 +360,3 @@ def _wide(
     if dtype.is_signed():
         array = array * random.choice([-1, 1], sizes)
     return np.asarray(array).astype(dtype.numpy())
-
-
-def index_limits(model: Model, inputs: Iterable[str]) -> dict[str, int]:
-    """Size of the smallest table that each input indexes, where that is known."""
-    limits: dict[str, int] = {}
-    wanted = set(inputs)
-    for value in model.ir.graph.inputs:
-        if value.name not in wanted or value.dtype is None or not value.dtype.is_integer():
-            continue
-        found = [size for size in _table_sizes(value) if size > 0]
-        if found:
-            limits[value.name] = min(found)
-    return limits
-
-
-def _table_sizes(value: ir.Value) -> list[int]:
-    sizes: list[int] = []
-    pending, seen = [value], {value}
-    while pending:
-        for node, position in pending.pop().uses():
-            if node.op_type == "Gather" and position == 1:
-                sizes.extend(_table_size(node))
-            elif node.op_type in _KEEP_VALUES and position == 0 and node.outputs[0] not in seen:
-                seen.add(node.outputs[0])
-                pending.append(node.outputs[0])
-    return sizes
-
-
-def _table_size(gather: ir.Node) -> list[int]:
-    table = gather.inputs[0]
-    if table is None or table.shape is None:
-        return []
-    size = table.shape[gather.attributes.get_int("axis", 0)]
-    return [size] if isinstance(size, int) else []

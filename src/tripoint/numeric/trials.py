@@ -19,8 +19,9 @@ import onnx_ir as ir
 from tripoint.errors import TripointError
 from tripoint.facts.symbols import evaluate
 from tripoint.model import Model
-from tripoint.numeric import ort
-from tripoint.numeric.inputs import Arrays, InputSpecs, generate, index_limits, is_mask
+from tripoint.numeric import meanings, ort
+from tripoint.numeric.inputs import Arrays, How, InputSpecs, generate
+from tripoint.numeric.meanings import is_mask
 
 Values = Mapping[str, tuple[float, float]]
 """Smallest and largest value by input name."""
@@ -153,9 +154,12 @@ def feeds(
     Raises:
         UsageError: As :func:`tripoint.numeric.inputs.generate`.
     """
-    for values in _kinds(model, inputs, bindings, given or {}):
+    for values, draw in _kinds(model, inputs, bindings, given or {}):
         drawn = {**values, **(given or {})}
-        yield values, generate(inputs, bindings, seed, model=model, values=drawn, like=like)
+        yield (
+            values,
+            generate(inputs, bindings, seed, model=model, values=drawn, like=like, draw=draw),
+        )
 
 
 @dataclass(frozen=True)
@@ -167,8 +171,9 @@ class _Free:
     integers: Sequence[str]
 
 
-def _free(model: Model, inputs: InputSpecs, given: Values) -> _Free:
-    tables = index_limits(model, inputs)
+def _free(model: Model, inputs: InputSpecs, bindings: Mapping[str, int], given: Values) -> _Free:
+    meant = meanings.of(model, inputs, bindings)
+    tables = {name for name, each in meant.items() if each.index}
     kinds = {name: ir.DataType[dtype.upper()] for name, (dtype, _) in inputs.items()}
     free = {name: kind for name, kind in kinds.items() if name not in given}
     masks = [name for name, kind in free.items() if is_mask(name, kind)]
@@ -183,9 +188,14 @@ def _free(model: Model, inputs: InputSpecs, given: Values) -> _Free:
 
 def _kinds(
     model: Model, inputs: InputSpecs, bindings: Mapping[str, int], given: Values
-) -> Iterator[Values]:
-    yield {}
-    free = _free(model, inputs, given)
+) -> Iterator[tuple[Values, How]]:
+    meant = meanings.of(model, inputs, bindings).values()
+    if any(each.limits is not None for each in meant):
+        yield {}, "unlimited"
+    yield {}, "usual"
+    if any(not each.index for each in meant):
+        yield {}, "plain"
+    free = _free(model, inputs, bindings, given)
     integers = free.integers
     sizes = {evaluate(dim, bindings) or 1 for _, shape in inputs.values() for dim in shape}
     lengths = sorted((size for size in sizes if size > 1), reverse=True)[:_LENGTHS]
@@ -196,7 +206,17 @@ def _kinds(
         for low, high in counts if integers else counts[-1:]:
             values = {**ones, **positive, **dict.fromkeys(integers, (float(low), float(high)))}
             if values:
-                yield values
+                yield values, "plain"
+
+
+def same(one: Arrays, other: Arrays) -> bool:
+    """Whether two sets of inputs are the same numbers."""
+    return all(
+        np.array_equal(array.view(np.uint8), other[name].view(np.uint8))
+        if array.ndim
+        else bool(array == other[name])
+        for name, array in one.items()
+    )
 
 
 def others(
@@ -227,7 +247,7 @@ def others(
         UsageError: As :func:`tripoint.numeric.inputs.generate`.
     """
     given = given or {}
-    free = _free(model, inputs, given)
+    free = _free(model, inputs, bindings, given)
     kinds: list[Values] = [{} for _ in range(_SEEDS)]
     kinds += [dict.fromkeys(free.floats, spread) for spread in _SPREADS if free.floats]
     kinds += [dict.fromkeys(free.integers, count) for count in _COUNTS if free.integers]

@@ -131,7 +131,7 @@ def compare_legs(
     facts = truth.annotate(graph)
     outputs = [value.name or "" for value in graph.graph.outputs]
     # What they need no reference for is told of inputs that were made up, where there are any.
-    made_up = [point for point in points if point.seed is not None] or points
+    made_up = [point for point in points if point.made_up] or points
     checks = metamorphic.plan(
         [point.inputs for point in made_up],
         {name: shape for name, (_, shape) in specs.items()},
@@ -192,7 +192,13 @@ def compare_legs(
 
 def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase | None) -> None:
     report = PointReport(
-        point.shapes, point.seed, (), point.sizes, point.values, example=point.example
+        point.shapes,
+        point.seed,
+        (),
+        point.sizes,
+        point.values,
+        example=point.example,
+        beyond=point.beyond,
     )
     built_from = _built_from(runs)
     held: dict[str, Arrays] = {}
@@ -236,7 +242,7 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
             held[name] = outputs
         # Else the next leg would run beside it.
         del outputs
-    found.nowhere |= len(failed) == len(runs) and point.seed is not None
+    found.nowhere |= len(failed) == len(runs) and point.made_up
     if len(failed) == len(runs) > 1 and not any(run.hopeless for run in runs):
         legs: dict[str, list[str]] = {}
         for run in failed:
@@ -319,7 +325,7 @@ def _probe(
         }
     finite = metamorphic.all_finite(name, before)
     found.checks.append(finite)
-    made_up = point.seed is not None
+    made_up = point.made_up
     if finite.status == "different" and failing is not None and not made_up:
         failing.keep(point.inputs, {name: before}, finite.check)
     todo = [(probe.check, run, probe.inputs) for probe in probes]

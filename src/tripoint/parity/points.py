@@ -17,6 +17,7 @@ from tripoint.numeric.inputs import (
     MINIMUM_POINTS,
     Arrays,
     InputSpecs,
+    beyond,
     bindings_of,
     generate,
     refuse_unknown,
@@ -41,6 +42,7 @@ class Point:
         seed: Seed that they were made from, None where they were given.
         values: Ranges by input name that they were drawn from, where those are not the usual ones.
         example: Whether they are the module's own example inputs.
+        beyond: Whether they leave what operators need, so that NaN in all legs is to be expected.
     """
 
     sizes: Mapping[str, int]
@@ -48,6 +50,12 @@ class Point:
     seed: int | None
     values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     example: bool = False
+    beyond: bool = False
+
+    @property
+    def made_up(self) -> bool:
+        """Whether they are made up to suit the model."""
+        return self.seed is not None and not self.beyond
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -141,7 +149,12 @@ def made_up(
         )
         for index, size in enumerate(sizes)
     ]
-    said = told(inputs, model=model, values=values, like=examples)
+    said = told(inputs, model=model, values=values, like=examples, points=sizes)
+    limits = beyond(inputs, model=model, values=values, like=examples, bindings=sizes[-1])
+    if limits:
+        drawn = {**(values or {}), **limits}
+        arrays = generate(inputs, sizes[-1], seed, model=model, values=drawn, like=examples)
+        points.append(Point(sizes[-1], arrays, seed, limits, beyond=True))
     if not examples:
         return Chosen(tuple(points), said)
     found = _example(model, inputs, examples, bindings)

@@ -51,6 +51,7 @@ class PointReport:
         values: Ranges by input name that its inputs were drawn from, where the usual ones do not
             suit the model.
         example: Whether its inputs are the module's own example inputs.
+        beyond: Whether its inputs leave what operators need to give numbers.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -59,6 +60,12 @@ class PointReport:
     sizes: Mapping[str, int] = field(default_factory=dict)
     values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     example: bool = False
+    beyond: bool = False
+
+    @property
+    def made_up(self) -> bool:
+        """Whether its inputs were made up to suit the model."""
+        return self.seed is not None and not self.beyond
 
     @property
     def place(self) -> str:
@@ -218,7 +225,7 @@ def decide(
     holes: dict[tuple[str, str], list[tuple[PointReport, OutputComparison]]] = {}
     for point in points:
         for entry in point.outputs:
-            if entry.same_nan and point.seed is not None and not entry.wrong:
+            if entry.same_nan and point.made_up and not entry.wrong:
                 holes.setdefault((entry.pair, entry.name), []).append((point, entry))
             elif not entry.equal:
                 wrong.setdefault((entry.pair, entry.name, entry.status), []).append((point, entry))
@@ -246,7 +253,7 @@ def decide(
         for leg in legs
         if leg.status != "ran"
     ]
-    made_up = any(point.seed is not None for point in points)
+    made_up = any(point.made_up for point in points)
     for check in metamorphic:
         if check.status == "different":
             told_apart = check.check in (SECOND_RUN, REBUILD) or any(
@@ -271,7 +278,7 @@ def unsuited(
         metamorphic: The checks.
         nowhere: Whether no leg runs at some points.
     """
-    made_up = [point for point in points if point.seed is not None]
+    made_up = [point for point in points if point.made_up]
     if points and not made_up:
         return False
     holes = any(entry.same_nan for point in made_up for entry in point.outputs)

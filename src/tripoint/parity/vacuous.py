@@ -50,7 +50,7 @@ def repeated(points: Sequence[Point]) -> Point | None:
         groups[_key(point.sizes)] = groups.get(_key(point.sizes), 0) + 1
     if max(groups.values(), default=_ENOUGH) >= _ENOUGH:
         return None
-    made_up = [point for point in points if point.seed is not None] or points
+    made_up = [point for point in points if point.made_up] or points
     # At the smallest sizes an axis of one element may leave nothing to vary.
     ordered = sorted(made_up, key=lambda point: sum(each.size for each in point.inputs.values()))
     return ordered[len(ordered) // 2]

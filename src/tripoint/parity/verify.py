@@ -149,16 +149,19 @@ def verify(
     found = compare(points, said)
     if found.unsuited and found.verdict != "different":
         better = tuple(_suited(model, specs, points, values, examples))
-        note = trials.note(point.values for point in better)
-        if note is not None:
-            points, said = better, [note]
+        note = trials.note(point.values for point in better if point.made_up)
+        same = all(
+            trials.same(new.inputs, point.inputs) for new, point in zip(better, points, strict=True)
+        )
+        if not same:
+            points, said = better, [note] if note else []
             found = compare(points, said)
-        found = _judged(found) if note is None or found.unsuited else found
+        found = _judged(found) if same or found.unsuited else found
     still = [name for name, each in found.variation.items() if vacuous.varies_not(each)]
     tried = 0
     if inputs is None and still and found.verdict != "different":
         base = vacuous.repeated(points) or next(
-            (point for point in reversed(points) if point.seed is not None), points[-1]
+            (point for point in reversed(points) if point.made_up), points[-1]
         )
         others, tried = vacuous.moving(model, specs, base, still, given=values, like=examples)
         if others:
@@ -205,11 +208,11 @@ def _suited(
 ) -> list[Point]:
     """The points, with inputs on which the model runs without NaN where some are found."""
     # The example of a module is what it is.
-    drawn = [(point.sizes, point.seed) for point in points if point.seed is not None]
+    drawn = [(each.sizes, each.seed) for each in points if each.made_up and each.seed is not None]
     tried = trials.suited(model, specs, drawn, given=given, like=examples)
     found = []
     for point in points:
-        trial = next(tried) if point.seed is not None else None
+        trial = next(tried) if point.made_up else None
         found.append(
             point if trial is None else replace(point, inputs=trial.inputs, values=trial.values)
         )

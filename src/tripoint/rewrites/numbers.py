@@ -257,7 +257,7 @@ def _feeds(
     values, like = (None, None) if is_part else (feed.values, feed.like)
     for sizes in _completed(point, inputs, seed) if is_part else [point]:
         if is_part:
-            yield {}, generate(inputs, sizes, seed, model=model, wide=True)
+            yield {}, generate(inputs, sizes, seed, model=model, wide=True, draw="unlimited")
         # They may be the sizes or positions of something, which not all integers can be.
         yield from trials.feeds(model, inputs, sizes, seed, given=values, like=like)
 

@@ -137,12 +137,12 @@ def run(
     seeds = [(size, seed + index) for index, size in enumerate(bindings)]
     tried = list(trials.suited(graph.model, graph.specs, seeds, given=values, like=like))
     note = trials.note(trial.values for trial in tried if trial is not None)
-    if note is not None:
-        better = [
-            point if trial is None else replace(point, inputs=trial.inputs)
-            for point, trial in zip(usual, tried, strict=True)
-        ]
-        found = at(better, note)
+    better = [
+        point if trial is None else replace(point, inputs=trial.inputs)
+        for point, trial in zip(usual, tried, strict=True)
+    ]
+    if not all(trials.same(new.inputs, old.inputs) for new, old in zip(better, usual, strict=True)):
+        found = at(better, *([note] if note else []))
     if found.unsuited and all(trial is None or trial.holes for trial in tried):
         return replace(found, notes=(*found.notes, trials.UNSUITED))
     return found
