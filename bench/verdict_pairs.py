@@ -16,6 +16,7 @@ import torch
 
 import verdict_more  # noqa: F401  (adds its models to the list)
 from tripoint.numeric.inputs import inputs_of
+from tripoint.parity import legs
 from tripoint.parity import points as choice
 from tripoint.parity.compare_legs import compare_legs
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
@@ -30,7 +31,7 @@ Arrays = Mapping[str, Array]
 Compute = Callable[[Arrays], Arrays]
 BATCHES = (1, 2, 3)
 EPSILONS = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
-GRADES = (3.0, 6.0, 12.0, 50.0)
+GRADES = (3.0, 6.0, 12.0)
 """Sizes of faults that are made to measure."""
 PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum")
 SMALLEST = 1e-3
@@ -149,6 +150,14 @@ class Bench:
                 np.maximum.at(most, labels[name].ravel(), off.ravel())
         return made
 
+    def unit(self, runs: Sequence[Sequence[Arrays]]) -> dict[str, Array]:
+        """Legitimate errors by output and part, of some right runs over all points."""
+        errors = [self.errors(outputs) for outputs in runs]
+        return {
+            name: np.maximum(floor, np.max([each[name] for each in errors], axis=0))
+            for name, floor in self.floor.items()
+        }
+
     def size(self, outputs: Sequence[Arrays], legitimate: Mapping[str, Array]) -> float:
         """The size of a fault in units of legitimate errors."""
         size = 0.0
@@ -168,20 +177,29 @@ class Bench:
         return size
 
     def judged(
-        self, twin: str, what: str, leg: str, compute: Compute, *, tf32: bool = False
+        self, twin: str, what: str, how: str, compute: Compute, *, tf32: bool = False
     ) -> Pair:
-        """A pair, without what is known of it."""
+        """A pair of the model and a right twin."""
         outputs = [compute(point.inputs) for point in self.points]
-        found = compare_legs(
-            self.model,
-            self.specs,
-            [self.leg, Leg(compute, tf32=tf32)],
-            self.points,
-        )
+        return self.judged_leg(twin, what, how, Leg(compute, tf32=tf32), outputs)
+
+    def judged_leg(
+        self, twin: str, what: str, how: str, leg: legs.Leg, outputs: Sequence[Arrays]
+    ) -> Pair:
+        """The same of any leg.
+
+        Args:
+            twin: What kind of twin it is.
+            what: What it is in particular.
+            how: How it is computed.
+            leg: What computes it.
+            outputs: What it computes at the points.
+        """
+        found = compare_legs(self.model, self.specs, [self.leg, leg], self.points)
         entries = [entry for point in found.points for entry in point.outputs]
         worst = max(entries, key=lambda entry: entry.excess or 0.0, default=None)
         return Pair(
-            *(self.kind.name, self.kind.group, self.dtype, twin, what, leg),
+            *(self.kind.name, self.kind.group, self.dtype, twin, what, how),
             right=True,
             size=None,
             verdict=found.verdict,
@@ -244,17 +262,17 @@ def _tensor(array: Array) -> torch.Tensor:
     return torch.from_numpy(np.array(array))
 
 
-def compare(kind: Kind, dtype: str) -> list[Pair]:
-    """All pairs of one model."""
+def compare(kind: Kind, dtype: str, most: int | None = None) -> list[Pair]:
+    """All pairs of one model, or with that many faults of a file."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     bench = Bench(kind, dtype)
-    legs = right_legs(bench)
-    units = units_of(bench, legs)
+    twins = right_legs(bench)
+    units = units_of(bench, twins)
     rows: list[Pair] = []
-    for (twin, what, compute), tf32 in legs:
+    for (twin, what, compute), tf32 in twins:
         rows.append(bench.judged(twin, what, twin, compute, tf32=tf32))
-    for number, fault in enumerate(faults(bench, units)):
+    for number, fault in enumerate(faults(bench, units, most)):
         rows += wrong(bench, *fault, units[fault[2]], number)
     for row in rows:
         unit = units["TF32" in row.leg]
@@ -266,17 +284,13 @@ Named = tuple[str, str, Compute]
 """Kind of twin, which one, and what computes it."""
 
 
-def units_of(bench: Bench, legs: Sequence[tuple[Named, bool]]) -> dict[bool, dict[str, Array]]:
+def units_of(bench: Bench, twins: Sequence[tuple[Named, bool]]) -> dict[bool, dict[str, Array]]:
     """Legitimate errors by output and part, without TF32 and with it."""
     units = {}
     for tf32 in (False, True):
-        computes = [compute for (_, _, compute), is_tf32 in legs if is_tf32 == tf32]
+        computes = [compute for (_, _, compute), is_tf32 in twins if is_tf32 == tf32]
         runs = [[compute(point.inputs) for point in bench.points] for compute in computes]
-        errors = [bench.errors(outputs) for outputs in (bench.plain, *runs)]
-        units[tf32] = {
-            name: np.maximum(floor, np.max([each[name] for each in errors], axis=0))
-            for name, floor in bench.floor.items()
-        }
+        units[tf32] = bench.unit([bench.plain, *runs])
     return units
 
 
@@ -315,8 +329,10 @@ Fault = tuple[Twin, Offset | None, bool]
 """The graph, what is added to its outputs, and whether its products are of TF32."""
 
 
-def faults(bench: Bench, units: Mapping[bool, Mapping[str, Array]]) -> Iterator[Fault]:
-    """The wrong twins of a model."""
+def faults(
+    bench: Bench, units: Mapping[bool, Mapping[str, Array]], most: int | None = None
+) -> Iterator[Fault]:
+    """The wrong twins of a model, or that many, besides those that are made to measure."""
     has_products = any(node.op_type in PRODUCTS for node in bench.proto.graph.node)
     tf32 = bench.dtype == "float32" and has_products
     made = [
@@ -324,11 +340,15 @@ def faults(bench: Bench, units: Mapping[bool, Mapping[str, Array]]) -> Iterator[
         for maker in (FAULTS if bench.trace else ())
         for twin in maker(bench.proto, bench.trace, bench.random)
     ]
+    if most is not None:
+        made = [made[index] for index in bench.random.permutation(len(made))[:most]]
     for number, twin in enumerate(made):
         rounded = tf32 and number % 4 == 3 and twin.kind != "lower precision"
         yield twin, None, rounded
     names = weights(bench.proto) if bench.dtype != "bfloat16" else []
-    for rounded, grade in itertools.product((False, True) if tf32 else (False,), GRADES):
+    for rounded, grade in itertools.product(
+        (False, True) if tf32 else (False,), GRADES if most is None else GRADES[1:2]
+    ):
         unit = units[rounded]
         name = names[int(bench.random.integers(len(names)))] if names else None
         one = graded(bench, name, grade, unit) if name else None

@@ -9,7 +9,8 @@ from typing import Any
 LIMIT = 4.0
 """Legitimate errors above which every fault has to be found."""
 CLASSES = ((0.0, 1.0), (1.0, LIMIT), (LIMIT, 8.0), (8.0, 16.0), (16.0, 256.0), (256.0, 1e99))
-BEGIN, END = "<!-- bench/verdicts.py -->", "<!-- end of bench/verdicts.py -->"
+BEGIN, END = "<!-- bench/verdicts.py{} -->", "<!-- end of bench/verdicts.py{} -->"
+"""Marks in a document, with what is between."""
 VERDICTS = ("different", "unproven", "equal")
 SHOWN = 12
 """Pairs of a kind that are listed in a document; the JSON has all."""
@@ -111,9 +112,19 @@ def _list(title: str, rows: Sequence[Any], most: int | None) -> Iterator[str]:
         yield f"- and {len(rows) - most} more"
 
 
-def document(path: Path, rows: Sequence[Any]) -> None:
-    """Put the tables between the marks of a Markdown file."""
-    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
+def document(path: Path, rows: Sequence[Any], mark: str = "") -> None:
+    """Put the tables between the marks of a Markdown file.
+
+    Args:
+        path: The file; marks that it does not have are put at its end.
+        rows: The pairs.
+        mark: Which marks.
+    """
+    begin, end = (each.format(f" --{mark}" if mark else "") for each in (BEGIN, END))
+    text = path.read_text(encoding="utf-8")
+    if begin not in text:
+        text = f"{text.rstrip()}\n\n{begin}\n{end}\n"
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
     made = "\n".join(lines(rows, most=SHOWN)).strip()
-    path.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{after}", encoding="utf-8")
+    path.write_text(f"{before}{begin}\n\n{made}\n\n{end}{after}", encoding="utf-8")

@@ -1,6 +1,7 @@
 """Right and wrong twins of many models, and what verdict each gets.
 
     python bench/verdicts.py [--jobs N] [--only KIND] [--json FILE] [--record docs/tolerance.md]
+                             [--most N] [--engines]
 
 Each model of ``verdict_models.py`` and ``verdict_more.py`` is compared with twins by what
 ``tripoint verify`` judges with: right ones (ONNX Runtime with all its optimizations, other kernels,
@@ -11,6 +12,9 @@ The *legitimate error* of a part of an output is the largest difference of any r
 float64 run of the graph, over the points, but at least half an epsilon of a typical element. The
 size of a fault is the largest difference that it makes in float64, in this unit. The same arrays
 are shown to Polygraphy's default comparison and ``torch.testing.assert_close``.
+
+With ``--engines`` twins are engines of TensorRT instead, of 20 of the models with and without TF32,
+on a GPU.
 
 Exit code: 0 if no right twin is called different and every fault of more than 4 legitimate errors
 is; 1 if not; 2 usage.
@@ -26,8 +30,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import verdict_more  # noqa: F401  (adds its models to the list)
+import verdict_engines
 import workers
+from tripoint.engine import gpu
+from tripoint.errors import TripointError
 from verdict_models import KINDS
 from verdict_pairs import Pair, compare
 from verdict_table import LIMIT, document, lines
@@ -38,21 +44,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--jobs", type=int, default=1, help="models at a time")
     parser.add_argument("--only", metavar="KIND", help="of a model, a twin or an element type")
+    parser.add_argument("--most", type=int, help="faults of a file for each model, drawn from all")
     parser.add_argument("--json", type=Path, help="write every pair here")
     parser.add_argument("--record", type=Path, help="write the tables into this Markdown file")
+    parser.add_argument("--engines", action="store_true", help="engines, on a GPU")
     options = parser.parse_args(arguments)
+    devices = gpu.probe() if options.engines else None
+    if devices is not None and not devices.devices:
+        print(f"no GPU: {devices.reason}", file=sys.stderr)
+        return 2
     started = time.monotonic()
-    chosen = [(kind, dtype) for kind in KINDS for dtype in kind.types]
+    chosen = [
+        (kind.name, dtype, options.engines, options.most)
+        for kind in KINDS
+        for dtype in (ENGINES if options.engines else kind.types)
+        if not options.engines or kind.name in verdict_engines.NAMES
+    ]
     if options.only:
-        wanted = options.only
-        some = [each for each in chosen if wanted in (each[0].group, each[0].name, each[1])]
+        groups = {kind.name: kind.group for kind in KINDS}
+        some = [each for each in chosen if options.only in (*each[:2], groups[each[0]])]
         chosen = some or chosen
     rows: list[Pair] = []
+    failures = 0
     with workers.pool(options.jobs) as pool:
-        names = [(kind.name, dtype) for kind, dtype in chosen]
-        for name, found in zip(names, pool.map(by_name, *zip(*names, strict=True)), strict=True):
-            rows += found
-            print(*name, len(found), "pairs", file=sys.stderr, flush=True)
+        for name, found in zip(chosen, pool.map(by_name, *zip(*chosen, strict=True)), strict=True):
+            failed = isinstance(found, str)
+            said = found if isinstance(found, str) else f"{len(found)} pairs"
+            print(*name[:2], said, file=sys.stderr, flush=True)
+            failures += failed
+            rows += [] if isinstance(found, str) else found
     if options.only and any(row.twin == options.only for row in rows):
         rows = [row for row in rows if row.twin == options.only]
     print("\n".join(lines(rows)))
@@ -60,13 +80,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     if options.record:
-        document(options.record, rows)
-    return int(not met(rows))
+        document(options.record, rows, mark="engines" if options.engines else "")
+    return int(failures > 0 or not met(rows))
 
 
-def by_name(name: str, dtype: str) -> list[Pair]:
-    """All pairs of a model by its name."""
-    return compare(next(kind for kind in KINDS if kind.name == name), dtype)
+ENGINES = ("tf32", "float32")
+"""How engines compute products."""
+
+
+def by_name(name: str, dtype: str, engines: bool, most: int | None) -> list[Pair] | str:
+    """All pairs of a model by its name, or why there are none."""
+    if not engines:
+        return compare(next(kind for kind in KINDS if kind.name == name), dtype, most)
+    try:
+        return verdict_engines.compare(name, dtype == "tf32")
+    except TripointError as error:
+        return f"failed: {error}"
 
 
 def met(rows: Sequence[Pair]) -> bool:

@@ -70,13 +70,15 @@ def test_what_a_graph_enlarges_is_allowed() -> None:
     (entry,) = result.points[0].outputs
     assert entry.equal
     assert entry.tolerance is not None
-    assert (
-        "errors of the size of the derived ones were measured to move it" in entry.tolerance.reason
-    )
+    assert "noise as large as roundings was measured to move" in entry.tolerance.reason
     assert {check.status for check in result.metamorphic} == {"equal"}
-    derived = entry.tolerance.rtol * 0.4
+    model = classifier(steepness=STEEP)
+    graph = model.ir.clone()
+    truth.annotate(graph)
+    outputs = OnnxRuntimeLeg(model).run(generate(inputs_of(model), {"N": 5}, 0, model=model))
+    derived = Budget(graph).allowed(outputs, {"N": 5}, products=Products.TF32)["y"]
     assert entry.max_abs is not None
-    assert entry.max_abs > derived
+    assert entry.max_abs > derived.atol
 
 
 def test_the_same_error_is_a_difference_where_no_graph_enlarges_it() -> None:

@@ -12,8 +12,10 @@ import pytest
 torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 
-import verdict_more  # noqa: F401, E402  (adds its models to the list)
+import verdict_engines  # noqa: E402
+from stand_ins import Optimized  # noqa: E402
 from verdict_models import KINDS  # noqa: E402
+from verdict_net import model_of  # noqa: E402
 from verdict_pairs import (  # noqa: E402
     Bench,
     assert_close,
@@ -65,7 +67,7 @@ def test_pairs(name: str, dtype: str, tmp_path: Path) -> None:
     assert row.size == pytest.approx(1000.0, rel=1e-3)
     assert row.verdict == "different"
     path = tmp_path / "table.md"
-    path.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
+    path.write_text(f"before\n{BEGIN}\n{END}\nafter\n".replace("{}", ""))
     document(path, [*rows, row])
     text = path.read_text()
     assert text.startswith("before\n")
@@ -94,3 +96,19 @@ def test_other_comparisons() -> None:
     assert assert_close(one, {"y": one["y"] * np.float32(1 + 1e-6)})
     assert not assert_close(one, {"y": one["y"] + np.float32(1e-4)})
     assert not polygraphy(one, {"z": one["y"]})
+
+
+def test_engines_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ONNX Runtime and all its fusions in the place of TensorRT."""
+    monkeypatch.setattr(verdict_engines, "FAULTS_EACH", 2)
+    assert set(verdict_engines.NAMES) <= {kind.name for kind in KINDS}
+    assert len(set(verdict_engines.NAMES)) == 20
+    rows = verdict_engines.compare(
+        "pooled", tf32=False, build=lambda proto, *_: Optimized(model_of(proto))
+    )
+    right, *wrong_ones = rows
+    assert (right.right, right.verdict) == (True, "equal")
+    assert len(wrong_ones) >= 2
+    assert all(
+        row.verdict == "different" for row in wrong_ones if row.size is not None and row.size > 20
+    )

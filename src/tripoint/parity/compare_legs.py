@@ -22,6 +22,7 @@ from tripoint.parity.failing import FailingCase
 from tripoint.parity.legs import Leg
 from tripoint.parity.measure import is_exact
 from tripoint.parity.metamorphic import REBUILD, SECOND_RUN, MetamorphicCheck
+from tripoint.parity.noise import Noise
 from tripoint.parity.points import Point
 from tripoint.parity.randomness import NEXT, accused, by_output, excused, repeated
 from tripoint.parity.results import (
@@ -147,6 +148,7 @@ def compare_legs(
         Budget(graph, atol=atol, rtol=rtol),
         Sensitivity(graph),
         Rounded(graph),
+        Noise(graph),
         outputs,
         output_names,
         rounding,
@@ -212,9 +214,11 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
             continue
         for against in _references(name, held):
             pair = f"{against} / {name}"
-            allowed = runs.allowed(held[against], point.sizes, against, name)
+            measured = point.inputs if runs.to_measure(outputs, against, name) else None
+            allowed = runs.allowed(held[against], point.sizes, against, name, inputs=measured)
             entries = compare_outputs(held[against], outputs, allowed, pair=pair)
-            if any(entry.excess is not None and entry.wrong for entry in entries):
+            off = any(entry.excess is not None and entry.wrong for entry in entries)
+            if off and measured is None:
                 allowed = runs.allowed(
                     held[against], point.sizes, against, name, inputs=point.inputs
                 )

@@ -179,7 +179,8 @@ class Search:
             number = flip.decision
             decision = self._prepared.decisions[number]
             array = np.array(self._own(decision, Run(given, used, run.made)))
-            array.flat[list(flip.at)] = flip.values
+            # Of a type of eight bits, numbers beyond its ends are wrapped, as a Cast does.
+            array.flat[list(flip.at)] = np.asarray(flip.values).astype(array.dtype)
             given[number] = array
             used[number] = (*used.get(number, ()), flip)
         return self._tried(given, used)

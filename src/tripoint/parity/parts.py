@@ -86,6 +86,13 @@ class Parts:
         """The parts of an array whose elements were rearranged in some way."""
         return self if self.labels is None else Parts(how(self.labels), self.scales)
 
+    def moving(self, array: Array) -> tuple[int, ...]:
+        """How many elements of an array of the same shape are not zero, by part."""
+        if self.labels is None:
+            return (int(np.count_nonzero(array)),)
+        counts = np.bincount(self.labels[array != 0].ravel(), minlength=len(self.scales))
+        return tuple(map(int, counts))
+
     def largest(self, array: Array) -> tuple[float, ...]:
         """The largest element of each part of an array of the same shape without NaN."""
         if self.labels is None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tripoint.errors import ExternalStepError, MissingDependencyError, TripointError
-from tripoint.numeric.dtypes import Array
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.legs import Leg
+from tripoint.parity.noise import Noise
 from tripoint.parity.pairing import pair_outputs, renamed
 from tripoint.parity.results import PYTORCH, LegReport
 from tripoint.parity.rounded import Rounded
@@ -23,6 +24,9 @@ _Known = tuple[Mapping[str, "np.ndarray[Any, Any]"], Point | None]
 _MOST_ELEMENTS = 1 << 23
 _MOST_BYTES = 1 << 27
 """Of the weights, which those runs take as a copy."""
+_ENOUGH = 256
+_GROWN = 2
+"""Outputs of fewer elements are measured again where they have so many times as many."""
 _HOPELESS = 2
 """Failures at the start after which a leg is not asked again."""
 
@@ -96,6 +100,7 @@ class Runs:
         budget: Where tolerances come from.
         sensitivity: Where what is allowed beyond them comes from.
         rounded: What tells what short types cost.
+        noise: Where what is allowed in their place comes from.
         outputs: Output names of the ONNX model.
         output_names: What the user calls the outputs of the PyTorch module.
         rounding: By leg what its precision was measured to cost.
@@ -107,6 +112,7 @@ class Runs:
         budget: Budget,
         sensitivity: Sensitivity,
         rounded: Rounded,
+        noise: Noise,
         outputs: Sequence[str],
         output_names: Sequence[str] | None,
         rounding: Mapping[str, Rounding] | None = None,
@@ -118,6 +124,8 @@ class Runs:
         self._ties = Ties(sensitivity)
         self._last: tuple[Arrays, Products, _Known] | None = None
         self._rounded = rounded
+        self._noise = noise
+        self._elements: dict[Products, int] = {}
         self._outputs = outputs
         self._given = output_names
         self._rounding = rounding or {}
@@ -150,32 +158,64 @@ class Runs:
             reference: Array by output name.
             bindings: Size of each input symbol.
             *legs: Names of the legs.
-            inputs: What the reference was computed from, to allow also what errors of the sums
-                are measured to cost there; None to keep to what is derived.
+            inputs: What the reference was computed from, to allow what roundings are measured to
+                cost there; None to keep to what is known.
             once: Whether the reference is what ONNX Runtime computes, and is not run again.
         """
-        products = products_of(run.leg for run in self._runs if run.leg.name in legs)
+        products = self._products(legs)
         rounding = next((self._rounding[leg] for leg in legs if leg in self._rounding), None)
-        moved: Mapping[str, np.ndarray[Any, Any]] = {}
-        if inputs is not None and once and not self._ties.any:
-            moved = self._sensitivity.once(reference, inputs, bindings, products)
-        elif inputs is not None:
-            moved = self._known(inputs, bindings, products)[0]
-        rounded: Mapping[str, Array | None] = dict.fromkeys(reference)
-        if inputs is not None:
-            rounded = self._rounded.at(inputs)
+        if inputs is None:
+            return self._budget.allowed(
+                reference,
+                bindings,
+                products=products,
+                rounding=rounding,
+                rounded=dict.fromkeys(reference),
+            )
+        self._elements[products] = max(_size(reference), self._elements.get(products, 0))
+
+        @functools.cache
+        def moved() -> dict[str, np.ndarray[Any, Any]]:
+            alone = once and not self._ties.any
+            every = (
+                self._sensitivity.once(reference, inputs, bindings, products)
+                if alone
+                else self._known(inputs, bindings, products)[0]
+            )
+            return {
+                name: each
+                for name, each in every.items()
+                if name in reference and reference[name].shape == each.shape
+            }
+
         return self._budget.allowed(
             reference,
             bindings,
             products=products,
             rounding=rounding,
-            moved={
-                name: each
-                for name, each in moved.items()
-                if name in reference and reference[name].shape == each.shape
-            },
-            rounded=rounded,
+            noise=self._noise.at(inputs, bindings, products) if rounding is None else None,
+            moved=moved,
+            rounded=self._rounded.at(inputs),
         )
+
+    def to_measure(self, reference: Arrays, *legs: str) -> bool:
+        """Whether roundings should be measured there before two legs are compared.
+
+        They are once, and again where an output has many more elements, whose largest tells more.
+
+        Args:
+            reference: Array by output name.
+            *legs: Names of the legs.
+        """
+        products = self._products(legs)
+        if products is Products.TENSOR_CORES or any(leg in self._rounding for leg in legs):
+            return False
+        size, before = _size(reference), self._elements.get(products)
+        grown = before is None or before < min(_ENOUGH, size // _GROWN)
+        return grown and self.measurable(reference)
+
+    def _products(self, legs: Sequence[str]) -> Products:
+        return products_of(run.leg for run in self._runs if run.leg.name in legs)
 
     def measurable(self, outputs: Arrays) -> bool:
         """Whether the runs that tell what errors of the sums cost are cheap in memory.
@@ -183,8 +223,7 @@ class Runs:
         Args:
             outputs: What the graph computes, as these runs do several times.
         """
-        elements = sum(array.size for array in outputs.values())
-        return elements <= _MOST_ELEMENTS and self._sensitivity.bytes <= _MOST_BYTES
+        return _size(outputs) <= _MOST_ELEMENTS and self._sensitivity.bytes <= _MOST_BYTES
 
     def settled(
         self,
@@ -207,7 +246,7 @@ class Runs:
         """
         if not self._ties.any:
             return None
-        products = products_of(run.leg for run in self._runs if run.leg.name in legs)
+        products = self._products(legs)
         point = self._known(inputs, bindings, products)[1]
         if point is None:
             return None
@@ -240,3 +279,7 @@ class Runs:
             self._renamed, note = pair_outputs(list(arrays), self._outputs, self._given)
             self.notes += [note] if note else []
         return renamed(arrays, self._renamed)
+
+
+def _size(arrays: Arrays) -> int:
+    return sum(array.size for array in arrays.values())

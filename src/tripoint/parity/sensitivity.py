@@ -4,9 +4,9 @@ The derived tolerance assumes that an error is passed on as it is, and that erro
 operators are independent. A graph may enlarge them: a Softmax of large numbers, a difference of
 nearly equal ones, the sine of a large one. And where a GPU cuts off instead of rounding, each
 product is too small by some share, which adds up over layers that nothing normalizes. So where a
-difference exceeds what was derived, ONNX Runtime runs the graph twice more: with the operands of
-every operator that adds up terms rounded to so few bits that it errs by what
-:mod:`tripoint.parity.tolerance` charges, and those of a steep one
+difference exceeds what was derived, and noise (:mod:`tripoint.parity.noise`) says nothing, ONNX
+Runtime runs the graph twice more: with the operands of every operator that adds up terms rounded to
+so few bits that it errs by what :mod:`tripoint.parity.tolerance` charges, and those of a steep one
 (:mod:`tripoint.parity.arithmetic`) by one rounding; and, for a GPU, with every product too small by
 that. Four times what the first moves the outputs, or what the second does, is allowed if it is
 more. The graph is that of the reference, so a fault of the other leg widens nothing.

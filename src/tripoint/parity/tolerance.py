@@ -25,9 +25,9 @@ The path with the largest sum counts. The allowance is ``rtol = 8 · max(e, eps)
 round (√2), and the largest of a million deviations lies five to six standard deviations out.
 Errors are relative to the size of a typical element, since terms cancel in small ones; hence
 ``atol = rtol · rms(part of the reference)`` and ``|difference| ≤ atol + rtol · |reference|``, where
-numbers of another kind in the same output are another part (:mod:`tripoint.parity.parts`). That an
-error is passed on as it is holds for most graphs; for others :mod:`tripoint.parity.sensitivity`
-measures.
+numbers of another kind in the same output are another part (:mod:`tripoint.parity.parts`). That is
+a bound, for when nothing was run; what a graph makes of its roundings, :mod:`tripoint.parity.noise`
+measures, and :mod:`tripoint.parity.sensitivity` for graphs of which that says nothing.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from tripoint.numeric.reductions import reduces, terms
 from tripoint.parity.arithmetic import RECURRENT, Kind, kind_of, own_variance
 from tripoint.parity.legs import Described
 from tripoint.parity.parts import Parts, Seams, seams, split
+from tripoint.parity.sharpen import Moved
 
 Array = np.ndarray[Any, Any]
 
@@ -135,6 +136,16 @@ class Tolerance:
         split = len(atols) > 1
         return replace(self, atol=max(atols), atols=tuple(atols) if split else (), reason=reason)
 
+    def sharpened(self, atols: Sequence[float], eps: float) -> Tolerance:
+        """What was measured in the place of what was derived.
+
+        Args:
+            atols: Absolute parts, one for each part of the output.
+            eps: Machine epsilon of the output, of which half is allowed besides.
+        """
+        reason = f"3 times what noise as large as roundings was measured to move; {self.reason}"
+        return replace(self.plus(atols, reason), rtol=eps / 2)
+
     @property
     def sharp(self) -> Tolerance:
         """The same where it tells a typical element from zero, else cut off so that it does.
@@ -207,6 +218,8 @@ class Chain:
     coarsest: np.dtype[Any] | None = None
 
 
+Lifts = Mapping[str, Array] | Callable[[], Mapping[str, Array]] | None
+"""What to allow for each element by output name, or what measures it."""
 Rounding = Mapping[str, Sequence[Cost]]
 """By output name what a lower precision was measured to cost, for each part of the output."""
 
@@ -226,6 +239,7 @@ class Budget:
         self._rtol = rtol
         self._chains: dict[tuple[frozenset[tuple[str, int]], Products], dict[str, Chain]] = {}
         self._seams: dict[frozenset[tuple[str, int]], dict[str, dict[int, tuple[int, ...]]]] = {}
+        self._shares: dict[tuple[str, Products], tuple[float, ...]] = {}
 
     def allowed(
         self,
@@ -234,10 +248,14 @@ class Budget:
         *,
         products: Products = Products.ROUNDED,
         rounding: Rounding | None = None,
-        moved: Mapping[str, Array] | None = None,
+        noise: Mapping[str, Moved] | None = None,
+        moved: Lifts = None,
         rounded: Mapping[str, Array | None] | None = None,
     ) -> dict[str, Tolerance]:
         """What to allow for each output.
+
+        What noise was measured to do to an output counts in the place of what is derived, and at
+        other points as the same share of it.
 
         Args:
             reference: Array by output name; one that the graph does not have gets the epsilon
@@ -245,8 +263,10 @@ class Budget:
             bindings: Size of each input symbol.
             products: How the less precise side computes float32 products.
             rounding: What a lower precision of one side was measured to cost; see :func:`widen`.
+            noise: What roundings move an output by; see :mod:`tripoint.parity.noise`.
             moved: What to allow for each element since it moves when the sums behind it err; see
-                :func:`lift` and :mod:`tripoint.parity.sensitivity`.
+                :func:`lift` and :mod:`tripoint.parity.sensitivity`. It counts for outputs of which
+                noise says nothing; a function is called only if there are any.
             rounded: How far rounding to a type shorter than float32 moves each element, None if
                 that is not known yet; see :func:`narrow` and :mod:`tripoint.parity.rounded`.
         """
@@ -266,12 +286,44 @@ class Budget:
             )
             if rounded is not None and name in rounded:
                 tolerance = narrow(tolerance, behind.get(name, Chain()), array, rounded[name])
-            tolerance = lift(tolerance, (moved or {}).get(name))
+            tolerance = self._measured(name, tolerance, array, products, noise, moved)
             tolerance = widen(tolerance, (rounding or {}).get(name, ()))
             found[name] = override(
                 tolerance, atol=given_for(self._atol, name), rtol=given_for(self._rtol, name)
             )
         return found
+
+    def _measured(
+        self,
+        name: str,
+        tolerance: Tolerance,
+        array: Array,
+        products: Products,
+        noise: Mapping[str, Moved] | None,
+        moved: Lifts,
+    ) -> Tolerance:
+        """A derived tolerance with what was measured in its place."""
+        eps = epsilon_of(array.dtype)
+        if tolerance.parts is None or eps is None:
+            return tolerance
+        key = (name, products)
+        if noise is None and moved is None:
+            shares = self._shares.get(key, ())
+            if len(shares) != len(tolerance.each):
+                return tolerance
+            pairs = zip(shares, tolerance.each, strict=True)
+            return tolerance.sharpened([share * atol for share, atol in pairs], eps)
+        measured = (noise or {}).get(name)
+        limits = None
+        if measured is not None and measured.near.shape == array.shape:
+            limits = measured.limits(tolerance.parts, eps)
+        if limits is None:
+            self._shares.pop(key, None)
+            lifts = moved() if callable(moved) else moved
+            return lift(tolerance, (lifts or {}).get(name))
+        pairs = zip(limits, tolerance.each, strict=True)
+        self._shares[key] = tuple(limit / atol for limit, atol in pairs)
+        return tolerance.sharpened(limits, eps)
 
 
 def chains(
@@ -468,7 +520,7 @@ def charge(
     eps = epsilon(output)
     if eps is None:
         return 0.0
-    sums = _sums(node, bindings)
+    sums = sums_of(node, bindings)
     variance = sum(_sum_variance(*each, bindings, min(eps, _FLOAT32_EPS)) for each in sums)
     own = sum(own_variance(each, bindings) for each in (node, *_inner(node)))
     variance += own * min(eps, _FLOAT32_EPS) ** 2
@@ -477,7 +529,7 @@ def charge(
     elif not sums:
         variance += eps**2
     if output.dtype in (None, ir.DataType.FLOAT):
-        variance += sum(_product_variance(*each, bindings, products) for each in sums)
+        variance += sum(product_variance(*each, bindings, products) for each in sums)
     return variance
 
 
@@ -501,7 +553,7 @@ def _extend(
     eps = epsilon(output)
     if eps is None:
         return behind
-    added = sum(count for _, count in _sums(node, bindings))
+    added = sum(count for _, count in sums_of(node, bindings))
     narrows = node.op_type == "Cast" and _narrows(node)
     if not added and only_moves(node) and not narrows:
         return behind
@@ -514,7 +566,7 @@ def _extend(
     )
 
 
-def _sums(node: ir.Node, bindings: Mapping[str, int]) -> list[tuple[ir.Node, int]]:
+def sums_of(node: ir.Node, bindings: Mapping[str, int]) -> list[tuple[ir.Node, int]]:
     """The node and those in its bodies, each with the terms that it adds up, if it adds any up."""
     counted = ((each, _terms(each, bindings)) for each in (node, *_inner(node)))
     return [(each, count) for each, count in counted if count]
@@ -525,7 +577,7 @@ def _sum_variance(node: ir.Node, added: int, bindings: Mapping[str, int], eps: f
     return (_PER_SUM * _steps(node, bindings) + added / _TERMS_PER_EPS) * eps**2
 
 
-def _product_variance(
+def product_variance(
     node: ir.Node, added: int, bindings: Mapping[str, int], products: Products
 ) -> float:
     """What a float32 product errs by because of how a GPU computes it."""
