@@ -51,11 +51,23 @@ LATER = """g (float[N,2] a, float[N,3] b) => (float[N,5] y) <float[5] k = {1, 1,
 MIXED = """g (float[N,2] a, float[N,3] b, float[5,5] w) => (float[N,5] y)
 { both = Concat <axis = -1> (a, b)  y = MatMul(both, w) }"""
 
+FLAT = """g (float[2,4,7,3] box, float[2,6,7,3] score) => (float[2,10,21] y)
+<int64[3] size = {0, 10, -1}>
+{ both = Concat <axis = 1> (box, score)  y = Reshape (both, size) }"""
+BOXED = """g (float[2,4,7] box, float[2,6,7] score) => (float[1,2,10,7] y) <int64[1] first = {0}>
+{ both = Concat <axis = 1> (box, score)  y = Unsqueeze (both, first) }"""
+SPLIT = """g (float[2,4,7] box, float[2,6,7] score) => (float[2,5,2,7] y)
+<int64[4] size = {2, 5, 2, 7}>
+{ both = Concat <axis = 1> (box, score)  y = Reshape (both, size) }"""
+
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
         (HEAD, {2: (4,)}),
+        (FLAT, {1: (4,)}),
+        (BOXED, {2: (4,)}),
+        (SPLIT, {}),
         (LEVELS, {1: (2,), 2: (7,)}),
         (LATER, {1: (2,)}),
         (MIXED, {}),

@@ -51,6 +51,9 @@ _ELEMENTWISE = frozenset(
 )
 
 
+_RESHAPED = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
     """The parts of one array.
@@ -159,11 +162,23 @@ def _of_inputs(
         rank = len(truth.shape_of(output) or ())
         order = list(node.attributes.get_ints("perm", list(range(rank))[::-1]))
         yield {order.index(axis): at for axis, at in known[inputs[0]].items() if axis in order}
+    elif node.op_type in _RESHAPED:
+        before, after = (_sizes(value, bindings) for value in (inputs[0], output))
+        if before is not None and after is not None:
+            same = _same_axes(before, after)
+            yield {same[axis]: at for axis, at in known[inputs[0]].items() if axis in same}
     elif node.op_type in _ELEMENTWISE:
         sizes = _sizes(output, bindings)
         for value in inputs:
             if sizes is not None and _sizes(value, bindings) == sizes:
                 yield known[value]
+
+
+def _same_axes(before: Sequence[int], after: Sequence[int]) -> dict[int, int]:
+    """The axes that a reshape keeps: of the same size, with as many elements in front."""
+    place = {(size, math.prod(after[:axis])): axis for axis, size in enumerate(after) if size != 1}
+    keys = ((size, math.prod(before[:axis])) for axis, size in enumerate(before))
+    return {axis: place[key] for axis, key in enumerate(keys) if key in place}
 
 
 def _of_concat(
