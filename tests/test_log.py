@@ -283,6 +283,7 @@ def test_wrapped_lines_are_put_together(width, at):
         lambda line: json.dumps({"log": f"{line}\n", "stream": "stdout", "time": "2024-11-20"}),
         lambda line: json.dumps({"severity": "DEBUG", "message": line}),
         lambda line: json.dumps({"level": "debug", "msg": line}),
+        lambda line: json.dumps({"textPayload": line, "severity": "INFO"}),
         lambda line: f"2024-11-20T12:00:00.123456789Z stdout F {line}",
         lambda line: f"2024-11-20T12:00:00.1+01:00 stderr F {line}",
     ],

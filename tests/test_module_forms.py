@@ -279,3 +279,14 @@ def test_complex_outputs_are_pairs_of_reals(tmp_path: Path, conjugate: bool) -> 
     (got,), (want,) = Session(made.model).run(inputs), TorchLeg(model).run(inputs).values()
     assert got.shape == want.shape
     np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_a_complex_input_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    class Magnitude(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return z.abs() * 2
+
+    module = TorchModel.of(Magnitude(), torch.randn(2, 4, dtype=torch.complex64))
+    with pytest.raises(UsageError, match="input 'z' is complex") as raised:
+        export(module, Spec(), tmp_path / "m.onnx")
+    assert "view_as_complex" in (raised.value.hint or "")

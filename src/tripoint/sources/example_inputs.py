@@ -101,6 +101,12 @@ def plan_inputs(model: TorchModel, spec: Spec, *, seed: int = 0) -> InputPlan:
             continue
         shape = tuple(_size(dim, symbols) for dim in dims[name])
         dtype = _dtype(name, written.get(name), example)
+        if dtype.is_complex:
+            raise UsageError(
+                f"input {name!r} is complex, and ONNX files of PyTorch take real tensors",
+                hint="give forward a float tensor with a last axis of 2, and make it complex "
+                "there with torch.view_as_complex",
+            )
         if example is not None and example.shape == shape:
             tensors[name] = example.to(device)
         else:

@@ -32,8 +32,8 @@ _MOST_PARTS = 12
 _MOST_TRIED = 4
 """Parts up to which every way to put them together is tried."""
 
-_JSON_KEYS = ("log", "message", "msg", "MESSAGE")
-"""Where collectors keep a line: json-file of Docker, structured loggers, journald."""
+_JSON_KEYS = ("log", "message", "msg", "MESSAGE", "textPayload")
+"""Where collectors keep a line: json-file of Docker, structured loggers, journald, clouds."""
 
 _CONTAINER = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP] ")
 """What the runtime of Kubernetes puts before a line."""
