@@ -1,7 +1,7 @@
 """Which outcomes of a decision are as good as the one that was taken: those of tied numbers.
 
 Two numbers are tied if they lie no farther apart than two correct results may, each by its own
-tolerance. Where they are equal to the last bit, and stay equal when all sums behind them err, no
+tolerance. Where they are equal to the last bit, and no errors of the sums behind them move them, no
 rounding chooses but a rule: such a tie is *exact*.
 """
 
@@ -31,7 +31,7 @@ class Numbers:
     Args:
         values: The numbers, as float64.
         allowed: How far each may lie off in another correct result, in the same shape.
-        erring: The numbers where the sums behind them err.
+        erring: The numbers that no errors of the sums behind them move, NaN for the others.
     """
 
     values: Array
@@ -48,7 +48,7 @@ class Flip:
         at: Where, as flat indices of what is decided.
         values: What is there instead.
         gap: How far apart the tied numbers are.
-        exact: Whether they are equal however the sums behind them err.
+        exact: Whether they are equal, and no errors of the sums behind them move them.
     """
 
     decision: int

@@ -43,6 +43,7 @@ _TIMES = 4.0
 """Another order of sums errs by the size of what was measured, not by that."""
 _PER_ROUNDING = 0.3
 """What a product of two rounded operands errs by, as a share of the epsilon of their rounding."""
+_FAR = 16.0
 _FEW = 0.25
 """Share of the elements up to which a measurement has not seen how far they move."""
 _LARGE = 1e30
@@ -107,7 +108,7 @@ class Measured:
     Args:
         moved: What to allow for each element.
         exact: The values without errors.
-        erring: The values where the sums err.
+        erring: The values where the sums err by far more than they are charged.
     """
 
     moved: Mapping[str, Array]
@@ -179,7 +180,26 @@ class Sensitivity:
             return None
         held = [each for each in self.prepared.decisions if each.index not in free]
         runs = self._runs(inputs, bindings, products, held=held)
-        return Measured(runs.moved, runs.exact, runs.one) if runs is not None else None
+        if runs is None:
+            return None
+        erring = self._far(inputs, bindings, products, runs, held) if held else runs.one
+        return Measured(runs.moved, runs.exact, erring)
+
+    def _far(
+        self,
+        inputs: Arrays,
+        bindings: Mapping[str, int],
+        products: Products,
+        runs: _Outputs,
+        held: Sequence[Decision],
+    ) -> Arrays:
+        """What the graph computes with errors so large that few numbers are equal by chance."""
+        errors = [_FAR * _error_of(node, bindings, products) for node in self._nodes]
+        rounded = [(self._factor(*each), 1.0) for each in zip(self._nodes, errors, strict=True)]
+        try:
+            return self._run(inputs, rounded, {each.index: runs.exact[each.own] for each in held})
+        except TripointError:
+            return runs.one
 
     def once(
         self, exact: Arrays, inputs: Arrays, bindings: Mapping[str, int], products: Products

@@ -132,6 +132,8 @@ class Ties:
                 values, erring = (
                     each.astype(np.float64) for each in (array, measured.erring[name])
                 )
+                # What errors move is rounded, and may be equal in one leg only.
+                erring = np.where(erring == values, erring, np.nan)
                 found[name] = Numbers(values, allowed, erring)
         return found
 
@@ -256,7 +258,7 @@ class Point:
             operators = dict.fromkeys(decision.node.op_type for decision, _ in rounded)
             texts.append(
                 f"{count} of {array.size} {kind} differ, where values at {' and '.join(operators)} "
-                f"are tied (within {gap:.1g})"
+                f"are tied ({f'within {gap:.1g}' if gap else 'equal after rounding'})"
             )
         elif exact:
             texts.append(f"{count} of {array.size} {kind} differ")
