@@ -18,6 +18,12 @@ from tripoint.numeric.inputs import inputs_of
 from tripoint.parity.compare import OutputComparison
 from tripoint.parity.compare_legs import compare_legs
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
+from tripoint.parity.locate.graph import Graph
+from tripoint.parity.locate.locate import Pair, locate
+from tripoint.parity.locate.locate import Point as AtInputs
+from tripoint.parity.locate.onnxruntime import OnnxRuntime
+from tripoint.parity.locate.repro import Options
+from tripoint.parity.locate.results import Location
 from tripoint.parity.points import Point
 from tripoint.parity.results import TENSORRT
 
