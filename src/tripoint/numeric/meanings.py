@@ -221,6 +221,8 @@ def _free(dtype: ir.DataType, hints: Sequence[Hint], bounded: Sequence[Hint]) ->
 
 
 _FEW = 8
+_ALONE = 4
+"""Elements of which less are placed one by one."""
 
 
 def _floats(hints: Sequence[Hint]) -> Meaning | None:
@@ -331,19 +333,20 @@ def placed(random: np.random.Generator, array: Array, corners: Sequence[float], 
         return array
     array = np.array(array)
     flat = array.reshape(-1)
-    if flat.size < 8 * len(corners):
+    if flat.size < _ALONE:
         for at in range(flat.size):
             turn = seed + at
             if turn % 2 == 0:
                 flat[at] = corners[turn // 2 % len(corners)]
         return array
-    count = min(max(flat.size // 8, len(corners)), _MOST_PLACED)
+    # Not in every row, where one may decide alone, as the largest does.
+    count = min(max(flat.size // 8, 1), _MOST_PLACED)
     places = (
         random.choice(flat.size, count, replace=False)
         if flat.size < 1 << 20
         else (np.unique(random.integers(0, flat.size, count)))
     )
-    flat[places] = np.resize(np.asarray(corners), len(places))
+    flat[places] = np.resize(np.roll(np.asarray(corners), -seed), len(places))
     return array
 
 
