@@ -332,6 +332,21 @@ def test_a_rule_that_all_promise_is_no_tie() -> None:
     assert entry.status == "different"
 
 
+def test_several_steps_within_rounding_are_one_decision() -> None:
+    text = """m = Constant <value_float = 4e6> ()  t = Tanh(x)  u = Mul(t, m)  f = Floor(u)
+        most = Constant <value_float = 3999000.0> ()  k = Min(f, most)  a = Cast <to = 6> (k)"""
+    outputs = "int32[2,8] a"
+    exact = OnnxRuntimeLeg(given_out(text, outputs)).run({"x": X})["a"]
+    near, far = np.array(exact), np.array(exact)
+    near[0, 3] += 1
+    near[0, 4] -= 2
+    far[0, 3] += 40
+    entry = against(text, outputs, a=near)["a"]
+    assert (entry.status, entry.ties) == ("equal", 2), entry
+    entry = against(text, outputs, a=far)["a"]
+    assert (entry.status, entry.ties) == ("different", 0), entry
+
+
 # locate
 
 

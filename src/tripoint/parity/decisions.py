@@ -33,6 +33,15 @@ _CHOICE = f"{_PREFIX}.choice."
 _OPSET = 11
 """The first one with GatherElements and all dtypes of Where that are needed."""
 _COUNTS = frozenset({"Shape", "Size"})
+_KEEP_INTEGERS = frozenset(
+    {"Abs", "Clip", "Concat", "Expand", "Flatten", "Identity", "Max", "Min", "Neg", "Relu"}
+    | {"Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+)
+"""What gives integers for integers."""
+_NUMBERS = {"Expand": 1, "Reshape": 1, "Slice": 1, "Squeeze": 1, "Unsqueeze": 1}
+"""How many of the inputs are numbers, where the others are sizes and axes."""
+_FEW = 64
+"""Elements of a constant up to which it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +130,11 @@ def prepare(graph: ir.Model) -> Prepared:
     if not places or model.opset_imports.get("", 0) < _OPSET:
         return Prepared(model, (), names)
     fed = _behind_numbers(model.graph)
+    whole = _whole(model.graph)
     decisions: list[Decision] = []
     for node, operands, input_of in places:
+        if node.op_type in STEPS and node.inputs[0] in whole:
+            continue
         if any(node.inputs[place] in fed for place in operands):
             decisions.append(_overrulable(model.graph, node, operands, input_of, len(decisions)))
     return Prepared(model, tuple(decisions), names)
@@ -164,6 +176,32 @@ def _behind_numbers(graph: ir.Graph) -> set[ir.Value]:
         if node.op_type not in _COUNTS and any(value in fed for value in read_by([node])):
             fed.update(node.outputs)
     return fed
+
+
+def _whole(graph: ir.Graph) -> set[ir.Value]:
+    """Return the values of floats that hold integers whatever the inputs: no step lies near."""
+    whole: set[ir.Value] = set()
+    for node in graph:
+        read = [value for value in node.inputs if value is not None]
+        numbers = read[: _NUMBERS.get(node.op_type)]
+        if (
+            node.op_type in STEPS - {"Cast"}
+            or (node.op_type == "Cast" and _is(read[0], ir.DataType.is_integer))
+            or (
+                node.op_type in _KEEP_INTEGERS
+                and all(value in whole or _holds_integers(value) for value in numbers)
+            )
+        ):
+            whole.update(node.outputs)
+    return whole
+
+
+def _holds_integers(value: ir.Value) -> bool:
+    tensor = ir.convenience.get_const_tensor(value)
+    if tensor is None or tensor.size > _FEW or not _is(value, ir.DataType.is_floating_point):
+        return False
+    array = tensor.numpy()
+    return bool((array == np.trunc(array)).all())
 
 
 def _overrulable(

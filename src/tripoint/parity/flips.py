@@ -109,7 +109,7 @@ def admitted(
     elif operator == SUPPRESSION:
         made = []
     else:
-        made = list(_of_steps(decision, own, numbers[0]))
+        made = list(_of_steps(decision, own, numbers[0], wanted))
     taken = np.array(own)
     used = [
         flip
@@ -245,18 +245,27 @@ def _of_comparison(decision: Decision, own: Array, a: Numbers, b: Numbers) -> It
         yield Flip(decision.index, (int(at),), (int(not own.flat[at]),), apart, exact)
 
 
-def _of_steps(decision: Decision, own: Array, numbers: Numbers) -> Iterator[Flip]:
+def _of_steps(
+    decision: Decision, own: Array, numbers: Numbers, wanted: Array | None = None
+) -> Iterator[Flip]:
+    """Return the outcomes on both sides, or those that are wanted, where these lie between."""
     operator = decision.node.op_type
     x = numbers.values
     with np.errstate(invalid="ignore"):
         low, high = (_stepped(operator, x + sign * numbers.allowed, own) for sign in (-1, 1))
         # A tie needs a number between two steps, and a grid finer than rounding has nothing else.
         tied = np.isfinite(x) & ((low != own) | (high != own))
+        if wanted is not None:
+            between = (np.minimum(low, high) <= wanted) & (wanted <= np.maximum(low, high))
+            tied &= between & (wanted != own)
     for at in np.flatnonzero(tied):
         now = float(own.flat[at])
-        others = {float(low.flat[at]), float(high.flat[at])} - {now}
-        if operator == "Sign" and others:
-            others |= {0.0} - {now}
+        if wanted is not None:
+            others = {float(wanted.flat[at])}
+        else:
+            others = {float(low.flat[at]), float(high.flat[at])} - {now}
+            if operator == "Sign" and others:
+                others |= {0.0} - {now}
         for other in sorted(others):
             step = _step(operator, now, other)
             gap = abs(float(x.flat[at]) - step)

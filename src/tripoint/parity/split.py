@@ -18,7 +18,9 @@ from tripoint.rewrites.subgraph import read_by
 
 Array = np.ndarray[Any, Any]
 
-_SAME_ORDER = frozenset({"Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Flatten"})
+_SAME_ORDER = frozenset(
+    {"Identity", "Cast", "Clip", "Max", "Min", "Relu", "Squeeze", "Unsqueeze", "Reshape", "Flatten"}
+)
 
 
 @dataclass(frozen=True)
