@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import graphs
@@ -236,6 +236,9 @@ odd_names = st.one_of(
 
 
 @settings(max_examples=150, deadline=None)
+@example(
+    tensors=["x", "y", "z"], nodes=["\u2028 ", "  ", "n", "", " "], ops=["Relu"] * 5, version="7.0"
+)
 @given(
     tensors=st.lists(odd_names.filter(bool), min_size=3, max_size=6, unique=True),
     nodes=st.lists(odd_names, min_size=5, max_size=5),

@@ -15,7 +15,7 @@ _ESCAPE = "\N{SYMBOL FOR ESCAPE}"
 _ESCAPED = re.compile(_ESCAPE + r"([0-9a-f]{0,6});")
 _HIDDEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 _MARKS = re.compile(
-    r"^[^\w/%.:]|^\d(?=\d{3}-)|^n(?=ode_of_)|(?<!\s)\s+$|:(?= )|\](?=, \[| (?:in|out)puts:)"
+    r"^\s+$|^[^\w/%.:]|^\d(?=\d{3}-)|^n(?=ode_of_)|(?<!\s)\s+$|:(?= )|\](?=, \[| (?:in|out)puts:)"
     r"| (?=-> \(|for ONNX (?:tensor|node))|\\|&(?=[a-z#])"
 )
 """What parts names in a log, what begins a line, and what readers of mangled logs change."""
