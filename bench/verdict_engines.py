@@ -16,7 +16,7 @@ from tripoint import api
 from tripoint.errors import TripointError
 from tripoint.parity import engines
 from tripoint.parity.legs import Leg
-from tripoint.parity.legs.tensorrt import TensorRTLeg
+from tripoint.parity.verify import tensorrt_leg
 from tripoint.spec import Spec
 from verdict_faults import FAULTS
 from verdict_legs import reference
@@ -48,15 +48,7 @@ def build(proto: onnx.ModelProto, folder: Path, spec: Spec, tf32: bool) -> Leg:
     engine = engines.of_plan(plan, None, TIMEOUT_SECONDS)
     if isinstance(engine, str):
         raise TripointError(f"no GPU to run it on: {engine}")
-    return TensorRTLeg(
-        engine.plan,
-        tensorrt=engine.tensorrt,
-        version=engine.version,
-        device=engine.device,
-        tf32=engine.tf32,
-        environment=engine.environment,
-        timeout=engine.timeout,
-    )
+    return tensorrt_leg(engine)
 
 
 def compare(name: str, tf32: bool, build: Build = build) -> list[Pair]:

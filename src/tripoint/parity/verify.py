@@ -130,7 +130,7 @@ def verify(
             legs,
             at,
             absent=absent,
-            rebuilt=_tensorrt(rebuilt) if isinstance(rebuilt, Engine) else rebuilt,
+            rebuilt=tensorrt_leg(rebuilt) if isinstance(rebuilt, Engine) else rebuilt,
             output_names=output_names,
             atol=atol,
             rtol=rtol,
@@ -266,11 +266,12 @@ def _legs(
     if engine is None:
         absent.append(LegReport(TENSORRT, "not run", reason=no_engine))
     else:
-        legs.append(_tensorrt(engine))
+        legs.append(tensorrt_leg(engine))
     return legs, absent, notes
 
 
-def _tensorrt(engine: Engine) -> TensorRTLeg:
+def tensorrt_leg(engine: Engine) -> TensorRTLeg:
+    """Return the leg that executes an engine."""
     return TensorRTLeg(
         engine.plan,
         tensorrt=engine.tensorrt,

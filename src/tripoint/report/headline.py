@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from tripoint.parity.compare import OutputComparison
+from tripoint.parity.compare import OutputComparison, Status
 from tripoint.parity.pairing import moved
 from tripoint.parity.results import Verification
 from tripoint.report.sanitize import clean
@@ -91,6 +91,12 @@ _WORDS = {
 }
 
 
+def _of_status(value: Verification, status: Status) -> list[str]:
+    """Return the names of the outputs that have a status at some point."""
+    entries = (entry for point in value.points for entry in point.outputs)
+    return list(dict.fromkeys(entry.name for entry in entries if entry.status == status))
+
+
 def _causes(value: Verification) -> Iterator[str]:
     """Why nothing is proven, what lies in the outputs first."""
     said = False
@@ -99,19 +105,15 @@ def _causes(value: Verification) -> Iterator[str]:
         verb, them = ("output {} says", "it") if one else ("outputs {} say", "them")
         yield f"{verb.format(_some(value.vacuous))} nothing, no inputs move {them}"
         said = True
-    covered = dict.fromkeys(
-        entry.name for point in value.points for entry in point.outputs if entry.status == "covered"
-    )
+    covered = _of_status(value, "covered")
     if covered:
         verb = "agrees" if len(covered) == 1 else "agree"
-        yield f"{_some(list(covered))} {verb} only within a tolerance as large as the numbers"
+        yield f"{_some(covered)} {verb} only within a tolerance as large as the numbers"
         said = True
-    random = dict.fromkeys(
-        entry.name for point in value.points for entry in point.outputs if entry.status == "random"
-    )
+    random = _of_status(value, "random")
     if random:
         verb = "depends" if len(random) == 1 else "depend"
-        yield f"{_some(list(random))} {verb} on random numbers"
+        yield f"{_some(random)} {verb} on random numbers"
         said = True
     if value.unsuited:
         yield "the made-up inputs do not suit the model"
