@@ -31,6 +31,8 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --quiet
+	$(BIN)/deptry src
 
 bench: setup
 	$(BIN)/python -m venv --clear $(VENV)-bench

@@ -34,10 +34,10 @@ import onnx_ir as ir
 from models import models_of
 from tripoint import api
 from tripoint.errors import TripointError
-from tripoint.facts import truth
-from tripoint.facts.symbols import evaluate, symbols_of
-from tripoint.facts.table import TensorTable
 from tripoint.model import Model
+from tripoint.shape_inference import truth
+from tripoint.symbols import evaluate, symbols_of
+from tripoint.table import TensorTable
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import execution

@@ -33,12 +33,14 @@ import jsonschema
 
 from fixes import with_weights
 from models import models_of
-from tripoint import __version__, api
-from tripoint.engine import bindings, builder, manifest
+from tripoint import api
+from tripoint._version import __version__
+from tripoint.engine import builder, manifest
 from tripoint.errors import TripointError
-from tripoint.facts.symbols import symbols_of
 from tripoint.model import Model, sha256
 from tripoint.spec import Range, Spec
+from tripoint.symbols import symbols_of
+from tripoint.trt import bindings
 
 _BATCH = ("n", "b", "batch", "batch_size")
 _SIDES = ("h", "w", "height", "width")

@@ -25,10 +25,11 @@ import onnx_ir as ir
 
 from models import models_of, with_weights
 from tripoint.errors import TripointError
-from tripoint.facts import truth
-from tripoint.facts.table import Shape, ViewShape
-from tripoint.facts.views import importers, installed
 from tripoint.model import Model
+from tripoint.shape_inference import truth
+from tripoint.symbols import Shape
+from tripoint.table import ViewShape
+from tripoint.views import importers, installed
 
 SHOWN = 20
 """Disagreements that are printed."""

@@ -46,12 +46,12 @@ from peers import TOOLS, Tool
 from tripoint import api
 from tripoint import model as models
 from tripoint.errors import TripointError
-from tripoint.facts import truth
 from tripoint.model import external_tensors
 from tripoint.numeric import ort
 from tripoint.numeric.inputs import generate, inputs_of
-from tripoint.parity.tolerance import Budget
+from tripoint.shape_inference import truth
 from tripoint.spec import Spec
+from tripoint.tolerance.derivation import Budget
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import execution

@@ -24,11 +24,11 @@ from typing import Any
 
 from tripoint import api
 from tripoint import model as models
-from tripoint.engine import bindings
-from tripoint.facts import truth
 from tripoint.numeric.inputs import Arrays, generate, inputs_of
 from tripoint.parity.results import Verification
+from tripoint.shape_inference import truth
 from tripoint.spec import Spec
+from tripoint.trt import bindings
 
 STAGES = ("before", "after")
 WARM_UP = 20

@@ -35,12 +35,9 @@ import onnx_ir as ir
 
 import workers
 from tripoint import api
-from tripoint.engine import bindings, gpu, manifest
-from tripoint.engine.constraints.legal import LegalSizes
+from tripoint.engine import manifest
 from tripoint.engine.debugging import Settings
-from tripoint.engine.tf32 import for_build
-from tripoint.facts import truth
-from tripoint.facts.mechanisms import node_name
+from tripoint.graph.names import node_name
 from tripoint.model import Model
 from tripoint.numeric.inputs import bindings_of
 from tripoint.parity.compare import compare_outputs
@@ -52,8 +49,12 @@ from tripoint.parity.locate.repro import Options
 from tripoint.parity.locate.request import points
 from tripoint.parity.locate.results import Location
 from tripoint.parity.locate.tensorrt import TensorRT
-from tripoint.parity.tolerance import Budget, Products
+from tripoint.profiles.constraints.legal import LegalSizes
+from tripoint.shape_inference import truth
 from tripoint.spec import Spec
+from tripoint.tolerance.derivation import Budget, Products
+from tripoint.trt import bindings, gpu
+from tripoint.trt.tf32 import for_build
 
 LEAST = 5
 MOST_TRIES = 6

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from tripoint import api
-from tripoint.engine import bindings, process
 from tripoint.errors import TripointError
-from tripoint.facts import truth
 from tripoint.parity.results import Verification
 from tripoint.precision import recorded
+from tripoint.shape_inference import truth
 from tripoint.spec import Spec
+from tripoint.trt import bindings, process
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 

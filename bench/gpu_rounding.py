@@ -4,10 +4,10 @@
 
 First single operators, all in one engine, against float64: the root mean square of the error and
 its largest element, relative to the root mean square of the result, in units of the epsilon of
-float32 (TF32 off) and of TF32 (on). The numbers in :class:`tripoint.parity.tolerance.Products`
+float32 (TF32 off) and of TF32 (on). The numbers in :class:`tripoint.tolerance.derivation.Products`
 come from there. Then the models, against ONNX Runtime: the largest difference at two points beside
 the derived tolerance, and beside how far errors of the size charged were measured to move the
-outputs (:mod:`tripoint.parity.sensitivity`). A range for a symbol that a model lacks is passed
+outputs (:mod:`tripoint.tolerance.sensitivity`). A range for a symbol that a model lacks is passed
 over.
 
 Exit code: 0 if every model is within what is allowed; 1 if not; 2 usage.
@@ -28,17 +28,17 @@ import onnx_ir as ir
 
 import workers
 from tripoint import api
-from tripoint.engine import bindings
-from tripoint.engine.tf32 import for_build
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays, generate, inputs_of
 from tripoint.numeric.ort import Session
 from tripoint.parity.legs.tensorrt import TensorRTLeg
-from tripoint.parity.measure import measure
-from tripoint.parity.sensitivity import Sensitivity
-from tripoint.parity.tolerance import Budget, Products, lift
+from tripoint.shape_inference import truth
 from tripoint.spec import Spec
+from tripoint.tolerance.derivation import Budget, Products, lift
+from tripoint.tolerance.measure import measure
+from tripoint.tolerance.sensitivity import Sensitivity
+from tripoint.trt import bindings
+from tripoint.trt.tf32 import for_build
 
 FLOAT32_EPS, TF32_EPS = 2.0**-23, 2.0**-10
 CONVS = (

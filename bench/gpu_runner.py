@@ -38,18 +38,18 @@ from onnx import TensorProto, helper
 
 import tripoint
 from tripoint import api
-from tripoint.engine import bindings
-from tripoint.engine.session.device import Cuda, view
-from tripoint.engine.tasks import cuda as cuda_task
 from tripoint.errors import TripointError
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays, bindings_of, generate, inputs_of
 from tripoint.numeric.ort import Session
 from tripoint.parity.compare import compare_outputs
-from tripoint.parity.tolerance import Budget, Products
+from tripoint.runner.device import Cuda, view
+from tripoint.shape_inference import truth
 from tripoint.spec import Spec
-from tripoint.timing.turns import interleave
+from tripoint.timing.interleave import interleave
+from tripoint.tolerance.derivation import Budget, Products
+from tripoint.trt import bindings
+from tripoint.trt import cuda as cuda_task
 
 BUDGET = 1.03
 RANGES = {"N": "1..2..4", "H": "64..96..128", "W": "64..96..128", "S": "16..32..64"}

@@ -28,17 +28,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from short_types import TYPES, limit_of, retyped
 from tripoint import api
 from tripoint.errors import TripointError
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.dtypes import epsilon
 from tripoint.numeric.in_float32 import in_float32
 from tripoint.numeric.inputs import Arrays, generate, inputs_of
 from tripoint.numeric.ort import Session
-from tripoint.parity.parts import Parts
 from tripoint.parity.rounded import Rounded
-from tripoint.parity.sensitivity import Sensitivity
-from tripoint.parity.tolerance import Budget, Products
+from tripoint.shape_inference import truth
 from tripoint.spec import Spec
+from tripoint.tolerance.derivation import Budget, Products
+from tripoint.tolerance.parts import Parts
+from tripoint.tolerance.sensitivity import Sensitivity
 
 DIMS = ("N=1..2..4", "H=64..96..128", "W=64..96..128", "S=16..32..64")
 

@@ -43,23 +43,23 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import fault_models
 from faults import FAULTS, Fault
-from tripoint.facts.mechanisms import node_name
+from tripoint.graph.names import node_name
 from tripoint.model import Model
 from tripoint.numeric.inputs import bindings_of
 from tripoint.parity import sweep
-from tripoint.parity.locate.allowed import Allowed
+from tripoint.parity.locate.compare_tensors import scan
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.onnxruntime import OnnxRuntime
 from tripoint.parity.locate.request import Request, points, run
 from tripoint.parity.locate.results import Location
-from tripoint.parity.locate.scan import scan
 from tripoint.parity.locate.search import partition, replay
+from tripoint.parity.locate.tolerances import Allowed
 from tripoint.parity.locate.torch import PyTorch
 from tripoint.parity.metamorphic import SECOND_RUN
-from tripoint.parity.tolerance import Products
 from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import export
 from tripoint.spec import Range, Spec
+from tripoint.tolerance.derivation import Products
 
 LIMIT = 64
 RANGES = {

@@ -27,10 +27,10 @@ import measure
 import models
 from tripoint import api
 from tripoint import model as tripoint_models
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
 from tripoint.parity.legs.torch import TorchLeg
+from tripoint.shape_inference import truth
 from tripoint.spec import Spec
 
 MEMORY_GOAL = 2e9

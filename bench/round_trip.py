@@ -20,12 +20,13 @@ from pathlib import Path
 
 from models import models_of, with_weights
 from tripoint import api
+from tripoint.analysis.facts import of_recording
 from tripoint.errors import TripointError
-from tripoint.facts.table import TensorTable
-from tripoint.facts.views import log
-from tripoint.facts.views.importers import SUPPORTED
 from tripoint.model import Model
 from tripoint.report import verbose_log
+from tripoint.table import TensorTable
+from tripoint.views import log
+from tripoint.views.importers import SUPPORTED
 
 Row = tuple[str, str | None, str | None, tuple[int, ...] | None]
 
@@ -44,7 +45,7 @@ def difference(model: Model, target: str) -> str | None:
     table = api.shapes(model, target=target)
     text = "\n".join(verbose_log.lines(table, model))
     (recording,) = log.read_stream(io.BytesIO(text.encode()), "round trip")
-    expected, found = rows(table), rows(log.facts(recording).table)
+    expected, found = rows(table), rows(of_recording(recording).table)
     if expected == found:
         return None
     at = next(

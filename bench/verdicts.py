@@ -32,8 +32,8 @@ from pathlib import Path
 
 import verdict_engines
 import workers
-from tripoint.engine import gpu
 from tripoint.errors import TripointError
+from tripoint.trt import gpu
 from verdict_models import KINDS
 from verdict_pairs import Pair, compare
 from verdict_table import LIMIT, document, lines

@@ -47,8 +47,8 @@ import onnx_ir as ir
 
 import measure
 from models import models_of
-from tripoint import __version__
-from tripoint.engine import bindings
+from tripoint._version import __version__
+from tripoint.trt import bindings
 
 COMMANDS = ("shapes", "fix", "profile", "build", "run")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tripoint.engine import bindings, gpu
+from tripoint.trt import bindings, gpu
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -14,13 +14,13 @@ import onnx
 import onnx_ir as ir
 
 from tripoint.errors import TripointError
-from tripoint.facts import truth
-from tripoint.facts.symbols import evaluate, symbols_of
-from tripoint.facts.table import Bound, Dim, Shape
-from tripoint.facts.truth import Truth
 from tripoint.model import Model
 from tripoint.numeric import ort
 from tripoint.numeric.inputs import Arrays, generate, inputs_of
+from tripoint.shape_inference import truth
+from tripoint.shape_inference.truth import Truth
+from tripoint.symbols import Dim, Shape, evaluate, symbols_of
+from tripoint.table import Bound
 
 Kind = Literal["integer", "expression", "data-dependent", "undecided"]
 Sizes = Mapping[str, tuple[int, ...]]

@@ -17,12 +17,12 @@ from execution import NodeCase
 from graphs import to_bytes
 from tripoint import model as models
 from tripoint.errors import ExternalStepError, TripointError
-from tripoint.facts import truth
-from tripoint.facts.origins import node_name
+from tripoint.graph.names import node_name
 from tripoint.model import Model
 from tripoint.numeric import ort
 from tripoint.numeric.reductions import longest_reduction, terms
 from tripoint.rewrites.base import FixResult
+from tripoint.shape_inference import truth
 
 Feed = Mapping[str, Any]
 """What goes into each input: an array, or a list where it is a sequence."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tripoint.engine import bindings
+from tripoint.trt import bindings
 
 RTX = "tensorrt_rtx_bindings"
 

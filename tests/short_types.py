@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
-from tripoint.facts.operators.context import graphs_in
+from tripoint.graph.subgraphs import graphs_in
 
 TYPES = {"float16": ir.DataType.FLOAT16, "bfloat16": ir.DataType.BFLOAT16}
 _ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type")

@@ -11,8 +11,8 @@ import pytest
 
 from execution import MODES, POINTS, agreement, node_agreement, node_cases, with_weights
 from graphs import build
-from tripoint.facts import truth
 from tripoint.model import Model
+from tripoint.shape_inference import truth
 
 ARCHIVE = Path(__file__).parent.parent.parent / "shared" / "zoo" / "zoo.tar.xz"
 ZOO = (
@@ -177,11 +177,11 @@ def test_local_functions() -> None:
 
 
 def test_a_wrong_shape_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tripoint.facts.operators import elements
+    from tripoint.shape_inference.operators import symbolic_values
 
     model = build("float[N,2,H,W] x", "y = MaxPool<kernel_shape = [2,2], strides = [2,2]>(x)").ir
     assert agreement(model).disagreements == []
-    monkeypatch.setattr(elements, "divide_down", elements.divide_up)
+    monkeypatch.setattr(symbolic_values, "divide_down", symbolic_values.divide_up)
     (wrong,) = agreement(model).disagreements
     assert wrong.startswith("y: ")
 

@@ -11,13 +11,13 @@ import onnx.parser
 import onnx_ir as ir
 import pytest
 
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
-from tripoint.parity.arithmetic import TABLE
-from tripoint.parity.sensitivity import Sensitivity
-from tripoint.parity.tolerance import Budget, Products, Tolerance
+from tripoint.shape_inference import truth
+from tripoint.tolerance.arithmetic import TABLE
+from tripoint.tolerance.derivation import Budget, Products, Tolerance
+from tripoint.tolerance.sensitivity import Sensitivity
 
 Array = np.ndarray[Any, Any]
 _SHARE = 1 / 60

@@ -16,16 +16,16 @@ import graphs
 from marks import installed
 from test_zoo import ARCHIVE
 from tripoint import api
-from tripoint.facts import truth
-from tripoint.facts.compute import Facts
-from tripoint.facts.table import Refusal, Target, TensorTable, View
-from tripoint.facts.views import log
-from tripoint.facts.views.importers import SUPPORTED
-from tripoint.facts.views.log import Recording
-from tripoint.facts.views.log.names import escape, escape_operator, unescape
-from tripoint.facts.views.log.versions import LADDER
+from tripoint.analysis.facts import Facts, of_recording
 from tripoint.model import Model
 from tripoint.report import verbose_log
+from tripoint.shape_inference import truth
+from tripoint.table import Refusal, Target, TensorTable, View
+from tripoint.views import log
+from tripoint.views.importers import SUPPORTED
+from tripoint.views.log import Recording
+from tripoint.views.log.names import escape, escape_operator, unescape
+from tripoint.views.log.versions import LADDER
 
 WRITTEN = ("7.0", "7.1", "7.2", "8.0", "8.2", "8.4", "8.5", "8.6", "10.0", "10.1")
 
@@ -93,7 +93,7 @@ def covers(found: str, version: str) -> bool:
 def assert_read_back(known: Facts) -> Recording:
     table = known.table
     recording = read(written(table, known.model))
-    again = log.facts(recording).table
+    again = of_recording(recording).table
     assert rows(again) == rows(table)
     reached = {facts.name for facts in table.tensors if facts.tensorrt is not None}
     assert again.inputs == tuple(name for name in table.inputs if name in reached)
@@ -118,7 +118,7 @@ def test_every_target_is_read_back(target, model):
 def test_seed_is_read_back_with_its_origins(target):
     known = api.facts(graphs.GRAPH_A, target=target)
     recording = assert_read_back(known)
-    again = log.facts(recording).table
+    again = of_recording(recording).table
     assert again.origins == known.table.origins
     assert [facts.lost for facts in again.tensors] == [f.lost for f in known.table.tensors]
     assert [facts.shape for facts in again.tensors] == [f.shape for f in known.table.tensors]
@@ -203,7 +203,7 @@ def test_what_was_not_reached_is_not_in_the_log():
     cut = Facts(SHAPED, known.truth, View(known.view.target, shapes))
     lines = written(cut.table, SHAPED)
     assert not any("Reshape" in line or "Marking" in line for line in lines)
-    assert list(log.facts(read(lines)).view.shapes) == ["x", "a", "b"]
+    assert list(of_recording(read(lines)).view.shapes) == ["x", "a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_odd_names_are_read_back(tensors, nodes, ops, version):
         view,
     )
     recording = read(written(known.table, model))
-    again = log.facts(recording).table
+    again = of_recording(recording).table
     assert rows(again) == rows(known.table)
     assert (again.inputs, again.outputs) == (known.table.inputs, known.table.outputs)
     assert covers(recording.version, version)

@@ -6,9 +6,9 @@ import onnx
 import pytest
 
 from graphs import build
-from tripoint.facts import truth
-from tripoint.facts.views.importer import attributes, operators
-from tripoint.facts.views.importers import SUPPORTED, view
+from tripoint.shape_inference import truth
+from tripoint.views.importer import attributes, operators
+from tripoint.views.importers import SUPPORTED, view
 
 SCHEMAS = [s for s in onnx.defs.get_all_schemas_with_history() if s.domain == ""]
 

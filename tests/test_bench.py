@@ -14,15 +14,16 @@ from typer.testing import CliRunner
 
 from fake_machine import Cuda, Port, TensorRT
 from fake_machine import Plan as EnginePlan
+from tripoint.api import timed_legs
+from tripoint.api.timing import bench
 from tripoint.cli import app
-from tripoint.engine import gpu, process
-from tripoint.engine.gpu import Device, Probe
 from tripoint.model import load
 from tripoint.report import bench as report
 from tripoint.spec import Spec
-from tripoint.timing import candidates, legs
-from tripoint.timing.bench import bench
-from tripoint.timing.turns import MOST_RUNS, Plan, Summary, interleave, order, summarize
+from tripoint.timing import legs
+from tripoint.timing.interleave import MOST_RUNS, Plan, Summary, interleave, order, summarize
+from tripoint.trt import gpu, process
+from tripoint.trt.gpu import Device, Probe
 
 QUICK = Plan(rounds=2, warm_up=1, seconds=0.0)
 
@@ -206,7 +207,7 @@ def test_engines_that_need_different_environments(model, tmp_path, monkeypatch):
     device = Device(0, "Fake", "9.0", 1)
     monkeypatch.setattr(gpu, "probe", lambda: Probe((device,), None))
     monkeypatch.setattr(
-        candidates.bindings, "find", lambda _: candidates.bindings.Binding("t", "1", "rtx")
+        timed_legs.bindings, "find", lambda _: timed_legs.bindings.Binding("t", "1", "rtx")
     )
     paths = []
     for name, value in (("a", None), ("b", "0"), ("c", None)):
@@ -217,7 +218,7 @@ def test_engines_that_need_different_environments(model, tmp_path, monkeypatch):
         content["environment"] = {"NVIDIA_TF32_OVERRIDE": value}
         path.with_name(f"{name}.manifest.json").write_text(json.dumps(content))
         paths.append(path)
-    found = candidates.engine_legs(load(model), paths, Spec(), None, tmp_path, None, print)
+    found = timed_legs.engine_legs(load(model), paths, Spec(), None, tmp_path, None, print)
     assert [leg.name for leg in found] == [f"TensorRT ({path.name})" for path in paths]
     assert [leg.request is not None for leg in found] == [True, False, True]
     assert "another environment" in found[1].reason

@@ -18,7 +18,7 @@ from tripoint.cli import app
 from tripoint.model import Model
 from tripoint.numeric.in_float32 import SAID
 from tripoint.numeric.ort import Session
-from tripoint.parity.legs.torch import to_array
+from tripoint.numeric.torch_arrays import to_array
 
 RUNNER = CliRunner()
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)

@@ -18,13 +18,13 @@ from building import STAND_IN, eca, saved
 from marks import RTX, needs_rtx
 from tripoint.cli import app
 from tripoint.engine import builder, manifest, options
-from tripoint.engine.bindings import Binding
-from tripoint.engine.gpu import Device
-from tripoint.engine.profile import from_spec
 from tripoint.errors import InputError
 from tripoint.model import Model, sha256
 from tripoint.parity.results import LegReport, Verification
+from tripoint.profiles.profile import from_spec
 from tripoint.spec import Spec
+from tripoint.trt.bindings import Binding
+from tripoint.trt.gpu import Device
 
 OURS = Binding(RTX, "1.6.1.120", "rtx")
 A4000 = Device(0, "RTX A4000", "8.6", 16 << 30)
@@ -178,7 +178,7 @@ def test_run_keeps_how_the_comparison_ended(tmp_path, monkeypatch, status):
         legs = (LegReport("ONNX Runtime", "ran"), LegReport("TensorRT", status, reason="said so"))
         return Verification("unproven", (), legs, (), None, (), ())
 
-    monkeypatch.setattr("tripoint.api.verify", verify)
+    monkeypatch.setattr("tripoint.api.comparing.verify", verify)
     result = tripoint.run(str(saved(tmp_path)), tmp_path / "out", tensorrt=RTX, numeric=False)
     kept = manifest.read(tmp_path / "out" / "model.manifest.json")
     jsonschema.validate(kept, strict(manifest.schema()))

@@ -13,9 +13,9 @@ from building import STAND_IN, eca, names, saved
 from marks import RTX, needs_rtx
 from tripoint.cli import app
 from tripoint.engine import builder, manifest, options
-from tripoint.engine.profile import InputProfile, Profile
 from tripoint.errors import InputError, OutputError, UsageError
 from tripoint.model import Model
+from tripoint.profiles.profile import InputProfile, Profile
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from building import COMMAND, environment, saved, tripoint_build
-from tripoint.cli.bars import Bars
+from tripoint.cli.progress import Bars
 from tripoint.engine.progress import Lines, Open, Phase
 
 OUTER = Phase("Building engine", None, 0, 6)

@@ -17,9 +17,9 @@ from typer.testing import CliRunner, Result
 import tripoint
 from marks import needs_tensorrt
 from tripoint.cli import app, console
-from tripoint.engine import bindings, gpu, process
 from tripoint.engine.progress import Phase
-from tripoint.facts.views.importers import SUPPORTED
+from tripoint.trt import bindings, gpu, process
+from tripoint.views.importers import SUPPORTED
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SEED = Path(__file__).parent.parent / "examples" / "seed" / "graph_a.onnxtxt"

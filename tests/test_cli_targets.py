@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from marks import installed
 from tripoint.cli import app
-from tripoint.facts.views.importers import SUPPORTED
+from tripoint.views.importers import SUPPORTED
 
 SEED = str(Path(__file__).parent.parent / "examples" / "seed" / "graph_a.onnxtxt")
 OTHER = str(Path(__file__).parent.parent / "examples" / "seed" / "graph_b.onnxtxt")

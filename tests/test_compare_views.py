@@ -9,10 +9,10 @@ import pytest
 
 import tripoint
 from graphs import GRAPH_A, build
-from tripoint.facts.differences import Kind, compare
-from tripoint.facts.table import Target, TensorFacts, TensorTable, ViewShape
+from tripoint.analysis.differences import Kind, compare
+from tripoint.report import columns, json
 from tripoint.report import compare as report
-from tripoint.report import json, text
+from tripoint.table import Target, TensorFacts, TensorTable, ViewShape
 
 
 def table(name: str, **views: ViewShape | None) -> TensorTable:
@@ -94,7 +94,7 @@ def test_text_and_json_of_two_versions() -> None:
         "A: TensorRT 7.1 (modelled)",
         "B: TensorRT 7.2 (modelled)",
         "",
-        *text.columns(
+        *columns.columns(
             [
                 ("tensor", "op", "true shape", "A (7.1)", "B (7.2)", ""),
                 ("15", "Conv", "(1, 5, 5, 5)", "(-1, 5, 5, 5)", "(1, 5, 5, 5)", "A loses 0"),

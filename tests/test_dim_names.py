@@ -13,7 +13,7 @@ import tripoint
 from marks import needs_tensorrt
 from tripoint.cli import app
 from tripoint.errors import ExternalStepError, UsageError
-from tripoint.facts.dim_names import clashes, file_for_tensorrt
+from tripoint.shape_inference.dim_names import clashes, file_for_tensorrt
 from tripoint.spec import Range, Spec
 
 TWO = """float[p,3,q,r] x, float[s,4] z) => (float[p,3,q,r] y, float[s,4] w) {
@@ -186,7 +186,7 @@ def test_an_engine_is_built_where_one_name_stands_for_sizes_that_differ(tmp_path
 @needs_tensorrt
 def test_the_message_of_tensorrt_explains_itself(tmp_path, monkeypatch):
     path = model(tmp_path, TWO, dict.fromkeys("pqrs", "?"))
-    monkeypatch.setattr("tripoint.facts.dim_names.distinct", lambda model: model)
+    monkeypatch.setattr("tripoint.shape_inference.dim_names.distinct", lambda model: model)
     with pytest.raises(ExternalStepError, match="one name in the file") as caught:
         tripoint.build(path, tmp_path / "model.plan", spec=GIVEN)
     assert "--input" in caught.value.hint

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 import tripoint
 from tripoint import api
 from tripoint.cli import app
-from tripoint.engine import exchange
 from tripoint.errors import InputError, UsageError
 from tripoint.model import Model, save
 from tripoint.numeric import npz
 from tripoint.numeric.ort import Session
-from tripoint.parity.legs.torch import to_array, to_tensor
+from tripoint.numeric.torch_arrays import to_array, to_tensor
+from tripoint.trt import array_ipc
 
 Array = np.ndarray[Any, Any]
 FOREIGN = [
@@ -81,7 +81,7 @@ def arrays_of(dtype: np.dtype[Any]) -> dict[str, Array]:
 
 
 @pytest.mark.parametrize("name", [*FOREIGN, *OWN])
-@pytest.mark.parametrize("form", [npz, exchange])
+@pytest.mark.parametrize("form", [npz, array_ipc])
 def test_every_dtype_comes_back_from_a_file(name: str, form: Any, tmp_path: Path) -> None:
     arrays = arrays_of(dtype_of(name))
     form.save(tmp_path / "t.npz", arrays)

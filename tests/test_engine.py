@@ -14,8 +14,7 @@ import onnx_ir as ir
 import pytest
 
 from marks import RTX, needs_rtx
-from tripoint.engine import bindings, builder, exchange, gpu, inspect, manifest, process, profile
-from tripoint.engine.gpu import Device
+from tripoint.engine import builder, inspect, manifest
 from tripoint.errors import (
     ExternalStepError,
     InputError,
@@ -24,7 +23,10 @@ from tripoint.errors import (
     UsageError,
 )
 from tripoint.model import Model, sha256
+from tripoint.profiles import profile
 from tripoint.spec import Spec
+from tripoint.trt import array_ipc, bindings, gpu, process
+from tripoint.trt.gpu import Device
 
 ODD_TENSORRT = """
 import ctypes, enum, os, time
@@ -161,7 +163,7 @@ def test_interrupt_stops_the_child(odd):
 def test_child_leaves_when_its_parent_is_killed():
     program = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
-        "from tripoint.engine import process\n"
+        "from tripoint.trt import process\n"
         "process.call({'task': 'parse', 'tensorrt': 'tensorrt', 'model': 'none'},\n"
         "             on_event=lambda event: print(event.get('pid', 0), flush=True))\n"
     )
@@ -201,8 +203,8 @@ def test_package_that_cannot_be_imported(tmp_path, monkeypatch):
 
 def test_import_of_the_engine_loads_nothing_native():
     program = (
-        "import sys, tripoint.engine.builder, tripoint.engine.runner, tripoint.engine.inspect\n"
-        "from tripoint.engine import bindings, gpu\n"
+        "import sys, tripoint.engine.builder, tripoint.trt.execute, tripoint.engine.inspect\n"
+        "from tripoint.trt import bindings, gpu\n"
         "bindings.available(); gpu.absence()\n"
         "print([m for m in sys.modules if m.split('.')[0] in\n"
         "       ('tensorrt', 'tensorrt_rtx', 'tensorrt_rtx_bindings', 'cuda', 'torch',\n"
@@ -223,10 +225,10 @@ def test_exchange_keeps_names_dtypes_and_shapes(tmp_path):
         "a/b:0": np.array(3, dtype=np.int64),
         "index": np.array([True, False]),
         "t0": np.zeros((0, 4), np.float16),
-        "half": np.ones(3, exchange.dtype("bfloat16")),
+        "half": np.ones(3, array_ipc.dtype("bfloat16")),
     }
-    exchange.save(tmp_path / "t.npz", sent)
-    received = exchange.load(tmp_path / "t.npz")
+    array_ipc.save(tmp_path / "t.npz", sent)
+    received = array_ipc.load(tmp_path / "t.npz")
     assert list(received) == list(sent)
     for name, array in sent.items():
         assert received[name].dtype == array.dtype

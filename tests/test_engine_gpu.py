@@ -9,10 +9,13 @@ import onnxruntime
 import pytest
 
 from marks import needs_tensorrt
-from tripoint.engine import builder, exchange, gpu, inspect, profile, runner
+from tripoint.engine import builder, inspect
 from tripoint.errors import ExternalStepError, InputError
 from tripoint.model import Model
+from tripoint.profiles import profile
 from tripoint.spec import Spec
+from tripoint.trt import array_ipc, gpu
+from tripoint.trt import execute as runner
 
 pytestmark = [
     pytest.mark.gpu,
@@ -122,9 +125,9 @@ def test_dtypes_scalars_and_shape_outputs(tmp_path):
 
 def test_bfloat16(tmp_path):
     model = model_of("g (bfloat16[4] x) => (bfloat16[4] y) { y = Add (x, x) }")
-    fed = {"x": np.array([1, 2, 3, 4]).astype(exchange.dtype("bfloat16"))}
+    fed = {"x": np.array([1, 2, 3, 4]).astype(array_ipc.dtype("bfloat16"))}
     (found,) = runner.execute(built(model, tmp_path), [fed], timeout=300)
-    assert found["y"].dtype == exchange.dtype("bfloat16")
+    assert found["y"].dtype == array_ipc.dtype("bfloat16")
     np.testing.assert_array_equal(found["y"].astype(np.float32), [2, 4, 6, 8])
 
 

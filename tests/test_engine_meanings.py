@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tripoint.cli import app
-from tripoint.engine import meanings
+from tripoint.trt import messages
 
 MESSAGES = [
     ("reshape would change volume 24576 to 4096", "frozen in the graph"),
@@ -165,18 +165,18 @@ MESSAGES = [
 
 @pytest.mark.parametrize(("text", "meaning"), MESSAGES, ids=[text[:40] for text, _ in MESSAGES])
 def test_message_is_explained(text, meaning):
-    found = meanings.of(f"[E] [TRT] {text}\n")
+    found = messages.of(f"[E] [TRT] {text}\n")
     assert found is not None
     assert meaning in found.meaning
 
 
 def test_every_meaning_is_tested():
-    tested = {meanings.of(text) for text, _ in MESSAGES}
-    assert tested == set(meanings.MEANINGS)
+    tested = {messages.of(text) for text, _ in MESSAGES}
+    assert tested == set(messages.MEANINGS)
 
 
 def test_every_pattern_is_tested():
-    for known in meanings.MEANINGS:
+    for known in messages.MEANINGS:
         for pattern in known.pattern.pattern.split("|"):
             if pattern in _ONLY_WORDS_OF_OTHERS:
                 continue
@@ -193,7 +193,7 @@ _ONLY_WORDS_OF_OTHERS = (
 
 @pytest.mark.parametrize("text", ["", "something new", "Parsing node: out_of [Conv]"])
 def test_unknown_message_is_not_explained(text):
-    assert meanings.of(text) is None
+    assert messages.of(text) is None
 
 
 def test_cause_is_preferred_to_its_consequence():
@@ -202,17 +202,18 @@ def test_cause_is_preferred_to_its_consequence():
         "Could not find any implementation for node {ForeignNode[A...B]}.",
         "Skipping tactic 3 due to insufficient memory on requested size of 4294967296",
     ]
-    assert "more memory" in meanings.of(said).meaning
-    assert "mostly memory" in meanings.of(said[:2]).meaning
+    assert "more memory" in messages.of(said).meaning
+    assert "mostly memory" in messages.of(said[:2]).meaning
 
 
 def test_next_steps_name_commands_and_options_that_exist():
     import typer.main
 
-    commands = typer.main.get_command(app).commands
+    group, context = typer.main.get_command(app), None
+    commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
     build_options = {option for p in commands["build"].params for option in p.opts}
     build_options |= {option for p in commands["build"].params for option in p.secondary_opts}
-    for known in meanings.MEANINGS:
+    for known in messages.MEANINGS:
         for name in re.findall(r"`tripoint (\w+)", known.hint):
             assert name in {*commands, "profile"}, known.hint  # profile: part of this release
         for option in re.findall(r"(?<!`)(--[\w-]+)(?![^`]*`)", known.hint):
@@ -232,4 +233,4 @@ def test_next_steps_name_commands_and_options_that_exist():
     ],
 )
 def test_messages_lose_what_only_their_authors_read(line, plain):
-    assert meanings.plain(line) == plain
+    assert messages.plain(line) == plain

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tripoint.graph.source_lines import source_of
 from tripoint.parity.results import Verification
 from tripoint.parity.verify import verify
-from tripoint.sources.lines import source_of
 from tripoint.sources.python import load_module
 from tripoint.sources.reference import PythonReference
 from tripoint.sources.torch_export import export

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from fake_machine import Cuda, Plan, Port, TensorRT
-from tripoint.engine import bindings, gpu, process, runner
-from tripoint.engine.bindings import Binding
-from tripoint.engine.session.core import Session
-from tripoint.engine.tasks import cuda as cuda_task
-from tripoint.engine.tasks import execute
 from tripoint.errors import ExternalStepError, InputError
 from tripoint.parity.legs.tensorrt import TensorRTLeg
+from tripoint.runner.core import Session
+from tripoint.tasks import execute
+from tripoint.trt import bindings, gpu, process
+from tripoint.trt import cuda as cuda_task
+from tripoint.trt import execute as runner
+from tripoint.trt.bindings import Binding
 
 Array = np.ndarray[Any, Any]
 POINTS = [{"x": np.full((count, 3), count, np.float32)} for count in (1, 4, 8, 2)]

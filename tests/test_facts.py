@@ -11,9 +11,9 @@ import tripoint
 from graphs import build, to_bytes
 from tripoint.api import facts
 from tripoint.errors import UsageError
-from tripoint.facts.symbols import equal, evaluate, symbols_of
-from tripoint.facts.table import Shape, TensorFacts, ViewShape
-from tripoint.report import text
+from tripoint.report import chains, tables
+from tripoint.symbols import Shape, equal, evaluate, symbols_of
+from tripoint.table import TensorFacts, ViewShape
 
 EXPAND_OF_TORCHSCRIPT = """
 sizes = Shape(x)
@@ -394,7 +394,7 @@ def test_a_long_chain_goes_all_the_way_back() -> None:
     chain = tripoint.why(model, "y", target="7.1")
     assert chain.origin == "e0"
     assert len(chain.back) == length + 3
-    shown = text.chain(chain)
+    shown = chains.chain(chain)
     assert len(shown) < 30
     assert any(f"{length + 3 - 24} more" in line for line in shown)
 
@@ -406,4 +406,4 @@ def test_inputs_that_do_not_fit_are_reported() -> None:
     table = tripoint.shapes(model, target="7.1")
     (sentence,) = table.contradictions
     assert "MatMul" in sentence
-    assert any(line.startswith("contradiction: ") for line in text.summary(table))
+    assert any(line.startswith("contradiction: ") for line in tables.summary(table))

@@ -15,7 +15,6 @@ from fault_models import branches, detector, encoder, torch_of
 from faults import FAULTS, LARGER, Fault
 from short_types import TYPES, retyped
 from test_faults import sizes_of
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.in_float32 import exactly, in_float32
 from tripoint.numeric.inputs import generate, inputs_of
@@ -25,6 +24,7 @@ from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
 from tripoint.parity.points import Point
 from tripoint.parity.results import TENSORRT, Verification
 from tripoint.parity.verify import verify
+from tripoint.shape_inference import truth
 from tripoint.sources.python import TorchModel
 
 TIMES = 8.0

@@ -18,13 +18,13 @@ import tripoint
 from graphs import onnx_text
 from tripoint import rewrites
 from tripoint.cli import app
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric import ort
 from tripoint.numeric.inputs import generate, inputs_of
 from tripoint.rewrites import proof
 from tripoint.rewrites.base import Numeric, Proof, Replacement, Rewrite, Site
 from tripoint.rewrites.points import SIZES, Points
+from tripoint.shape_inference import truth
 
 ONES = "float one = {1.0}"
 

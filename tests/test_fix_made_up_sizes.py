@@ -10,7 +10,7 @@ from graphs import assert_same_function, build, execute, feed, fixed, operators,
 from tripoint.model import Model
 from tripoint.numeric.inputs import MINIMUM_POINTS
 from tripoint.rewrites.base import Proof
-from tripoint.rewrites.numbers import Points
+from tripoint.rewrites.points import Points
 from tripoint.rewrites.proof import Side, prove
 
 POINTS = Points(({"N": 1}, {"N": 4}, {"N": 7})[:MINIMUM_POINTS])

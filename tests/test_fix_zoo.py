@@ -15,11 +15,11 @@ import tripoint
 from execution import POINTS, points, with_weights
 from fixing import Feeds, check
 from tripoint.errors import TripointError
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric import ort
 from tripoint.numeric.inputs import generate, inputs_of
 from tripoint.rewrites.base import FixResult
+from tripoint.shape_inference import truth
 
 ARCHIVE = Path(__file__).parent.parent.parent / "shared" / "zoo" / "zoo.tar.xz"
 NAMES = ("eca", "clip_vision", "bert6", "t5_enc", "llama_tiny")

@@ -6,9 +6,9 @@ import pytest
 
 from execution import agreement
 from graphs import build
-from tripoint.facts import truth
-from tripoint.facts.symbols import equal
-from tripoint.facts.table import Frozen
+from tripoint.shape_inference import truth
+from tripoint.symbols import equal
+from tripoint.table import Frozen
 
 Finding = tuple[str, int, str, int, str]
 

@@ -12,9 +12,9 @@ import onnxruntime
 import pytest
 
 import tripoint
-from tripoint.engine.constraints import profiles
 from tripoint.errors import ExternalStepError, UsageError
 from tripoint.model import Model, load
+from tripoint.profiles.constraints import profiles
 from tripoint.sources.example_inputs import plan_inputs
 from tripoint.sources.held import check
 from tripoint.sources.python import TorchModel

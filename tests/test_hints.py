@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 import tripoint
 from marks import needs_tensorrt
 from tripoint.cli import app
-from tripoint.engine import meanings, next_step, process
-from tripoint.facts.table import Refusal
+from tripoint.engine import next_step
+from tripoint.table import Refusal
+from tripoint.trt import messages, process
 
 COMMAND = re.compile(
     r"\btripoint (run|export|shapes|why|fix|profile|build|inspect|verify|locate|triton|log)\b"
@@ -270,7 +271,7 @@ NONZERO = "(float[N,8] x) => (int64[2,k] y) { y = NonZero(x) }"
     ],
 )
 def test_hints_of_messages_are_tried(tmp_path, message, helps, not_helped):
-    known = meanings.of(message)
+    known = messages.of(message)
     assert known is not None
     assert known.tries is not None
     for text, expected in ((helps, known.hint), (not_helped, known.otherwise)):
@@ -282,6 +283,6 @@ def test_hints_of_messages_are_tried(tmp_path, message, helps, not_helped):
 
 
 def test_every_message_whose_hint_is_tried_has_another():
-    for known in meanings.MEANINGS:
+    for known in messages.MEANINGS:
         assert (known.tries is None) == (known.otherwise is None), known
         assert known.tries == "fix" or "`tripoint fix MODEL -o" not in known.hint

@@ -15,8 +15,8 @@ from marks import installed
 from tripoint import api
 from tripoint.cli import app
 from tripoint.errors import InputError
-from tripoint.facts.table import TensorTable
-from tripoint.facts.views.importers import SUPPORTED
+from tripoint.table import TensorTable
+from tripoint.views.importers import SUPPORTED
 
 TARGETS = [*SUPPORTED, installed]
 LONG = "n" * 10_000

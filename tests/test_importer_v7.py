@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from tripoint.errors import UsageError
-from tripoint.facts import truth
-from tripoint.facts.table import Shape, View
-from tripoint.facts.views.importers import view
 from tripoint.model import Model
+from tripoint.shape_inference import truth
+from tripoint.symbols import Shape
+from tripoint.table import View
+from tripoint.views.importers import view
 
 # Squeeze(-1), Conv1d and Expand over a Shape, with the shapes that TensorRT 7.1.3 printed for it
 # (public log of an ECA block).

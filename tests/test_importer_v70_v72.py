@@ -11,13 +11,13 @@ import onnx_ir as ir
 import pytest
 
 from test_importer_v7 import SEED, SEED_INPUTS, SEED_SHAPES, build, see
-from tripoint.facts import truth
-from tripoint.facts.table import ViewShape
-from tripoint.facts.views.importer import operators
-from tripoint.facts.views.importer.context import Version
-from tripoint.facts.views.importer_v7.versions import VERSIONS
-from tripoint.facts.views.importers import view
 from tripoint.model import Model
+from tripoint.shape_inference import truth
+from tripoint.table import ViewShape
+from tripoint.views.importer import operators
+from tripoint.views.importer.context import Version
+from tripoint.views.importer_v7.versions import VERSIONS
+from tripoint.views.importers import view
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "importer"
 ALL = ("7.0", "7.1", "7.2")

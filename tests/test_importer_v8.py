@@ -10,12 +10,12 @@ from onnx import helper, numpy_helper
 
 import tripoint
 from graphs import build
-from tripoint.facts import truth
-from tripoint.facts.table import View, ViewShape
-from tripoint.facts.views.importer import operators
-from tripoint.facts.views.importer_v8.versions import VERSIONS
-from tripoint.facts.views.importers import SUPPORTED, view
 from tripoint.model import Model
+from tripoint.shape_inference import truth
+from tripoint.table import View, ViewShape
+from tripoint.views.importer import operators
+from tripoint.views.importer_v8.versions import VERSIONS
+from tripoint.views.importers import SUPPORTED, view
 
 NAMES = ("8.0", "8.2", "8.4", "8.5", "8.6", "10.0", "10.1")
 

@@ -13,8 +13,8 @@ import pytest
 
 from graphs import build
 from marks import needs_rtx
-from tripoint.facts import truth
-from tripoint.facts.views import importers, installed
+from tripoint.shape_inference import truth
+from tripoint.views import importers, installed
 
 BENCH = Path(__file__).parent.parent / "bench"
 ARCHIVE = Path(__file__).parent.parent.parent / "shared" / "zoo" / "zoo.tar.xz"

@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 from graphs import GRAPH_A, build
 from marks import RTX, needs_rtx
 from tripoint.cli import app
-from tripoint.engine import gpu, inspect, inspector, layers, manifest
+from tripoint.engine import inspect, inspector, manifest
 from tripoint.errors import ExternalStepError
 from tripoint.model import save, sha256
 from tripoint.report import layers as report
-from tripoint.report import text
+from tripoint.sanitize import clean
+from tripoint.trt import gpu, layers
 
 FILES = Path(__file__).parent / "inspector"
 
@@ -361,4 +362,4 @@ def test_names_from_a_plan_do_not_steer_the_terminal():
     evil = layers.Layer("a\x1b[2J", "x\x1b", ("n\x1b[0m",), (), ())
     lines = report.engine([evil])
     assert not any("\x1b" in line for line in lines)
-    assert text.clean("\x1b") in "".join(lines)
+    assert clean("\x1b") in "".join(lines)

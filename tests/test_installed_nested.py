@@ -8,10 +8,10 @@ import onnx_ir as ir
 import pytest
 
 from marks import RTX, needs_rtx
-from tripoint.engine import process
-from tripoint.facts import truth
-from tripoint.facts.views import installed, layers, scopes
 from tripoint.model import Model, as_file
+from tripoint.shape_inference import truth
+from tripoint.trt import process
+from tripoint.views import installed, layers, scopes
 
 HEADER = '<ir_version: 8, opset_import: ["": 17, "l": 1]>\n'
 

@@ -25,9 +25,9 @@ from tripoint.parity.locate.locate import Pair, Point, locate
 from tripoint.parity.locate.onnxruntime import OnnxRuntime
 from tripoint.parity.locate.repro import Options
 from tripoint.parity.locate.results import Location
-from tripoint.parity.locate.shelf import Shelf
-from tripoint.parity.tolerance import Tolerance
+from tripoint.parity.locate.tensor_cache import Shelf
 from tripoint.spec import Spec
+from tripoint.tolerance.derivation import Tolerance
 
 TWO = Spec.parse([], ["N=2"])
 

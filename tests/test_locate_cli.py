@@ -16,7 +16,7 @@ from graphs import build
 from locating import FAULTS, net
 from tripoint import model as models
 from tripoint.cli import app
-from tripoint.engine import gpu
+from tripoint.trt import gpu
 
 RUNNER = CliRunner()
 SIZE = ["--dim", "N=2", "-q"]

@@ -14,9 +14,7 @@ import tripoint
 from graphs import build
 from locating import FAULTS, net
 from tripoint import model as models
-from tripoint.engine import bindings
 from tripoint.engine.debugging import DebugRun, Settings
-from tripoint.engine.tf32 import for_build
 from tripoint.numeric.inputs import generate
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.locate import Pair, Point, locate
@@ -25,6 +23,8 @@ from tripoint.parity.locate.repro import Options, Target
 from tripoint.parity.locate.results import Location
 from tripoint.parity.locate.tensorrt import TensorRT
 from tripoint.spec import Spec
+from tripoint.trt import bindings
+from tripoint.trt.tf32 import for_build
 
 pytestmark = pytest.mark.gpu
 

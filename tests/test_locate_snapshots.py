@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from graphs import build
 from tripoint.cli import app
-from tripoint.engine import gpu
 from tripoint.model import load, save
+from tripoint.trt import gpu
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 MODULE = """import torch

@@ -19,14 +19,15 @@ from graphs import build
 from locating import net
 from marks import RTX, needs_rtx
 from tripoint import model as models
-from tripoint.engine import bindings, debugging, exchange, gpu, process
+from tripoint.engine import debugging
 from tripoint.engine.debugging import EngineLayer, Settings, read_layers
-from tripoint.engine.tasks import debug_tensors, listening, native
 from tripoint.errors import ExternalStepError, UsageError
 from tripoint.numeric.inputs import generate, inputs_of
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.tensorrt import TensorRT, map_tensors
 from tripoint.spec import Spec
+from tripoint.tasks import debug_tensors, listening
+from tripoint.trt import array_ipc, bindings, gpu, native, process
 
 TWO = Spec.parse([], ["N=2"])
 without_gpu = pytest.mark.skipif(gpu.absence() is None, reason="there may be a GPU")
@@ -201,7 +202,7 @@ def test_an_engine_with_marks_is_built_even_where_none_can_run(
     models.save(net(), tmp_path / "model.onnx")
     graph = Graph(models.load(tmp_path / "model.onnx"))
     feed = generate(graph.specs, {"N": 2}, 0)
-    exchange.save(tmp_path / "in.npz", feed)
+    array_ipc.save(tmp_path / "in.npz", feed)
     sizes = [2, 3, 8, 8]
     at = built_as_far_as_it_goes(
         tmp_path,
@@ -248,7 +249,7 @@ def test_a_profile_without_the_values_of_a_shape_tensor_is_refused(tmp_path: Pat
 @needs_rtx
 def test_an_engine_with_a_shape_tensor_is_built_even_where_none_can_run(tmp_path: Path) -> None:
     models.save(build(*EXPAND), tmp_path / "model.onnx")
-    exchange.save(tmp_path / "in.npz", EXPANDED)
+    array_ipc.save(tmp_path / "in.npz", EXPANDED)
     at = built_as_far_as_it_goes(tmp_path, listen=True)
     assert "loading the engine" in at
 

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 import graphs
+from tripoint.analysis.facts import of_recording
 from tripoint.cli.log import log as log_command
 from tripoint.errors import InputError
-from tripoint.facts.table import TensorTable
-from tripoint.facts.views import log
-from tripoint.facts.views.log import Recording
 from tripoint.model import load
+from tripoint.table import TensorTable
+from tripoint.views import log
+from tripoint.views.log import Recording
 
 LOGS = Path(__file__).parent / "logs"
 ECA = LOGS / "7.1-eca.log"
@@ -66,7 +67,7 @@ def read(text: str | bytes) -> tuple[Recording, ...]:
 
 def table(text: str | bytes) -> TensorTable:
     (recording,) = read(text)
-    return log.facts(recording).table
+    return of_recording(recording).table
 
 
 def rows(found: TensorTable) -> list[object]:
@@ -123,7 +124,7 @@ def test_version_of_each_recorded_log(name, versions):
 @pytest.mark.parametrize("name", ["7.1-eca", "7.1-eca-wrapped"])
 def test_eca_document_shows_where_the_loss_begins(name):
     (recording,) = log.read(LOGS / f"{name}.log")
-    known = log.facts(recording)
+    known = of_recording(recording)
     found = known.table
     assert recording.model.opset == 9
     assert found.origins == ("13",)
@@ -145,13 +146,13 @@ def test_eca_document_shows_where_the_loss_begins(name):
 
 def test_wrapped_and_mangled_log_says_the_same():
     tidy, mangled = (log.read(LOGS / f"7.1-eca{end}.log")[0] for end in ("", "-wrapped"))
-    assert rows(log.facts(mangled).table) == rows(log.facts(tidy).table)
+    assert rows(of_recording(mangled).table) == rows(of_recording(tidy).table)
     assert mangled.evidence == tidy.evidence
 
 
 def test_end_of_a_70_log_keeps_the_name_of_the_output():
     (recording,) = log.read(LOGS / "7.0-yolo-end.log")
-    found = log.facts(recording).table
+    found = of_recording(recording).table
     assert found.outputs == ("outputs",)
     assert found.by_name["outputs"].tensorrt == (1, 8400, 85)
     assert found.inputs == ("411", "467", "302", "360")
@@ -162,7 +163,7 @@ def test_end_of_a_70_log_keeps_the_name_of_the_output():
 
 def test_dynamic_sizes_are_followed_and_not_lost():
     (recording,) = log.read(LOGS / "7.2-mask.log")
-    found = log.facts(recording).table
+    found = of_recording(recording).table
     assert found.by_name["11"].shape == (1, "mask_dim1", 1539)
     assert found.by_name["24"].shape == (1, 1, "keys_dim1")
     assert (found.summary.lost_dims, found.summary.dynamic_dims) == (0, 5)
@@ -171,7 +172,7 @@ def test_dynamic_sizes_are_followed_and_not_lost():
 
 def test_types_of_weights_are_those_of_the_model():
     (recording,) = log.read(LOGS / "8.2-embedding.log")
-    found = log.facts(recording).table
+    found = of_recording(recording).table
     assert found.by_name["33"].dtype == "int64"
     assert found.by_name["34"].dtype == "int32"
     assert found.by_name["out"].shape == ("input2_dim0", 1, 10, 1)
@@ -180,7 +181,7 @@ def test_types_of_weights_are_those_of_the_model():
 
 def test_failed_node_of_a_polygraphy_log_is_refused():
     (recording,) = log.read(LOGS / "8.6-polygraphy.log")
-    found = log.facts(recording).table
+    found = of_recording(recording).table
     (refusal,) = found.refusals
     assert (refusal.node, refusal.op) == ("Reshape_966", "Reshape")
     assert refusal.reason.startswith("TensorRT 8.6.1 (recorded) holds this node to be invalid: ")
@@ -191,7 +192,7 @@ def test_failed_node_of_a_polygraphy_log_is_refused():
 
 def test_two_models_of_one_log_are_kept_apart():
     first, second = log.read(LOGS / "10.1-two-models.log")
-    one, two = log.facts(first).table, log.facts(second).table
+    one, two = of_recording(first).table, of_recording(second).table
     assert [facts.name for facts in one.tensors] == ["x", "c", "y", "z", "tz", "ez"]
     assert one.by_name["tz"].node == "then relu"
     assert (one.outputs, one.refusals, first.model.opset) == (("y", "z"), (), 17)
@@ -370,7 +371,7 @@ def test_body_of_a_loop_is_part_of_its_node():
         "loop [Loop] outputs: [y -> (2, 3)[FLOAT]], [scan -> (-1, 2, 3)[FLOAT]], \n"
         "Marking scan as output: scan\n"
     )
-    found = log.facts(recording).table
+    found = of_recording(recording).table
     assert [facts.name for facts in found.tensors] == ["x", "y", "scan", "state", "inner"]
     assert [node.op_type for node in recording.model.ir.graph] == ["Loop"]
     assert found.summary.lost_dims == 0
@@ -613,7 +614,7 @@ def test_log_with_errors_only(text, node, op, reason):
     assert (refusal.node, refusal.op) == (node, op) or node == ""
     assert refusal.reason.endswith(reason)
     assert recording.notes == ("it has no verbose lines of the parser, so no shapes are in it",)
-    assert log.facts(recording).table.tensors == ()
+    assert of_recording(recording).table.tensors == ()
 
 
 def test_error_of_the_core_is_attributed_to_the_node_that_is_parsed():
@@ -821,7 +822,7 @@ def test_hostile_lines_take_linear_time(text):
     begun = time.process_time()
     try:
         for recording in read(text):
-            _ = log.facts(recording).table
+            _ = of_recording(recording).table
     except InputError:
         pass
     assert time.process_time() - begun < 20
@@ -841,7 +842,7 @@ def test_damaged_log_is_a_table_or_a_clear_message(data):
             text[place : place + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=6))
     try:
         for recording in read(bytes(text)):
-            _ = log.facts(recording).table.summary
+            _ = of_recording(recording).table.summary
     except InputError:
         pass
 

@@ -19,16 +19,16 @@ import tripoint
 from graphs import onnx_text
 from tripoint.cli import app
 from tripoint.errors import ExternalStepError
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric import npz, ort, trials
 from tripoint.numeric.inputs import inputs_of
 from tripoint.numeric.trials import UNSUITED
 from tripoint.parity.verify import verify
+from tripoint.report import fixes
 from tripoint.report import locate as locate_text
-from tripoint.report import text
 from tripoint.rewrites import numbers
 from tripoint.rewrites.points import Points
+from tripoint.shape_inference import truth
 from tripoint.spec import Spec
 
 SIZES = [{"N": 2, "T": 8}, {"N": 1, "T": 3}, {"N": 3, "T": 5}]
@@ -212,7 +212,7 @@ def test_nothing_but_nan_proves_nothing() -> None:
         True,
         ["neutral-operand"],
     )
-    assert "undecided: the original runs at none" in "\n".join(text.fix(result))
+    assert "undecided: the original runs at none" in "\n".join(fixes.fix(result))
 
 
 def test_nan_where_the_original_has_none_fails() -> None:
@@ -276,7 +276,7 @@ def test_another_order_of_a_sum_is_no_difference(behind: str) -> None:
 def test_what_any_order_of_sums_changes_decides_nothing(behind: str) -> None:
     found = outcome(behind)
     assert found.status == "undecided"
-    assert text.numeric(found).startswith("undecided: `y` is another one at every point tried")
+    assert fixes.numeric(found).startswith("undecided: `y` is another one at every point tried")
 
 
 @pytest.mark.parametrize("behind", ["enlarged", "rounded", "integer"])

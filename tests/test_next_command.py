@@ -17,7 +17,6 @@ from fault_models import detector, torch_of
 from faults import attribute, changed, followed, gelu_tanh, noisy, only_at, replaced, stale
 from graphs import build
 from tripoint.cli import app
-from tripoint.engine import bindings
 from tripoint.model import Model, save
 from tripoint.numeric import npz
 from tripoint.numeric.inputs import generate, inputs_of
@@ -27,6 +26,7 @@ from tripoint.parity.locate.command import Compared, next_command
 from tripoint.parity.points import Point
 from tripoint.parity.results import LegReport, Verification
 from tripoint.spec import Spec
+from tripoint.trt import bindings
 
 Cli = Callable[..., Result]
 SIZE = ["--dim", "N=1..2..4"]

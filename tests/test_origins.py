@@ -10,11 +10,12 @@ import pytest
 
 from graphs import build
 from marks import RTX, needs_rtx
-from tripoint.facts import truth
-from tripoint.facts.compute import Facts
-from tripoint.facts.compute import compute as facts
-from tripoint.facts.table import Reason, Refusal, Shape, Target, View, ViewShape
+from tripoint.analysis.facts import Facts
+from tripoint.analysis.facts import compute as facts
 from tripoint.model import Model
+from tripoint.shape_inference import truth
+from tripoint.symbols import Shape
+from tripoint.table import Reason, Refusal, Target, View, ViewShape
 
 PARSER = Target("installed", "installed", "parser 1")
 

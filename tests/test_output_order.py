@@ -15,8 +15,8 @@ from tripoint import model as models
 from tripoint.cli import app
 from tripoint.errors import UsageError
 from tripoint.model import Model
-from tripoint.parity.pairing import pair_outputs
 from tripoint.parity.verify import verify
+from tripoint.sources.pairing import pair_outputs
 from tripoint.sources.python import TorchModel
 
 torch = pytest.importorskip("torch")

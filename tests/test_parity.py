@@ -19,9 +19,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from graphs import onnx_text
-from tripoint.engine import gpu, runner
 from tripoint.errors import ExternalStepError, UsageError
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.inputs import bindings_of, generate, inputs_of
 from tripoint.parity import metamorphic
@@ -29,7 +27,14 @@ from tripoint.parity.assignment import find_permutation
 from tripoint.parity.compare import compare_outputs
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
 from tripoint.parity.legs.torch import TorchLeg
-from tripoint.parity.tolerance import (
+from tripoint.parity.results import Verification
+from tripoint.parity.verify import Engine, verify
+from tripoint.shape_inference import truth
+from tripoint.sources.python import TorchModel, load_module
+from tripoint.sources.reference import PythonReference
+from tripoint.sources.torch_export import export
+from tripoint.spec import Spec
+from tripoint.tolerance.derivation import (
     Chain,
     Products,
     Tolerance,
@@ -38,11 +43,8 @@ from tripoint.parity.tolerance import (
     override,
     products_of,
 )
-from tripoint.parity.verify import Engine, Verification, verify
-from tripoint.sources.python import TorchModel, load_module
-from tripoint.sources.reference import PythonReference
-from tripoint.sources.torch_export import export
-from tripoint.spec import Spec
+from tripoint.trt import execute as runner
+from tripoint.trt import gpu
 
 EXAMPLE = PythonReference(Path(__file__).parent.parent / "examples" / "three_outputs.py", "model")
 SIZES = [{"N": 1}, {"N": 2}, {"N": 4}]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from graphs import onnx_text
-from tripoint.facts import truth
 from tripoint.parity.compare import compare_outputs
-from tripoint.parity.parts import seams, split
-from tripoint.parity.tolerance import Budget, Chain, Tolerance, derive
+from tripoint.shape_inference import truth
+from tripoint.tolerance.derivation import Budget, Chain, Tolerance, derive
+from tripoint.tolerance.parts import seams, split
 
 RNG = np.random.default_rng(0)
 

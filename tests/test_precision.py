@@ -13,8 +13,8 @@ from tripoint.model import Model, load, save
 from tripoint.precision import prepare as preparing
 from tripoint.precision.lower import Lowered, lower
 from tripoint.precision.prepare import prepare
-from tripoint.precision.rehearse import rehearse
 from tripoint.precision.rounding import rounding
+from tripoint.precision.simulate import rehearse
 
 FLOAT, FLOAT16, BFLOAT16 = ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16
 
@@ -469,7 +469,7 @@ def test_fp32_of_a_model_that_has_less():
 
 
 def test_points_are_the_ends_of_the_profiles():
-    from tripoint.engine.profile import from_spec
+    from tripoint.profiles.profile import from_spec
     from tripoint.spec import Spec
 
     shapes = {"x": ("N", 3), "z": ("N", "M")}

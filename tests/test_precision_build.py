@@ -13,21 +13,22 @@ import tripoint
 from graphs import build, execute
 from marks import RTX, needs_rtx
 from tripoint.cli import app
-from tripoint.engine import gpu, manifest
-from tripoint.engine.layers import Layer, LayerTensor
+from tripoint.engine import manifest, precision_check
+from tripoint.engine.precision_check import Evidence
 from tripoint.errors import ExternalStepError
-from tripoint.facts import truth
 from tripoint.model import Model, save
 from tripoint.numeric.inputs import generate, inputs_of
 from tripoint.parity.compare import within
-from tripoint.parity.tolerance import Budget, Chain, Cost, derive, widen
-from tripoint.precision import evidence, recorded
-from tripoint.precision.evidence import Evidence
+from tripoint.precision import recorded
 from tripoint.precision.lower import lower
 from tripoint.precision.prepare import Prepared, prepare
-from tripoint.precision.rehearse import rehearse
 from tripoint.precision.rounding import rounding
+from tripoint.precision.simulate import rehearse
+from tripoint.shape_inference import truth
 from tripoint.spec import Spec
+from tripoint.tolerance.derivation import Budget, Chain, Cost, derive, widen
+from tripoint.trt import gpu
+from tripoint.trt.layers import Layer, LayerTensor
 
 MODEL = build(
     "float[N,3,8,8] x, float[4,3,3,3] w_c",
@@ -226,36 +227,36 @@ def found(network, engine, prepared=LOWERED, note=None) -> Evidence:
 
 def test_engine_with_the_precision_is_proven():
     value = found([layer("conv", "float16")], [layer("conv", "float16", "float32")])
-    evidence.check(value)
+    precision_check.check(value)
     assert value.proven
     assert value.elsewhere == ()
 
 
 def test_engine_that_was_not_asked_is_not_proven():
     value = found([layer("conv", "float16")], None, note="not inspected: no GPU")
-    evidence.check(value)
+    precision_check.check(value)
     assert not value.proven
-    assert evidence.as_json(value)["engine"]["note"] == "not inspected: no GPU"
+    assert precision_check.as_json(value)["engine"]["note"] == "not inspected: no GPU"
 
 
 def test_engine_without_the_precision_is_refused():
     value = found([layer("conv", "float16")], [layer("conv", "float32"), layer("y", "float32")])
     with pytest.raises(ExternalStepError, match=r"no layer of the engine has it; .* 2 layers in f"):
-        evidence.check(value)
+        precision_check.check(value)
     assert value.elsewhere == ("conv",)
 
 
 def test_casts_are_no_proof():
     casts = [layer("cast", "float32", "float16", kind="Reformat"), layer("conv", "float32")]
     with pytest.raises(ExternalStepError, match="no layer of the engine"):
-        evidence.check(found([layer("conv", "float16")], casts))
+        precision_check.check(found([layer("conv", "float16")], casts))
     with pytest.raises(ExternalStepError, match="no layer of the network"):
-        evidence.check(found([layer("c", "float32", "float16", kind="CAST")], None))
+        precision_check.check(found([layer("c", "float32", "float16", kind="CAST")], None))
 
 
 def test_engine_that_tells_no_types_proves_nothing():
     value = found([layer("conv", "float16")], [layer("conv", None)])
-    evidence.check(value)
+    precision_check.check(value)
     assert not value.proven
 
 
@@ -264,23 +265,23 @@ def test_fp32_with_a_lower_layer_is_refused(where):
     low, high = [layer("a", "float16")], [layer("a", "float32")]
     value = found(*((low, high) if where == "network" else (high, low)), Prepared("fp32"))
     with pytest.raises(ExternalStepError, match=f"layer 'a' of the {where} has fp16"):
-        evidence.check(value)
-    evidence.check(found(low, low, Prepared()))
+        precision_check.check(value)
+    precision_check.check(found(low, low, Prepared()))
 
 
 def test_fp32_with_tf32_is_refused():
     tactic = "sm80_xmma_gemm_tf32f32_tf32f32_f32_tn_n"
     engine = [Layer("a", "gemm", ("a",), (tensor("float32"),), tactic=tactic)]
     with pytest.raises(ExternalStepError, match="layer 'a' of the engine has tf32"):
-        evidence.check(found([layer("a", "float32")], engine, Prepared("fp32")))
+        precision_check.check(found([layer("a", "float32")], engine, Prepared("fp32")))
 
 
 def test_product_that_the_engine_computes_otherwise_is_listed():
     engine = [layer("conv", "float32"), layer("r", "float16")]
     value = found([layer("conv", "float16")], engine)
-    evidence.check(value)
+    precision_check.check(value)
     assert value.elsewhere == ("conv",)
-    assert evidence.as_json(value)["engine"]["without_it"] == ["conv"]
+    assert precision_check.as_json(value)["engine"]["without_it"] == ["conv"]
 
 
 def test_measured_error_widens_the_tolerance():
@@ -360,7 +361,9 @@ def test_a_fault_of_small_numbers_beside_large_ones_is_seen(inputs, body, place,
     lowered = lower(model, precision)
     rehearsal = rehearse(lowered, [{"N": 1}, {"N": 3}], original=model)
     prepared = Prepared(precision, lowered=lowered, rehearsal=rehearsal)
-    content = json.loads(json.dumps({"precision": evidence.as_json(found([], None, prepared))}))
+    content = json.loads(
+        json.dumps({"precision": precision_check.as_json(found([], None, prepared))})
+    )
     fed = generate(inputs_of(model, named=False), {"N": 2}, 7, model=model)
     (exact,) = execute(model, fed)
     (low,) = execute(Model(rounding(lowered.model, lowered.low)), fed)
@@ -398,8 +401,9 @@ def test_weakly_typed_network_needs_a_flag(tmp_path, monkeypatch, precision, fla
     monkeypatch.syspath_prepend(tmp_path)
     import weak_tensorrt as trt
 
-    from tripoint.engine.tasks import layers, native
     from tripoint.errors import UsageError
+    from tripoint.tasks import layers
+    from tripoint.trt import native
 
     class Config:
         set: list[str]

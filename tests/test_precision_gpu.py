@@ -7,9 +7,10 @@ import pytest
 import tripoint
 from graphs import build
 from marks import needs_tensorrt
-from tripoint.engine import gpu, inspect
+from tripoint.engine import inspect
 from tripoint.precision import recorded
 from tripoint.spec import Spec
+from tripoint.trt import gpu
 
 pytestmark = [
     pytest.mark.gpu,

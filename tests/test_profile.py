@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tripoint.engine import profile, sampling
 from tripoint.errors import UsageError
+from tripoint.profiles import profile, sampling
 from tripoint.spec import Range, Spec
 
 IMAGE = {"x": ("N", 3, "H", "W")}

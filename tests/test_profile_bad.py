@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 import tripoint
 from graphs import build
 from tripoint.cli import app
-from tripoint.engine import process
-from tripoint.engine.constraints import profiles
-from tripoint.engine.profile import InputProfile, Profile
 from tripoint.errors import UsageError
 from tripoint.model import Model
+from tripoint.profiles.constraints import profiles
+from tripoint.profiles.profile import InputProfile, Profile
+from tripoint.trt import process
 
 IMAGE = "float[N,3,H,W] x, float[4,3,3,3] w_1"
 TEXT = (

@@ -15,9 +15,9 @@ import tripoint
 from graphs import build, feed
 from test_profile_equations import session_of
 from tripoint.cli import app
-from tripoint.facts import equations
-from tripoint.facts.equations.evaluate import holds
 from tripoint.model import Model
+from tripoint.shape_inference import constraints
+from tripoint.shape_inference.constraints.evaluate import holds
 
 LENGTHS = (
     "float[B,L,4] feats, int64[B] lens | int64 zero = {0}, int64 one = {1}, int64[1] ax0 = {0},"
@@ -127,7 +127,7 @@ IN_LOOP_THAT_MAY_END = loop(
 
 
 def test_what_a_loop_needs_that_runs_for_certain_is_decided() -> None:
-    (need,) = equations.collect(IN_LOOP.ir)
+    (need,) = constraints.collect(IN_LOOP.ir)
     assert (need.text, need.decided) == ("T <= K", True)
     session = session_of(IN_LOOP)
     for steps, rows in ((3, 3), (3, 4), (4, 3)):

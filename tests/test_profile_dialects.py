@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tripoint import dialects
-from tripoint.engine import profile
-from tripoint.engine.profile import InputProfile, Profile
-from tripoint.engine.spellings import spell
 from tripoint.errors import UsageError
-from tripoint.spec import InputSpec, Range, Spec
+from tripoint.profiles import profile
+from tripoint.profiles.export_formats import spell
+from tripoint.profiles.profile import InputProfile, Profile
+from tripoint.spec import InputSpec, Range, Spec, dialects
 
 BATCH = Range(1, 8, 32)
 

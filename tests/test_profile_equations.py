@@ -8,10 +8,10 @@ import onnxruntime
 import pytest
 
 from graphs import build, feed, to_bytes
-from tripoint.facts import equations, truth
-from tripoint.facts.equations.evaluate import holds
-from tripoint.facts.symbols import evaluate
 from tripoint.model import Model
+from tripoint.shape_inference import constraints, truth
+from tripoint.shape_inference.constraints.evaluate import holds
+from tripoint.symbols import evaluate
 
 SMALL = (1, 2, 3, 4, 5, 6, 7, 8, 9)
 
@@ -213,7 +213,7 @@ def session_of(model: Model) -> onnxruntime.InferenceSession:
 def test_exactly_the_sizes_that_satisfy_all_equations_run(name: str) -> None:
     inputs, body, opset, tried = GRAPHS[name]
     model = build(inputs, body, opset, outputs="y")
-    found = equations.collect(model.ir)
+    found = constraints.collect(model.ir)
     assert all(equation.decided for equation in found)
     symbols = sorted(truth.infer(model.ir).symbols)
     session = session_of(model)

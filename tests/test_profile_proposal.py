@@ -17,10 +17,10 @@ from test_hostile import READABLE
 from test_profile_bad import HALVES, PAIR, TEXT, WINDOWS
 from tripoint import api
 from tripoint.cli import app
-from tripoint.engine.proposal import ProfileResult
 from tripoint.errors import UsageError
-from tripoint.facts import shape_inputs
 from tripoint.model import Model
+from tripoint.profiles.proposal import ProfileResult
+from tripoint.shape_inference import shape_inputs
 from tripoint.sources import ranges
 from tripoint.spec import Range, Spec
 

@@ -14,13 +14,13 @@ from graphs import build, feed
 from test_profile_bad import followed
 from test_profile_equations import session_of
 from tripoint.cli import app
-from tripoint.engine.constraints import check
-from tripoint.engine.constraints.solve import solve
-from tripoint.engine.proposal import ProfileResult
-from tripoint.facts import equations
-from tripoint.facts.equations.decide import surely_holds
-from tripoint.facts.equations.evaluate import holds
 from tripoint.model import Model
+from tripoint.profiles.constraints import check
+from tripoint.profiles.constraints.solve import solve
+from tripoint.profiles.proposal import ProfileResult
+from tripoint.shape_inference import constraints as equations
+from tripoint.shape_inference.constraints.decide import surely_holds
+from tripoint.shape_inference.constraints.evaluate import holds
 from tripoint.spec import ENDS, Range, Spec
 
 PAST = (

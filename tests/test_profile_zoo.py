@@ -13,10 +13,10 @@ import onnxruntime
 import pytest
 
 import tripoint
-from tripoint.facts import equations
-from tripoint.facts.equations.evaluate import holds
 from tripoint.model import Model
 from tripoint.numeric.inputs import generate, inputs_of
+from tripoint.shape_inference import constraints
+from tripoint.shape_inference.constraints.evaluate import holds
 
 ZOO = Path(__file__).parent.parent.parent / "shared" / "zoo"
 
@@ -68,7 +68,7 @@ def test_exactly_the_sizes_that_satisfy_all_equations_run(
         for value in node.outputs:
             value.shape = None
     ir.save(model.ir, path)
-    found = equations.collect(model.ir)
+    found = constraints.collect(model.ir)
     assert needed <= {equation.text for equation in found}
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -94,6 +94,6 @@ def test_exactly_the_sizes_that_satisfy_all_equations_run(
 )
 def test_tables_of_positions_are_found(name: str, text: str, tmp_path: Path) -> None:
     model = Model(ir.load(unpacked(name, tmp_path)))
-    assert [equation.text for equation in equations.collect(model.ir)] == [text]
+    assert [equation.text for equation in constraints.collect(model.ir)] == [text]
     (proposal,) = tripoint.profile(model).proposals
     assert proposal.ranges["S"].max == 512

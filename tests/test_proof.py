@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 import tripoint
 from graphs import build
-from tripoint.facts import symbols
+from tripoint import symbols
 from tripoint.model import Model
 from tripoint.numeric.inputs import MINIMUM_POINTS
 from tripoint.rewrites import numbers
 from tripoint.rewrites.base import Proof
-from tripoint.rewrites.numbers import Points
+from tripoint.rewrites.points import Points
 from tripoint.rewrites.proof import Side, prove
 
 STATIC = Points(({},) * MINIMUM_POINTS)

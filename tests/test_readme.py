@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from marks import needs_tensorrt
-from tripoint.engine import gpu
+from tripoint.trt import gpu
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 import tripoint
-import tripoint.pipeline
+import tripoint.api.running
 from marks import needs_tensorrt
-from tripoint.engine import gpu
+from tripoint.api.running import ARTEFACTS
 from tripoint.errors import OutputError
-from tripoint.pipeline import ARTEFACTS
 from tripoint.spec import Spec
+from tripoint.trt import gpu
 
 pytestmark = needs_tensorrt
 
@@ -57,7 +57,7 @@ def test_run_completes(
 
 
 def test_a_case_that_fails_is_kept_beside_the_report(examples: Path, tmp_path: Path) -> None:
-    def run(atol: float | None, *, force: bool) -> tripoint.pipeline.RunResult:
+    def run(atol: float | None, *, force: bool) -> tripoint.api.running.RunResult:
         return tripoint.run(
             f"{examples / 'resnet'}.py:model",
             tmp_path / "out",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import tripoint
-from tripoint.engine import gpu
 from tripoint.spec import Spec
+from tripoint.trt import gpu
 
 pytestmark = pytest.mark.gpu
 

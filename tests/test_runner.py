@@ -15,11 +15,10 @@ import pytest
 
 import tripoint
 from fake_machine import Cuda, Format, Plan, Port, TensorRT
-from tripoint.engine import bindings, gpu
-from tripoint.engine.bindings import Binding
-from tripoint.engine.tasks import cuda as cuda_task
-from tripoint.engine.tasks import devices
 from tripoint.errors import ExternalStepError, InputError, UsageError
+from tripoint.trt import bindings, devices, gpu
+from tripoint.trt import cuda as cuda_task
+from tripoint.trt.bindings import Binding
 
 ROW = ((1, 3), (4, 3), (8, 3))
 

@@ -17,12 +17,14 @@ import pytest
 
 import tripoint
 from marks import needs_tensorrt
-from tripoint.engine import bindings, builder, gpu, profile
+from tripoint.api import timing
+from tripoint.engine import builder
 from tripoint.errors import InputError, UsageError
 from tripoint.model import Model
+from tripoint.profiles import profile
 from tripoint.spec import Spec
-from tripoint.timing import bench as timing
-from tripoint.timing.turns import Plan
+from tripoint.timing.interleave import Plan
+from tripoint.trt import bindings, gpu
 
 pytestmark = [
     pytest.mark.gpu,

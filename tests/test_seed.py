@@ -12,10 +12,10 @@ import pytest
 import tripoint
 from graphs import GRAPH_A, GRAPH_B, execute, feed, operators, to_bytes
 from marks import installed
-from tripoint.engine import bindings
 from tripoint.engine.network import NetworkDescription
 from tripoint.model import Model
 from tripoint.rewrites.base import FixResult
+from tripoint.trt import bindings
 
 LOG = {
     "4": (1, 5, 5, 5),

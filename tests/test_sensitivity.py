@@ -11,15 +11,15 @@ import onnx_ir as ir
 import pytest
 
 from graphs import onnx_text
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.inputs import generate, inputs_of
 from tripoint.parity.compare_legs import compare_legs
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
 from tripoint.parity.points import Point
 from tripoint.parity.results import Verification
-from tripoint.parity.sensitivity import Sensitivity
-from tripoint.parity.tolerance import Budget, Products
+from tripoint.shape_inference import truth
+from tripoint.tolerance.derivation import Budget, Products
+from tripoint.tolerance.sensitivity import Sensitivity
 
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 STEEP, FLAT = 60.0, 1.0

@@ -13,11 +13,10 @@ import onnxruntime
 import pytest
 
 from graphs import build, execute, to_bytes
-from tripoint.facts import equations, truth
-from tripoint.facts.equations.equation import Equation
-from tripoint.facts.equations.evaluate import holds
-from tripoint.facts.symbols import evaluate, expression
-from tripoint.facts.table import Dim
+from tripoint.shape_inference import constraints, truth
+from tripoint.shape_inference.constraints.equation import Equation
+from tripoint.shape_inference.constraints.evaluate import holds
+from tripoint.symbols import Dim, evaluate, expression
 
 SIZES = (
     1,
@@ -229,7 +228,7 @@ def test_windows_with_padding_need_nothing(pads: str, padded: str) -> None:
     known = truth.infer(model.ir)
     assert known.shapes["y"] == ("N", "H", 3)
     assert known.shapes["c"] == ("N", "floor(H/4 + 3/4)", 4, 3)
-    assert not equations.collect(model.ir)
+    assert not constraints.collect(model.ir)
     for size in (1, 3, 4, 5, 13):
         (y,) = execute(model, {"x": np.zeros((2, size, 3), np.float32)})
         assert y.shape == (2, size, 3)
@@ -245,7 +244,7 @@ def test_what_is_cut_to_a_multiple_is_one() -> None:
         "float[] y",
     )
     assert truth.infer(model.ir).shapes["y"] == ("N", "floor(H/4)", 4, 3)
-    assert not equations.collect(model.ir)
+    assert not constraints.collect(model.ir)
 
 
 def test_halves_of_halves_that_are_added_to_the_first_half() -> None:
@@ -272,7 +271,7 @@ def test_what_is_enlarged_is_not_empty(scale: int) -> None:
         13,
         "float[] y",
     )
-    assert [each.op for each in equations.collect(model.ir)] == ["MaxPool", "MaxPool"]
+    assert [each.op for each in constraints.collect(model.ir)] == ["MaxPool", "MaxPool"]
 
 
 @pytest.mark.parametrize("name", ARITHMETIC)

@@ -16,10 +16,10 @@ from marks import installed
 from test_profile_equations import session_of
 from tripoint import api
 from tripoint.cli import app
-from tripoint.engine import profile, sampling
-from tripoint.facts import equations
-from tripoint.facts.equations.evaluate import holds
 from tripoint.parity import sweep
+from tripoint.profiles import profile, sampling
+from tripoint.shape_inference import constraints
+from tripoint.shape_inference.constraints.evaluate import holds
 from tripoint.spec import Range, Spec
 
 CACHE = (
@@ -131,7 +131,7 @@ def test_only_what_onnx_runtime_refuses_is_refused(name: str, tmp_path: Path) ->
     inputs, body, opset, refused = REFUSED[name]
     model = build(inputs, body, opset, outputs="y")
     session = session_of(model)
-    found = equations.collect(model.ir, {"P"})
+    found = constraints.collect(model.ir, {"P"})
     for size in (0, 1, 2):
         at = {"P": size}
         expected = all(bool(holds(each, at)) for each in found)
@@ -157,8 +157,8 @@ def ran(model: tripoint.Model, session: object, at: dict[str, int]) -> bool:
 
 def test_what_holds_from_1_on_is_said_only_where_0_is_asked_for() -> None:
     model = build(*REFUSED["gather"][:3], outputs="y")
-    assert equations.collect(model.ir) == ()
-    assert [each.text for each in equations.collect(model.ir, {"P"})] == ["P >= 1"]
+    assert constraints.collect(model.ir) == ()
+    assert [each.text for each in constraints.collect(model.ir, {"P"})] == ["P >= 1"]
 
 
 @pytest.mark.parametrize("past", ["P", "0"])
@@ -194,7 +194,7 @@ def test_rewrites_are_proven_where_nothing_is_there(past: str) -> None:
 )
 def test_what_ends_the_process_is_never_tried(inputs: str, op: str, expected: list[str]) -> None:
     model = build(inputs, f"y = {op} <hidden_size = 2> (x, w_w, w_r)", 17)
-    assert [each.text for each in equations.collect(model.ir, {"P"})] == expected
+    assert [each.text for each in constraints.collect(model.ir, {"P"})] == expected
     if not expected:
         assert ran(model, session_of(model), {"P": 0})
 

@@ -23,8 +23,8 @@ from tripoint.errors import (
     OutputError,
     UsageError,
 )
+from tripoint.graph.source_lines import STACK_TRACE, source_of
 from tripoint.sources.flatten import flatten
-from tripoint.sources.lines import STACK_TRACE, source_of
 from tripoint.sources.python import TorchModel, load_module
 from tripoint.sources.reference import OnnxReference, PythonReference, parse
 from tripoint.sources.torch_export import Export, export
@@ -191,8 +191,11 @@ def test_without_torch_the_message_says_what_to_install(monkeypatch: pytest.Monk
 
 
 def test_importing_the_sources_imports_no_torch() -> None:
-    names = "torch_export, python, lines, reference, flatten, normalize"
-    code = f"import sys; from tripoint.sources import {names}; assert 'torch' not in sys.modules"
+    names = "torch_export, python, reference, flatten, normalize"
+    code = (
+        f"import sys; from tripoint.sources import {names}; "
+        "from tripoint.graph import source_lines; assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

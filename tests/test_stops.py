@@ -13,8 +13,8 @@ from marks import RTX, needs_rtx
 from tripoint.cli import app
 from tripoint.engine import builder, inspect
 from tripoint.errors import ExternalStepError
-from tripoint.facts.views import installed
 from tripoint.model import Model
+from tripoint.views import installed
 
 pytestmark = needs_rtx
 

@@ -8,10 +8,10 @@ import pytest
 
 from graphs import build, to_bytes
 from tripoint.errors import InputError
-from tripoint.facts import truth
-from tripoint.facts.symbols import equal, evaluate
-from tripoint.facts.table import Bound, Dim, Shape
-from tripoint.facts.truth import Truth
+from tripoint.shape_inference import truth
+from tripoint.shape_inference.truth import Truth
+from tripoint.symbols import Dim, Shape, equal, evaluate
+from tripoint.table import Bound
 
 
 def infer(inputs: str, body: str, opset: int = 18, outputs: str = "float[] y") -> Truth:

@@ -22,12 +22,12 @@ from marks import RTX, installed, needs_rtx, needs_tensorrt
 from tripoint import api, triton
 from tripoint import model as models
 from tripoint.cli import app
-from tripoint.engine import passed
 from tripoint.engine.network import describe
-from tripoint.engine.session import given
-from tripoint.engine.session.tensors import Tensor
 from tripoint.errors import InputError
+from tripoint.graph import passthrough
 from tripoint.model import Model
+from tripoint.runner import caller_buffers
+from tripoint.runner.tensors import Tensor
 from tripoint.spec import Spec
 
 RUNNER = CliRunner()
@@ -198,12 +198,12 @@ def test_profiles_for_tools_that_build_the_whole_model(tmp_path: Path):
 
 def test_an_engine_takes_its_input_under_either_name():
     tensors = [Tensor(name, np.dtype("float32"), (2,), False, (), ()) for name in ("__x", "z")]
-    assert given.in_order(tensors, {"x": 1, "z": 2}) == [1, 2]
-    assert given.in_order(tensors, {"__x": 1, "z": 2}) == [1, 2]
+    assert caller_buffers.in_order(tensors, {"x": 1, "z": 2}) == [1, 2]
+    assert caller_buffers.in_order(tensors, {"__x": 1, "z": 2}) == [1, 2]
     with pytest.raises(InputError, match="input '__x' of the engine was not given"):
-        given.in_order(tensors, {"z": 2, "y": 1})
-    assert passed.onnx_name("__x", {"y"}) == "__x"
-    assert passed.engine_name("x", {"y"}) == "x"
+        caller_buffers.in_order(tensors, {"z": 2, "y": 1})
+    assert passthrough.onnx_name("__x", {"y"}) == "__x"
+    assert passthrough.engine_name("x", {"y"}) == "x"
 
 
 def test_a_repeated_output_is_configured_once_for_triton(tmp_path: Path):

@@ -25,7 +25,7 @@ from fault_models import branches, detector, torch_of
 from faults import FAULTS, changed, followed, only_at, renamed_outputs
 from graphs import build, onnx_text
 from tripoint.cli import app
-from tripoint.engine import builder, gpu, manifest, runner
+from tripoint.engine import builder, manifest
 from tripoint.errors import ExternalStepError, InputError, OutputError, UsageError
 from tripoint.model import Model, save
 from tripoint.numeric import npz
@@ -38,13 +38,15 @@ from tripoint.parity.legs import Leg
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
 from tripoint.parity.points import Point
 from tripoint.parity.results import Verification
-from tripoint.parity.tolerance import Tolerance
 from tripoint.parity.verify import Engine, verify
 from tripoint.report.verification import verification
 from tripoint.sources.flatten import flatten
 from tripoint.sources.python import TorchModel
 from tripoint.spec import Range, Spec
 from tripoint.testing import assert_equivalent
+from tripoint.tolerance.derivation import Tolerance
+from tripoint.trt import execute as runner
+from tripoint.trt import gpu
 
 LOOSE = Tolerance(1e-3, 1e-3, "for this test")
 SIZES = [{"N": 1}, {"N": 3}, {"N": 4}]

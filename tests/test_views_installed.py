@@ -9,8 +9,8 @@ import pytest
 
 from marks import RTX, needs_rtx
 from tripoint.errors import MissingDependencyError, UsageError
-from tripoint.facts.views import installed
 from tripoint.model import Model
+from tripoint.views import installed
 
 HEADER = '<ir_version: 8, opset_import: ["": 17, "my.domain": 1]>\n'
 

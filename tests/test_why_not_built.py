@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 import tripoint
 from marks import RTX, needs_rtx
 from tripoint.cli import app
-from tripoint.engine import process, why_not_built
-from tripoint.engine.profile import Profile
+from tripoint.engine import why_not_built
 from tripoint.errors import ExternalStepError
-from tripoint.facts.views import installed
 from tripoint.model import Model
+from tripoint.profiles.profile import Profile
 from tripoint.spec import Spec
+from tripoint.trt import process
+from tripoint.views import installed
 
 RANKS = """g (float[R,K] x) => (float[c] y)
 <int64 i1 = {1}, int64 one = {1}, int64[1] ax = {1}> {

@@ -15,13 +15,13 @@ import pytest
 from stand_ins import Optimized
 from tripoint import api
 from tripoint import model as models
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.inputs import generate, inputs_of
 from tripoint.parity.compare_legs import compare_legs
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
 from tripoint.parity.points import Point
 from tripoint.parity.results import Verification
+from tripoint.shape_inference import truth
 from tripoint.spec import Spec
 
 ZOO = Path(__file__).parent.parent.parent / "shared" / "zoo"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from tripoint._version import __version__
 
 if TYPE_CHECKING:
     from tripoint.api import (
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
         verify,
         why,
     )
-    from tripoint.doctor import doctor
-    from tripoint.engine.session.arrays import DeviceArray
-    from tripoint.engine.session.engine import Engine
+    from tripoint.api.environment import doctor
     from tripoint.errors import TripointError
+    from tripoint.runner.arrays import DeviceArray
+    from tripoint.runner.engine import Engine
 
 __all__ = [
     "DeviceArray",
@@ -53,10 +53,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DeviceArray": "tripoint.engine.session.arrays",
-    "Engine": "tripoint.engine.session.engine",
+    "DeviceArray": "tripoint.runner.arrays",
+    "Engine": "tripoint.runner.engine",
     "TripointError": "tripoint.errors",
-    "doctor": "tripoint.doctor",
+    "doctor": "tripoint.api.environment",
 }
 
 

@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from tripoint import files
 from tripoint.errors import InputError
+from tripoint.graph.names import node_name
 from tripoint.words import number_of
 
 if TYPE_CHECKING:
@@ -188,12 +189,6 @@ def _check_structure(model: ir.Model) -> None:
         if _made_by_nothing(value):
             raise InputError(f"nothing makes the graph output {value.name!r}")
     _check_functions(model)
-
-
-def node_name(node: ir.Node) -> str:
-    """Name of a node; of one without, that of its first output that has one, else its operator."""
-    named = (value.name for value in node.outputs if value.name)
-    return node.name or next(named, None) or node.op_type
 
 
 def _described(node: ir.Node) -> str:

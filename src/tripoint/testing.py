@@ -54,7 +54,7 @@ def assert_equivalent(
         TripointError: If there is nothing to compare, or an argument is wrong.
     """
     __tracebackhide__ = True
-    import tripoint
+    from tripoint.api.comparing import verify
     from tripoint.errors import UsageError
     from tripoint.parity.results import PYTORCH, TENSORRT
     from tripoint.report.verification import verification
@@ -62,7 +62,7 @@ def assert_equivalent(
 
     if module is None and engine is None and options.get("fixed") is None:
         raise UsageError("there is nothing to compare the ONNX model with")
-    result = tripoint.verify(
+    result = verify(
         onnx,
         torch=_torch(module),
         engine=engine,

@@ -13,10 +13,10 @@ from tripoint import model as models
 from tripoint.model import Model
 
 if TYPE_CHECKING:
-    from tripoint.facts.table import Shape
     from tripoint.numeric.feed import Feed
     from tripoint.sources.python import TorchModel
     from tripoint.spec import Spec
+    from tripoint.symbols import Shape
 
 ModelLike = str | os.PathLike[str] | Model | ir.Model
 """A path, a :class:`~tripoint.model.Model` or an ``onnx_ir.Model``."""
@@ -41,9 +41,9 @@ def as_model(model: ModelLike) -> Model:
 def as_given(model: ModelLike, *specs: Spec | None) -> Model:
     """The model with a symbol for each size that was given.
 
-    See :func:`tripoint.engine.constraints.separate.separated`.
+    See :func:`tripoint.profiles.constraints.separate.separated`.
     """
-    from tripoint.engine.constraints.separate import separated
+    from tripoint.profiles.constraints.separate import separated
 
     return separated(as_model(model), [spec for spec in specs if spec is not None])
 
@@ -77,7 +77,7 @@ def sweep(model: Model, spec: Spec | None) -> list[dict[str, int]]:
         UsageError: If a dynamic dim has no range, a shape tensor no values, or min, opt or max is
             a size that the graph cannot take.
     """
-    from tripoint.engine.constraints.legal import LegalSizes
+    from tripoint.profiles.constraints.legal import LegalSizes
 
     return LegalSizes.of(as_given(model, spec), spec).points()
 

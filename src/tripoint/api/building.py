@@ -15,11 +15,12 @@ from tripoint.spec import Spec
 if TYPE_CHECKING:
     from tripoint.api.arguments import ModelLike
     from tripoint.engine.builder import BuildResult
-    from tripoint.engine.inspect import NetworkDescription, PlanInspection
+    from tripoint.engine.inspect import PlanInspection
+    from tripoint.engine.network import NetworkDescription
     from tripoint.engine.options import BuildOptions
     from tripoint.engine.progress import OnPhase
-    from tripoint.engine.proposal import ProfileResult
     from tripoint.precision.lower import Io, Precision
+    from tripoint.profiles.proposal import ProfileResult
     from tripoint.sources.python import TorchModel
 
 
@@ -39,7 +40,7 @@ def profile(model: ModelLike, *, specs: Sequence[Spec] = ()) -> ProfileResult:
         UsageError: If a name, symbol or rank is unknown or wrong, a fixed dim is given another
             size, or a shape tensor has no values.
     """
-    from tripoint.engine import proposal
+    from tripoint.profiles import proposal
 
     return proposal.profiles(as_given(model, *specs), specs or (Spec(),))
 
@@ -102,15 +103,15 @@ def build(
         ExternalStepError: If TensorRT refuses, fails, crashes or takes too long, or the model or
             its engine cannot have the precision.
     """
+    from tripoint.analysis import misreading
     from tripoint.api import rewriting
     from tripoint.engine import builder
-    from tripoint.engine.constraints import profiles as constrained
     from tripoint.engine.progress import Lines, Phase
-    from tripoint.facts import misreading
     from tripoint.numeric.inputs import inputs_of
     from tripoint.parity import points as choice
     from tripoint.precision import prepare
     from tripoint.precision.lower import LOW
+    from tripoint.profiles.constraints import profiles as constrained
 
     model = as_given(model, spec, *specs)
     profiles = constrained.checked(model, specs or (spec or Spec(),))
@@ -175,7 +176,8 @@ def inspect(
         InputError: If the file cannot be read, or the plan is not that of its manifest.
         ExternalStepError: If the plan is to be loaded and cannot be.
     """
-    from tripoint.engine.inspect import describe, inspect_plan
+    from tripoint.engine.inspect import inspect_plan
+    from tripoint.engine.network import describe
 
     if is_plan(model):
         return inspect_plan(Path(os.fspath(model)), load=load_plan, tensorrt=tensorrt)  # type: ignore[arg-type]

@@ -129,8 +129,8 @@ def _with_misread(
     found: Verification, model: Model, engine: str | os.PathLike[str] | None
 ) -> Verification:
     """The verification, with what the manifest of an engine that did not run tells of it."""
+    from tripoint.analysis import misreading
     from tripoint.engine import manifest
-    from tripoint.facts import misreading
     from tripoint.parity.results import TENSORRT
 
     ran = any(leg.name == TENSORRT and leg.status == "ran" for leg in found.legs)
@@ -148,8 +148,8 @@ def _with_misread(
 
 
 def _sizes(model: Model, spec: Spec | None, count: int | None) -> Sequence[Mapping[str, int]]:
-    from tripoint.engine.constraints.legal import LegalSizes
     from tripoint.parity import sweep
+    from tripoint.profiles.constraints.legal import LegalSizes
 
     legal = LegalSizes.of(model, spec)
     return sweep.points(legal.ranges, count or sweep.POINTS, allowed=legal.take)

@@ -75,9 +75,9 @@ def locate(
         InputError: If a model or its code cannot be read.
         OutputError: If a file of the repro exists without ``force``, or cannot be written.
     """
-    from tripoint.engine.constraints.legal import LegalSizes
     from tripoint.parity.locate import engines, request
     from tripoint.parity.locate.locate import Limits
+    from tripoint.profiles.constraints.legal import LegalSizes
 
     model = as_given(model, spec)
     legal = LegalSizes.of(model, spec) if inputs is None else None

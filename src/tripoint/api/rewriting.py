@@ -53,7 +53,7 @@ def fix(
     Raises:
         UsageError: If a rewrite, target, symbol or range is unknown or impossible.
     """
-    from tripoint.engine.constraints import separate
+    from tripoint.profiles.constraints import separate
     from tripoint.rewrites import fix as fixing
 
     written = as_model(model)
@@ -74,8 +74,8 @@ def fix(
 
 
 def _proof_points(model: Model, spec: Spec | None, feed: Feed) -> Points | None:
-    from tripoint.engine.constraints.legal import LegalSizes
     from tripoint.numeric.inputs import bindings_of, inputs_of
+    from tripoint.profiles.constraints.legal import LegalSizes
     from tripoint.rewrites.points import Points
 
     legal = LegalSizes.of(model, spec) if spec is not None and (spec.inputs or spec.dims) else None
@@ -89,10 +89,10 @@ def _proof_points(model: Model, spec: Spec | None, feed: Feed) -> Points | None:
 
 def says_otherwise(model: Model) -> tuple[str, ...]:
     """Which rewrites say otherwise what TensorRT ignores in a model; one sentence, or none."""
-    from tripoint.facts import truth
-    from tripoint.facts.table import Target
-    from tripoint.rewrites import explicit_pads, needless_ceil, time_first
     from tripoint.rewrites.base import Replacement, Site
+    from tripoint.rewrites.rules import explicit_pads, needless_ceil, time_first
+    from tripoint.shape_inference import truth
+    from tripoint.table import Target
 
     rewrites = [each.REWRITE for each in (explicit_pads, needless_ceil, time_first)]
     if not any(each.may_match(node) for node in model.ir.graph for each in rewrites):

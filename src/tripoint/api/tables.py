@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from tripoint.analysis.facts import Facts, compute
 from tripoint.api.arguments import as_model
 from tripoint.errors import UsageError
-from tripoint.facts.compute import Facts, compute
 
 if TYPE_CHECKING:
+    from tripoint.analysis.differences import Differences
     from tripoint.api.arguments import ModelLike
-    from tripoint.facts.differences import Differences
-    from tripoint.facts.table import Chain, TensorTable
+    from tripoint.table import Chain, TensorTable
 
 
 def facts(
@@ -51,8 +51,8 @@ def shapes(
 
 
 def compare(a: TensorTable, b: TensorTable) -> Differences:
-    """Where two targets see one model differently; see :mod:`tripoint.facts.differences`."""
-    from tripoint.facts import differences
+    """Where two targets see one model differently; see :mod:`tripoint.analysis.differences`."""
+    from tripoint.analysis import differences
 
     return differences.compare(a, b)
 
@@ -62,14 +62,15 @@ def recorded(path: str | os.PathLike[str]) -> tuple[Facts, ...]:
 
     Args:
         path: A log of the ONNX parser of TensorRT 7.0 to 10; see
-            :func:`tripoint.facts.views.log.read`.
+            :func:`tripoint.views.log.read`.
 
     Raises:
         InputError: If the log cannot be read, or no line of a TensorRT parser is in it.
     """
-    from tripoint.facts.views import log
+    from tripoint.analysis.facts import of_recording
+    from tripoint.views import log
 
-    return tuple(log.facts(recording) for recording in log.read(path))
+    return tuple(of_recording(recording) for recording in log.read(path))
 
 
 def why(

@@ -4,42 +4,72 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import logging
 import os
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
-from tripoint import __version__
-from tripoint.cli.bench import bench
-from tripoint.cli.build import build
-from tripoint.cli.doctor import doctor
-from tripoint.cli.export import export
-from tripoint.cli.fix import fix
-from tripoint.cli.inspect import inspect
-from tripoint.cli.locate import locate
-from tripoint.cli.log import log
-from tripoint.cli.profile import profile
-from tripoint.cli.run import run
-from tripoint.cli.shapes import shapes
-from tripoint.cli.triton import app as triton
-from tripoint.cli.verify import verify
-from tripoint.cli.why import why
+from tripoint._version import __version__
+
+COMMANDS = (
+    "run",
+    "export",
+    "shapes",
+    "why",
+    "log",
+    "fix",
+    "profile",
+    "build",
+    "verify",
+    "locate",
+    "inspect",
+    "bench",
+    "doctor",
+)
+GROUPS = ("triton",)
+
+
+class _Commands(TyperGroup):
+    """Imports a command when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return [*COMMANDS, *GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        # For a name that there is not, those that are alike are looked for among all.
+        known = cmd_name in COMMANDS or cmd_name in GROUPS
+        for name in (cmd_name,) if known else self.list_commands(ctx):
+            if name not in self.commands:
+                self.commands[name] = _loaded(name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _loaded(name: str) -> Any:
+    module = importlib.import_module(f"{__name__}.{name}")
+    if name in GROUPS:
+        group = get_group(module.app)
+        group.name = name
+        return group
+    single = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+    single.command(name)(getattr(module, name))
+    return get_command(single)
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="tripoint",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    *(run, export, shapes, why, log, fix, profile, build),
-    *(verify, locate, inspect, bench, doctor),
-):
-    app.command()(command)
-app.add_typer(triton, name="triton")
 
 
 def _version(wanted: bool) -> None:

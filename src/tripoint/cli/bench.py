@@ -83,15 +83,15 @@ def bench(
     import dataclasses
 
     from tripoint import files
-    from tripoint.cli.opening import opened
+    from tripoint.api import timing
+    from tripoint.cli.load_model import opened
     from tripoint.numeric.inputs import inputs_of
     from tripoint.report import bench as text
     from tripoint.report import json
     from tripoint.sources import reference
     from tripoint.sources.inputs_file import read_inputs
     from tripoint.spec import Spec
-    from tripoint.timing import bench as timing
-    from tripoint.timing.turns import Plan
+    from tripoint.timing.interleave import Plan
 
     if output_file is not None:
         files.refuse_overwrite(output_file, force=force)

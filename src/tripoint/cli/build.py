@@ -105,10 +105,10 @@ def build(
     lacks is refused, never ignored.
     """
     from tripoint import api
-    from tripoint.cli.opening import opened
+    from tripoint.cli.load_model import opened
     from tripoint.engine.options import BuildOptions, parse_pools
     from tripoint.errors import UsageError
-    from tripoint.report import json, text
+    from tripoint.report import engines, json
     from tripoint.sources import reference
 
     path = output or (Path(model).with_suffix(".plan") if model.endswith(".onnx") else None)
@@ -154,7 +154,7 @@ def build(
     console.emit(
         output_format,
         output_file,
-        lines=lambda: text.build(result),
-        document=lambda: {**json.envelope("build", loaded), **json.build(result)},
+        lines=lambda: engines.build(result),
+        document=lambda: {**json.envelope("build", loaded), **engines.build_document(result)},
         force=force,
     )

@@ -20,7 +20,7 @@ import typer
 from tripoint import files
 from tripoint.cli.options import Format
 from tripoint.errors import TripointError
-from tripoint.report.sanitize import clean, clean_lines
+from tripoint.sanitize import clean, clean_lines
 
 if TYPE_CHECKING:
     from tripoint.engine.progress import OnPhase
@@ -218,7 +218,7 @@ def build_progress(*, quiet: bool) -> Iterator[OnPhase | None]:
     elif sys.stderr.isatty():
         from rich.console import Console
 
-        from tripoint.cli.bars import Bars
+        from tripoint.cli.progress import Bars
 
         with Bars(Console(stderr=True)) as bars:
             yield bars

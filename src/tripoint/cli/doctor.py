@@ -21,14 +21,14 @@ def doctor(
     """Show what is installed and which legs can run."""
     import dataclasses
 
-    from tripoint.doctor import doctor as examine
-    from tripoint.report import json, text
+    from tripoint.api.environment import doctor as examine
+    from tripoint.report import json, machine
 
     found = examine()
     console.emit(
         Format.json if as_json else output_format,
         output_file,
-        lines=lambda: text.doctor(found),
+        lines=lambda: machine.doctor(found),
         document=lambda: {**json.envelope("doctor"), **dataclasses.asdict(found)},
         force=force,
     )

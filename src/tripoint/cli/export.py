@@ -35,9 +35,9 @@ def export(
     Lists the nodes with the source lines that they came from.
     """
     from tripoint import api
-    from tripoint.facts.compute import listing
-    from tripoint.report import json, text
-    from tripoint.report.sanitize import clean, clean_lines
+    from tripoint.analysis.facts import listing
+    from tripoint.report import json, networks
+    from tripoint.sanitize import clean, clean_lines
     from tripoint.spec import Spec
 
     with console.progress(quiet=quiet) as say:
@@ -59,7 +59,7 @@ def export(
         output_format,
         output_file,
         lines=lambda: [
-            *text.nodes(nodes),
+            *networks.nodes(nodes),
             "",
             *(f"note: {clean(note)}" for note in exported.notes),
             f"wrote {output}",

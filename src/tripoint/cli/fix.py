@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tripoint.cli import ahead, console, options
+from tripoint.cli import console, options, prefetch
 from tripoint.cli.options import ExporterName, Format
 
 
@@ -57,12 +57,12 @@ def fix(
 
     A rewrite is kept only if all shapes stay the same and ONNX Runtime computes the same numbers.
     """
-    ahead.parser(model, target, tensorrt)
+    prefetch.parser(model, target, tensorrt)
     from tripoint import api, files
     from tripoint import model as models
-    from tripoint.cli.opening import opened
+    from tripoint.cli.load_model import opened
     from tripoint.errors import UsageError
-    from tripoint.report import json, text
+    from tripoint.report import fixes, json, tables
     from tripoint.report.diff import graph_diff
 
     spec = options.spec(inputs, dims, min_shapes, opt_shapes, max_shapes)
@@ -94,8 +94,8 @@ def fix(
             output_format,
             output_file,
             lines=lambda: [
-                *text.fix(result),
-                *text.parsed_or_built(
+                *fixes.fix(result),
+                *tables.parsed_or_built(
                     (result.facts_after if result.proven else result.facts_before).table
                 ),
                 *(graph_diff(loaded, result.model) if diff else ()),
@@ -103,7 +103,7 @@ def fix(
             ],
             document=lambda: {
                 **json.envelope("fix", loaded),
-                **json.fix(result),
+                **fixes.fix_document(result),
                 "output": str(written) if written is not None else None,
                 **({"diff": graph_diff(loaded, result.model)} if diff else {}),
             },

@@ -37,9 +37,10 @@ def inspect(
     manifest, and with --load by itself: layers with the nodes fused into each, precision, memory.
     """
     from tripoint import api
-    from tripoint.cli.opening import opened
-    from tripoint.engine.inspect import describe, inspect_network, inspect_plan
-    from tripoint.report import json, text
+    from tripoint.cli.load_model import opened
+    from tripoint.engine.inspect import inspect_network, inspect_plan
+    from tripoint.engine.network import describe
+    from tripoint.report import columns, engines, json, networks, tables
     from tripoint.report import layers as report_layers
     from tripoint.spec import Spec
 
@@ -50,8 +51,8 @@ def inspect(
         console.emit(
             output_format,
             output_file,
-            lines=lambda: text.plan(plan),
-            document=lambda: {**json.envelope("inspect"), **json.plan(plan)},
+            lines=lambda: engines.plan(plan),
+            document=lambda: {**json.envelope("inspect"), **engines.plan_document(plan)},
             force=force,
         )
         return
@@ -69,10 +70,10 @@ def inspect(
             output_format,
             output_file,
             lines=lambda: [
-                *text.heading(loaded, table),
+                *columns.heading(loaded, table),
                 "",
-                *text.network(network),
-                *text.parsed_or_built(table),
+                *networks.network(network),
+                *tables.parsed_or_built(table),
                 *(["", *report_layers.network(made, owners)] if layers else []),
             ],
             document=lambda: {

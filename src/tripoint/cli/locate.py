@@ -100,7 +100,7 @@ def locate(
     tensors of the reference, which tells the node that makes the error from those that pass it
     on. Exit code 1 where legs differ.
     """
-    from tripoint.cli.opening import opened
+    from tripoint.cli.load_model import opened
     from tripoint.numeric.inputs import inputs_of
     from tripoint.parity.locate import recorded
     from tripoint.sources import reference
@@ -189,7 +189,10 @@ def _search(model: Model, arguments: dict[str, Any], form: _Form, *, strict: boo
         output_format,
         output_file,
         lines=lambda: text.location(found),
-        document=lambda: {**json.envelope("locate", model), **json.location(found)},
+        document=lambda: {
+            **json.envelope("locate", model),
+            **text.location_document(found),
+        },
         force=force,
     )
     return console.verdict_code(found.verdict, strict=strict)
@@ -206,7 +209,10 @@ def _rank(model: Model, precision: LowPrecision, arguments: dict[str, Any], form
         output_format,
         output_file,
         lines=lambda: text.ranking(found),
-        document=lambda: {**json.envelope("locate", model), **json.ranking(found)},
+        document=lambda: {
+            **json.envelope("locate", model),
+            **text.ranking_document(found),
+        },
         force=force,
     )
     return console.FOUND if found.keep else console.DONE

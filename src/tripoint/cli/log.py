@@ -30,10 +30,11 @@ def log(
     Reads what the ONNX parser of TensorRT 7.0 to 10 prints, through trtexec --verbose, a Python
     logger of severity VERBOSE, or polygraphy -vv. Pages that show a log will do, too.
     """
+    from tripoint.analysis import facts
     from tripoint.errors import UsageError
-    from tripoint.facts.views import log as logs
     from tripoint.report import json
     from tripoint.report import log as report
+    from tripoint.views import log as logs
 
     recordings = logs.read_stdin() if file == "-" else logs.read(file)
     count = len(recordings)
@@ -42,7 +43,7 @@ def log(
             f"there is no model {model} in {file}", hint=f"it has {count}; --model counts from 1"
         )
     chosen = [
-        (number, recording, logs.facts(recording).table)
+        (number, recording, facts.of_recording(recording).table)
         for number, recording in enumerate(recordings, start=1)
         if model in (None, number)
     ]

@@ -28,9 +28,9 @@ def profile(
     trtexec, Polygraphy, ONNX Runtime and Torch-TensorRT take it.
     """
     from tripoint import api
-    from tripoint.cli.opening import opened
-    from tripoint.engine.constraints.profiles import refuse
-    from tripoint.report import json, text
+    from tripoint.cli.load_model import opened
+    from tripoint.profiles.constraints.profiles import refuse
+    from tripoint.report import columns, json
     from tripoint.report import profile as report
 
     specs = options.specs(inputs, dims, profiles, min_shapes, opt_shapes, max_shapes)
@@ -39,7 +39,7 @@ def profile(
         console.emit(
             output_format,
             output_file,
-            lines=lambda: [*text.heading(loaded), "", *report.lines(result)],
+            lines=lambda: [*columns.heading(loaded), "", *report.lines(result)],
             document=lambda: {**json.envelope("profile", loaded), **report.document(result)},
             force=force,
         )

@@ -54,9 +54,9 @@ def run(
     builds the engine and compares PyTorch, ONNX Runtime and TensorRT.
     """
     from tripoint import files
-    from tripoint.pipeline import run as run_pipeline
+    from tripoint.api.running import run as run_pipeline
     from tripoint.report import json, summary
-    from tripoint.report.sanitize import clean_lines
+    from tripoint.sanitize import clean_lines
 
     asked = options.precision(precision, keep_fp32, tf32=tf32)
     if output_file is not None:
@@ -85,7 +85,7 @@ def run(
         )
     if debug:
         sys.stderr.write(clean_lines(result.log) + "\n")
-    document = {**json.envelope("run", result.model), **json.run(result)}
+    document = {**json.envelope("run", result.model), **summary.run_document(result)}
     files.write_text(output / "report.json", json.dumps(document) + "\n", force=force)
     console.emit(
         output_format,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tripoint.cli import ahead, console, options
+from tripoint.cli import console, options, prefetch
 from tripoint.cli.options import ExporterName, Format
+
+if TYPE_CHECKING:
+    from tripoint.model import Model
+    from tripoint.table import TensorTable
 
 
 @console.reported
@@ -43,22 +48,24 @@ def shapes(
     pair = _pair(diff, target) if diff is not None else None
     if as_log and (pair or lost_only or output_format is not Format.text):
         raise options.excluded("--as-log", "--diff, --lost-only and --format json")
-    ahead.parser(model, "installed" if pair and "installed" in pair else target, tensorrt)
+    prefetch.parser(model, "installed" if pair and "installed" in pair else target, tensorrt)
     from tripoint import api
-    from tripoint.cli.opening import opened
-    from tripoint.report import compare, json, text, verbose_log
+    from tripoint.cli.load_model import opened
+    from tripoint.report import columns, tables
     from tripoint.spec import Spec
 
     spec = Spec.parse(inputs or (), dims or ())
     with opened(model, spec, exporter=exporter, opset=opset) as loaded:
         if pair:
+            from tripoint.report import compare
+
             a, b = (api.shapes(loaded, target=each, tensorrt=tensorrt) for each in pair)
             found = api.compare(a, b)
             console.emit(
                 output_format,
                 output_file,
-                lines=lambda: [*text.heading(loaded), "", *compare.lines(found)],
-                document=lambda: {**json.envelope("shapes", loaded), **compare.document(found)},
+                lines=lambda: [*columns.heading(loaded), "", *compare.lines(found)],
+                document=lambda: _document(loaded, compare.document(found)),
                 force=force,
             )
             return
@@ -67,17 +74,29 @@ def shapes(
             output_format,
             output_file,
             lines=lambda: (
-                verbose_log.lines(table, loaded)
+                _log(table, loaded)
                 if as_log
                 else [
-                    *text.heading(loaded, table),
+                    *columns.heading(loaded, table),
                     "",
-                    *text.shapes(table, lost_only=lost_only),
+                    *tables.shapes(table, lost_only=lost_only),
                 ]
             ),
-            document=lambda: {**json.envelope("shapes", loaded), **json.shapes(table)},
+            document=lambda: _document(loaded, tables.shapes_document(table)),
             force=force,
         )
+
+
+def _document(model: Model, result: dict[str, Any]) -> dict[str, Any]:
+    from tripoint.report import json
+
+    return {**json.envelope("shapes", model), **result}
+
+
+def _log(table: TensorTable, model: Model) -> Iterator[str]:
+    from tripoint.report import verbose_log
+
+    return verbose_log.lines(table, model)
 
 
 def _pair(diff: str, target: str | None) -> tuple[str, str]:

@@ -114,7 +114,10 @@ def verify(
         output_format,
         output_file,
         lines=lambda: verification.verification(result),
-        document=lambda: {**json.envelope("verify", loaded), **json.verification(result)},
+        document=lambda: {
+            **json.envelope("verify", loaded),
+            **verification.verification_document(result),
+        },
         force=force,
     )
     if code := console.verdict_code(result.verdict, strict=strict):

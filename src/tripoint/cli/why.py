@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tripoint.cli import ahead, console, options
+from tripoint.cli import console, options, prefetch
 from tripoint.cli.options import ExporterName, Format
 
 
@@ -34,11 +34,11 @@ def why(
 
     Goes from the tensor back to where the loss starts and to what made the size opaque.
     """
-    ahead.parser(model, target, tensorrt)
+    prefetch.parser(model, target, tensorrt)
     from tripoint import api
-    from tripoint.cli.opening import opened_facts
-    from tripoint.report import json, text
-    from tripoint.report.sanitize import clean
+    from tripoint.cli.load_model import opened_facts
+    from tripoint.report import chains, columns, json, tables
+    from tripoint.sanitize import clean
     from tripoint.spec import Spec
 
     spec = Spec.parse(inputs or (), dims or ())
@@ -52,17 +52,17 @@ def why(
             output_format,
             output_file,
             lines=lambda: [
-                *text.heading(known.model, known.table),
+                *columns.heading(known.model, known.table),
                 "",
-                *text.tensor(facts),
-                *text.chain(chain),
+                *tables.tensor(facts),
+                *chains.chain(chain),
                 *(f"    note: {clean(note)}" for note in late),
             ],
             document=lambda: {
                 **json.envelope("why", known.model),
                 "target": known.table.target,
-                **json.tensor(facts),
-                **json.explained(chain),
+                **tables.tensor_document(facts),
+                **chains.explained_document(chain),
                 "notes": late,
             },
             force=force,

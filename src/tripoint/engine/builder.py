@@ -8,31 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from tripoint import files
-from tripoint.engine import (
-    bindings,
-    gpu,
-    manifest,
-    meanings,
-    network,
-    next_step,
-    outputs,
-    passed,
-    process,
-    proof,
-    why_not_built,
-)
-from tripoint.engine.bindings import Binding
+from tripoint.engine import manifest, network, next_step, outputs, precision_check, why_not_built
 from tripoint.engine.network import NetworkDescription
 from tripoint.engine.options import BuildOptions
-from tripoint.engine.profile import Profile
+from tripoint.engine.precision_check import Evidence, as_json
 from tripoint.engine.progress import OnPhase, Phase
-from tripoint.engine.stops import Watch, refusals
-from tripoint.engine.tf32 import for_build
 from tripoint.errors import ExternalStepError
-from tripoint.facts import quantized
+from tripoint.graph import passthrough
 from tripoint.model import Model, external_tensors, sha256
-from tripoint.precision.evidence import Evidence, as_json
 from tripoint.precision.prepare import Prepared, source_of
+from tripoint.profiles.profile import Profile
+from tripoint.trt import bindings, gpu, messages, process
+from tripoint.trt.bindings import Binding
+from tripoint.trt.tf32 import for_build
+from tripoint.views import quantized
+from tripoint.views.stops import Watch, refusals
 
 
 class NotParsedError(ExternalStepError):
@@ -149,7 +139,7 @@ def build(
             built = process.call(request, timeout=timeout, on_event=events)
         except process.WorkerError as error:
             convolution = quantized.convolution(model.ir.graph)
-            if meanings.INT8_CONVOLUTION.search(error.fact) and convolution:
+            if messages.INT8_CONVOLUTION.search(error.fact) and convolution:
                 error.within(subject=convolution)
                 raise
             lowered = precision.lowered if precision else None
@@ -160,10 +150,10 @@ def build(
                 )
             ) from error
         _raise_refusal(model, built, f"{binding.name} {built['version']}", events.watch)
-        found = proof.gather(precision, built, plan, binding, timeout=timeout)
+        found = precision_check.gather(precision, built, plan, binding, timeout=timeout)
         size, digest = plan.stat().st_size, sha256(plan)
         given_out = _names(model, "outputs")
-        given_in = [passed.engine_name(name, given_out) for name in _names(model, "inputs")]
+        given_in = [passthrough.engine_name(name, given_out) for name in _names(model, "inputs")]
         description = network.from_child(built, given_in, given_out)
         content = manifest.create(
             model=_identity(model, source),
@@ -306,7 +296,7 @@ def _raise_refusal(model: Model, built: Mapping[str, Any], version: str, watch: 
     (first,) = quantized.explained(refused[:1], model.ir.graph)
     if first.next:
         raise NotParsedError(fact, hint=quantized.hint(first))
-    known = meanings.of(built["errors"][0]["text"])
+    known = messages.of(built["errors"][0]["text"])
     hint = next_step.after_refusal(model, refused, known, version.split(" ")[0])
     if known is not None:
         fact = f"{fact}; what it means: {known.meaning}"

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tripoint.engine import bindings, exchange, gpu, process
-from tripoint.engine.exchange import Array
-from tripoint.engine.stops import Watch, refusals
-from tripoint.engine.tf32 import Environment
 from tripoint.errors import ExternalStepError
-from tripoint.facts.dim_names import file_for_tensorrt
 from tripoint.model import Model
+from tripoint.numeric.dtypes import Array
+from tripoint.shape_inference.dim_names import file_for_tensorrt
+from tripoint.trt import array_ipc, bindings, gpu, process
+from tripoint.trt.tf32 import Environment
+from tripoint.views.stops import Watch, refusals
 
 _ONNX_LAYER = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f\x1d]|\[ONNX Layer: |$)", re.DOTALL)
 
@@ -74,7 +74,7 @@ class DebugRun:
             raise ExternalStepError(f"an engine needs a GPU to run: {reason}")
         self._folder = tempfile.TemporaryDirectory(prefix="tripoint-")
         try:
-            exchange.save(Path(self._folder.name, "in.npz"), feed)
+            array_ipc.save(Path(self._folder.name, "in.npz"), feed)
             watch = Watch()
             with file_for_tensorrt(model) as source:
                 result = process.call(
@@ -123,11 +123,11 @@ class DebugRun:
 
     def tensor(self, name: str) -> Array:
         """One of them, read from its file."""
-        return exchange.load(Path(self._folder.name, self._files[name]))[name]
+        return array_ipc.load(Path(self._folder.name, self._files[name]))[name]
 
     def outputs(self) -> dict[str, Array]:
         """Array by output name."""
-        return exchange.load(Path(self._folder.name, "out.npz"))
+        return array_ipc.load(Path(self._folder.name, "out.npz"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tripoint.engine import bindings, gpu, manifest, network, next_step, process, proof
-from tripoint.engine import layers as engine_layers
-from tripoint.engine.layers import Layer
+from tripoint.engine import manifest, network, next_step, precision_check
 from tripoint.engine.network import IoTensor, NetworkDescription, describe
-from tripoint.engine.stops import Watch, refusals
 from tripoint.errors import ExternalStepError, InputError
-from tripoint.facts import quantized
-from tripoint.facts.dim_names import file_for_tensorrt
 from tripoint.model import Model, sha256
+from tripoint.shape_inference.dim_names import file_for_tensorrt
+from tripoint.trt import bindings, gpu, process
+from tripoint.trt import layers as engine_layers
+from tripoint.trt.layers import Layer
+from tripoint.views import quantized
+from tripoint.views.stops import Watch, refusals
 
 __all__ = [
     "IoTensor",
@@ -184,7 +185,7 @@ def _load(
         result = process.call(request, timeout=timeout)
     except ExternalStepError as error:
         raise error.within(subject=str(path)) from error
-    layers, note = proof.read(result)
+    layers, note = precision_check.read(result)
     contents = PlanContents(
         result["name"] or None,
         layers,

@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from tripoint.engine.layers import Layer, LayerTensor, nodes_of
+from tripoint.trt.layers import Layer, LayerTensor, nodes_of
 
 _DTYPES: dict[str, str] = {
     **dict.fromkeys(("float", "fp32", "float32"), "float32"),
@@ -48,7 +48,7 @@ def read(text: str, known: Collection[str] = ()) -> EngineLayers:
         text: The JSON. Control characters inside of its strings, which TensorRT writes between
             the notes of fused nodes, are taken as they are.
         known: Names of the model's nodes, if they are known; see
-            :func:`tripoint.engine.layers.nodes_of`.
+            :func:`tripoint.trt.layers.nodes_of`.
     """
     try:
         content = json.loads(text, strict=False)

@@ -11,18 +11,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import tripoint
-from tripoint.engine import network, passed
-from tripoint.engine.bindings import Binding
-from tripoint.engine.gpu import Device
+from tripoint._version import __version__
+from tripoint.engine import network
 from tripoint.engine.network import NetworkDescription
 from tripoint.engine.options import command_line
-from tripoint.engine.profile import Profile
 from tripoint.errors import InputError
 from tripoint.files import reason, write_text
+from tripoint.graph import passthrough
 from tripoint.packages import version
 from tripoint.precision import recorded
+from tripoint.profiles.profile import Profile
 from tripoint.spec import ENDS
+from tripoint.trt.bindings import Binding
+from tripoint.trt.gpu import Device
 
 SCHEMA_VERSION = "2.0"
 """The major number changes where a key goes or means something else."""
@@ -68,14 +69,14 @@ def create(
         model: ``path`` (file name or None), ``sha256``, ``opset`` and ``external_data``.
         engine: ``file`` (name), ``bytes`` and ``sha256``.
         binding: The TensorRT that was asked for.
-        built: The child's account, as :func:`tripoint.engine.tasks.build.run` returns it.
+        built: The child's account, as :func:`tripoint.tasks.build.run` returns it.
         profiles: The optimization profiles, none for a static model.
         description: Inputs and outputs in the order of the ONNX model.
-        precision: As :func:`tripoint.precision.evidence.as_json` gives it.
+        precision: As :func:`tripoint.engine.precision_check.as_json` gives it.
     """
     return {
         "schema_version": SCHEMA_VERSION,
-        "tool": {"name": "tripoint", "version": tripoint.__version__},
+        "tool": {"name": "tripoint", "version": __version__},
         "libraries": {
             "python": platform.python_version(),
             **{name: version(name) for name in _LIBRARIES},
@@ -232,7 +233,10 @@ def rebuild(manifest: Mapping[str, Any], machine: Machine) -> str | None:
     words += ["-o", manifest["engine"].get("file") or "model.plan"]
     outputs = {entry.get("name") for entry in manifest.get("outputs") or ()}
     profiles = [
-        [_spell({**entry, "name": passed.onnx_name(entry["name"], outputs)}) for entry in profile]
+        [
+            _spell({**entry, "name": passthrough.onnx_name(entry["name"], outputs)})
+            for entry in profile
+        ]
         for profile in manifest.get("profiles") or ()
     ]
     if len(profiles) > 1:

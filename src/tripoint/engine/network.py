@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tripoint.engine import passed
-from tripoint.facts.table import TensorTable, ViewShape
+from tripoint.graph import passthrough
+from tripoint.table import TensorTable, ViewShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def describe(table: TensorTable) -> NetworkDescription:
     """
     return NetworkDescription(
         tuple(
-            replace(_of_table(table, name), name=passed.engine_name(name, table.outputs))
+            replace(_of_table(table, name), name=passthrough.engine_name(name, table.outputs))
             for name in table.inputs
         ),
         tuple(_of_table(table, name) for name in dict.fromkeys(table.outputs)),

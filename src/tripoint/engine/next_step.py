@@ -10,14 +10,14 @@ import contextlib
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from tripoint.engine import process
-from tripoint.engine.meanings import MEANINGS, Meaning
 from tripoint.errors import TripointError
-from tripoint.facts.symbols import symbols_of
-from tripoint.facts.table import Refusal
 from tripoint.model import Model
 from tripoint.numeric.inputs import shapes_of
 from tripoint.spec import Range, Spec
+from tripoint.symbols import symbols_of
+from tripoint.table import Refusal
+from tripoint.trt import process
+from tripoint.trt.messages import MEANINGS, Meaning
 
 _MOST_NODES = 4000
 """Nodes up to which a model is rewritten to see whether that helps."""
@@ -97,7 +97,7 @@ def _shown(known: Meaning, model: Model) -> str | None:
 
 def _fixed(model: Model, spec: Spec | None = None) -> Model | None:
     """What ``fix`` makes of a model, without the numeric proof; None if nothing."""
-    from tripoint.engine.constraints.legal import LegalSizes
+    from tripoint.profiles.constraints.legal import LegalSizes
     from tripoint.rewrites import fix
     from tripoint.rewrites.points import Points
 
@@ -128,7 +128,7 @@ def _parses_further(
     model: Model, tensorrt: str, refused: Refusal, spec: Spec | None = None
 ) -> bool:
     """Whether that TensorRT takes what ``fix`` makes of a model, or refuses another node first."""
-    from tripoint.facts.views import installed
+    from tripoint.views import installed
 
     fixed = _fixed(model, spec)
     if fixed is None:
@@ -149,13 +149,13 @@ def _branches(model: Model) -> int:
 
 
 def _has_frozen_sizes(model: Model) -> bool:
-    from tripoint.facts import truth
+    from tripoint.shape_inference import truth
 
     return bool(truth.infer(model.ir).frozen)
 
 
 def _has_sizes_of_data(model: Model) -> bool:
-    from tripoint.facts import truth
+    from tripoint.shape_inference import truth
 
     return bool(truth.infer(model.ir).data_dependent)
 

@@ -1,7 +1,7 @@
 """What can be asked of a build beyond model, profiles and target GPUs.
 
 Which of these a TensorRT has is found out by the child process that has loaded it
-(:mod:`tripoint.engine.tasks.configure`); here is only what needs no TensorRT.
+(:mod:`tripoint.tasks.configure`); here is only what needs no TensorRT.
 """
 
 from __future__ import annotations

@@ -19,19 +19,20 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from tripoint.engine import process
-from tripoint.engine.constraints import profiles as constrained
-from tripoint.engine.profile import Profile, from_ranges
 from tripoint.errors import ExternalStepError, TripointError
-from tripoint.facts import roles, truth
-from tripoint.facts.dim_names import file_for_tensorrt
-from tripoint.facts.mechanisms import node_name
-from tripoint.facts.origins import format_shape
-from tripoint.facts.table import Refusal, Shape
-from tripoint.facts.views import layers, scopes
+from tripoint.graph import subgraphs
+from tripoint.graph.names import node_name
+from tripoint.graph.source_lines import source_of
 from tripoint.model import Model
-from tripoint.sources.lines import source_of
+from tripoint.profiles.constraints import profiles as constrained
+from tripoint.profiles.profile import Profile, from_ranges
+from tripoint.shape_inference import truth
+from tripoint.shape_inference.dim_names import file_for_tensorrt
 from tripoint.spec import Range
+from tripoint.symbols import Shape
+from tripoint.table import Refusal, format_shape
+from tripoint.trt import process
+from tripoint.views import layers, scopes
 
 Call = Callable[[Path, Path, Sequence[Profile], float], Mapping[str, Any]]
 """Builds a model file into a plan with profiles within seconds, as the task "build" does."""
@@ -56,7 +57,7 @@ class Failed:
         profiles: With which profiles.
         error: What the builder said.
         lines: The verbose lines of the parse.
-        made: The layers of the network, see :mod:`tripoint.facts.views.layers`; empty if the
+        made: The layers of the network, see :mod:`tripoint.views.layers`; empty if the
             builder crashed.
         call: Builds something else, the same way.
         say: Told what is tried.
@@ -201,7 +202,7 @@ def _inner(node: ir.Node, failed: Failed) -> ir.Node:
     """The node in a body that a message is about which speaks of nested scopes."""
     if not _OWN.search(failed.error.native + failed.error.fact):
         return node
-    inside = (each for body in roles.graphs_of(node) for each in body.all_nodes())
+    inside = (each for body in subgraphs.graphs_of(node) for each in body.all_nodes())
     return next((each for each in inside if each.op_type in _BY_DATA), node)
 
 
@@ -211,7 +212,7 @@ def _about(node: ir.Node, shapes: Mapping[ir.Value, Shape | None], text: str) ->
             _shapes(body.outputs, shapes) for body in _branches(node)
         )
     elif node.op_type == "Loop":
-        (body,) = roles.graphs_of(node)
+        (body,) = subgraphs.graphs_of(node)
         for before, after in zip(body.inputs[2:], body.outputs[1:], strict=False):
             given = node.inputs[body.inputs.index(before)]
             a, b = (_shapes([each], shapes) for each in (given or before, after))

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
-from tripoint.facts.operands import SIZE_OPERANDS
+from tripoint.graph.ops import SIZE_OPERANDS
 from tripoint.numeric import steps
 from tripoint.numeric.lookup import MOVES, Sizes, constant, few, is_arange
 from tripoint.numeric.ways import Interval, Way

@@ -13,8 +13,8 @@ import itertools
 
 import onnx_ir as ir
 
-from tripoint.facts import truth
-from tripoint.facts.operators.context import graphs_in
+from tripoint.graph.subgraphs import graphs_in
+from tripoint.shape_inference import truth
 
 SAID = (
     "ONNX Runtime has no bfloat16 kernels on a CPU: each operator was computed in float32, and its "

@@ -12,13 +12,12 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.errors import InputError, UsageError
-from tripoint.facts import dim_names, shape_inputs, truth
-from tripoint.facts.symbols import evaluate
-from tripoint.facts.table import Dim, Shape
 from tripoint.model import Model
 from tripoint.numeric import like as likeness
 from tripoint.numeric import meanings
 from tripoint.numeric.dtypes import held
+from tripoint.shape_inference import dim_names, shape_inputs, truth
+from tripoint.symbols import Dim, Shape, evaluate
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 """Array by tensor name."""
@@ -44,7 +43,7 @@ def inputs_of(model: Model, *, named: bool = False) -> dict[str, tuple[str, Shap
     Args:
         model: The model.
         named: Whether its dims are symbols and expressions already, as in an annotated graph;
-            else they are read by :func:`tripoint.facts.dim_names.input_shapes`.
+            else they are read by :func:`tripoint.shape_inference.dim_names.input_shapes`.
 
     Raises:
         InputError: If an input declares no type or no rank.
@@ -103,8 +102,8 @@ def generate(
 
     Args:
         inputs: Element type and shape by input name, see :func:`inputs_of`.
-        bindings: Size of each symbol; see :func:`tripoint.facts.shape_inputs.find` for those of
-            shape tensors.
+        bindings: Size of each symbol; see :func:`tripoint.shape_inference.shape_inputs.find` for
+            those of shape tensors.
         seed: Seed; each input draws its own numbers from it and its name.
         model: What says of the values what they are.
         wide: Whether integers that nobody gave a meaning may be negative and larger than 1.

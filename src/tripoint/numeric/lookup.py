@@ -9,9 +9,8 @@ from typing import Any, TypeGuard
 import numpy as np
 import onnx_ir as ir
 
-from tripoint.facts import truth
-from tripoint.facts.symbols import evaluate
-from tripoint.facts.table import Shape
+from tripoint.shape_inference import truth
+from tripoint.symbols import Shape, evaluate
 
 _MOVED = ("Cast", "Squeeze", "Unsqueeze", "Reshape", "Identity", "Expand", "Transpose")
 _MOST_CONSTANT = 1 << 13

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from tripoint.facts import truth
-from tripoint.facts.table import Shape
 from tripoint.model import Model
 from tripoint.numeric.dtypes import held
 from tripoint.numeric.evidence import Hint, Reader
 from tripoint.numeric.lookup import Sizes
+from tripoint.shape_inference import truth
+from tripoint.symbols import Shape
 
 Array = np.ndarray[Any, Any]
 Draw = Callable[[np.random.Generator, tuple[int, ...], int], Array]

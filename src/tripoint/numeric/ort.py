@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from tripoint.batch_first import with_time_first
 from tripoint.errors import ExternalStepError, TripointError
 from tripoint.model import TEXT_SUFFIXES, Model, external_tensors
 from tripoint.numeric import ort_values
+from tripoint.numeric.batch_first import with_time_first
 from tripoint.numeric.in_float32 import SAID, in_float32, types_of
 
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -30,7 +30,7 @@ class Session:
     Args:
         model: The graph; one that has no file is handed over in memory, its weights by folder.
             Recurrent operators with the batch first, for which ONNX Runtime has no kernel, are
-            computed as :mod:`tripoint.batch_first` defines them.
+            computed as :mod:`tripoint.numeric.batch_first` defines them.
         natively: Whether a graph that needs bfloat16 kernels which ONNX Runtime does not have is
             refused; else it is computed as :mod:`tripoint.numeric.in_float32` says.
 

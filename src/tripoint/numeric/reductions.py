@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
-from tripoint.facts import truth
-from tripoint.facts.symbols import evaluate
+from tripoint.shape_inference import truth
+from tripoint.symbols import evaluate
 
 _UNKNOWN = 1 << 12
 """Terms assumed for a size that values decide."""

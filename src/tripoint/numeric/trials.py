@@ -17,11 +17,11 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.errors import TripointError
-from tripoint.facts.symbols import evaluate
 from tripoint.model import Model
 from tripoint.numeric import meanings, ort
 from tripoint.numeric.inputs import Arrays, How, InputSpecs, generate
 from tripoint.numeric.meanings import is_mask
+from tripoint.symbols import evaluate
 
 Values = Mapping[str, tuple[float, float]]
 """Smallest and largest value by input name."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tripoint.parity.measure import is_exact
-from tripoint.parity.tolerance import Tolerance
+from tripoint.tolerance.derivation import Tolerance
+from tripoint.tolerance.measure import is_exact
 
 Array = np.ndarray[Any, Any]
 

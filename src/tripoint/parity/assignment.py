@@ -10,7 +10,7 @@ import numpy as np
 
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.compare import within
-from tripoint.parity.tolerance import Tolerance
+from tripoint.tolerance.derivation import Tolerance
 
 _SAMPLE = 1 << 16
 """Elements that are looked at for each choice of a place."""

@@ -12,15 +12,15 @@ import numpy as np
 
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.classes import TopAgreement, looks_like_classes, top_agreement
-from tripoint.parity.measure import (
+from tripoint.parity.ties import Settled, Tie
+from tripoint.tolerance.derivation import Tolerance
+from tripoint.tolerance.measure import (
     is_exact,
     measure,
     not_finite,
     same_elements,
     without_same_holes,
 )
-from tripoint.parity.ties import Settled, Tie
-from tripoint.parity.tolerance import Tolerance
 
 Status = Literal[
     "equal",

@@ -11,7 +11,6 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays, InputSpecs
 from tripoint.parity import metamorphic
@@ -20,7 +19,6 @@ from tripoint.parity.compare import OutputComparison, compare_outputs, compare_s
 from tripoint.parity.dependence import of_outputs
 from tripoint.parity.failing import FailingCase
 from tripoint.parity.legs import Leg
-from tripoint.parity.measure import is_exact
 from tripoint.parity.metamorphic import REBUILD, SECOND_RUN, MetamorphicCheck
 from tripoint.parity.noise import Noise
 from tripoint.parity.points import Point
@@ -40,9 +38,11 @@ from tripoint.parity.results import (
 )
 from tripoint.parity.rounded import Rounded
 from tripoint.parity.runs import Run, Runs
-from tripoint.parity.sensitivity import Sensitivity
-from tripoint.parity.tolerance import Budget, Given, Rounding
 from tripoint.parity.vacuous import Watch
+from tripoint.shape_inference import truth
+from tripoint.tolerance.derivation import Budget, Given, Rounding
+from tripoint.tolerance.measure import is_exact
+from tripoint.tolerance.sensitivity import Sensitivity
 
 
 @dataclass

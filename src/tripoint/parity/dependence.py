@@ -13,8 +13,8 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from tripoint.facts import shape_inputs, truth
 from tripoint.rewrites.constants import elements
+from tripoint.shape_inference import shape_inputs, truth
 
 Depends = Literal["values", "sizes", "nothing"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tripoint.engine import bindings, gpu, manifest
+from tripoint.engine import manifest
 from tripoint.errors import InputError
 from tripoint.parity.verify import Engine
 from tripoint.precision import recorded
+from tripoint.trt import bindings, gpu
 
 
 def of_plan(plan: Path, tensorrt: str | None, timeout: float) -> Engine | str:

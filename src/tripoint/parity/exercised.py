@@ -18,13 +18,13 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from tripoint.errors import TripointError
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
 from tripoint.parity.results import Exercised, Part, Unexercised
-from tripoint.parity.tolerance import adds_up
 from tripoint.rewrites.constants import elements
+from tripoint.shape_inference import truth
+from tripoint.tolerance.derivation import adds_up
 
 Array = np.ndarray[Any, Any]
 Range = tuple[float, float]

@@ -20,13 +20,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tripoint import __version__, files
+from tripoint import files
+from tripoint._version import __version__
 from tripoint.errors import TripointError
 from tripoint.model import Model, save
 from tripoint.numeric import npz
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.results import LegReport, SavedCase
-from tripoint.parity.tolerance import Given
+from tripoint.tolerance.derivation import Given
 
 CASE = "case.json"
 INPUTS = "inputs.npz"

@@ -12,10 +12,10 @@ from tripoint.errors import TripointError
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
 from tripoint.parity.apart import distance as distance_of
-from tripoint.parity.decisions import Decision, Prepared
 from tripoint.parity.flips import Flip, Numbers, admitted, flips, promises
 from tripoint.parity.split import Split
-from tripoint.parity.tolerance import Tolerance
+from tripoint.tolerance.decisions import Decision, Prepared
+from tripoint.tolerance.derivation import Tolerance
 
 Array = np.ndarray[Any, Any]
 Allowed = Callable[[Arrays], Mapping[str, Tolerance]]

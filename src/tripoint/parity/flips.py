@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from tripoint.parity.decisions import COMPARISONS, LARGEST, SUPPRESSION, TOP, Decision
+from tripoint.tolerance.decisions import COMPARISONS, LARGEST, SUPPRESSION, TOP, Decision
 
 Array = np.ndarray[Any, Any]
 

@@ -19,11 +19,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tripoint.facts.table import Shape
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.compare import OutputComparison, compare_outputs
-from tripoint.parity.measure import is_exact, not_finite
-from tripoint.parity.tolerance import Tolerance
+from tripoint.symbols import Shape
+from tripoint.tolerance.derivation import Tolerance
+from tripoint.tolerance.measure import is_exact, not_finite
 
 Array = np.ndarray[Any, Any]
 Check = Literal[

@@ -1,9 +1,9 @@
 """How far roundings of the size that they have move the outputs of a graph, measured.
 
-:mod:`tripoint.parity.tolerance` bounds what two implementations may differ by without running
+:mod:`tripoint.tolerance.derivation` bounds what two implementations may differ by without running
 anything, and has to be far above what most do. Here ONNX Runtime runs the graph with noise: what
 each operator that rounds reads or gives is multiplied by random factors around 1, as wide as the
-error that it makes on a CPU (:mod:`tripoint.parity.arithmetic`, :func:`likely`). The noise is
+error that it makes on a CPU (:mod:`tripoint.tolerance.arithmetic`, :func:`likely`). The noise is
 enlarged so that the rounding of these runs themselves does not matter, and what it moves is divided
 by as much. That holds only where outputs move in proportion, so two sizes of noise are tried, and
 what does not is not said. For TF32, the products alone are too small by their error once more.
@@ -23,10 +23,10 @@ from tripoint.errors import TripointError
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
-from tripoint.parity.arithmetic import Kind, kind_of, own_variance, steep_operands
-from tripoint.parity.measure import is_exact
-from tripoint.parity.sharpen import Moved
-from tripoint.parity.tolerance import Products, multiplies, product_variance, sums_of
+from tripoint.tolerance.arithmetic import Kind, kind_of, own_variance, steep_operands
+from tripoint.tolerance.derivation import Products, multiplies, product_variance, sums_of
+from tripoint.tolerance.measure import is_exact
+from tripoint.tolerance.sharpen import Moved
 
 Array = np.ndarray[Any, Any]
 SIZE = "tripoint.noise"

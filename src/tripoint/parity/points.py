@@ -10,8 +10,6 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.errors import UsageError
-from tripoint.facts import shape_inputs
-from tripoint.facts.symbols import evaluate
 from tripoint.model import Model
 from tripoint.numeric.inputs import (
     MINIMUM_POINTS,
@@ -23,8 +21,10 @@ from tripoint.numeric.inputs import (
     refuse_unknown,
     told,
 )
-from tripoint.parity.pairing import pair_inputs
+from tripoint.shape_inference import shape_inputs
+from tripoint.sources.pairing import pair_inputs
 from tripoint.sources.python import TorchModel
+from tripoint.symbols import evaluate
 
 EXAMPLE = "the example inputs of the module are one of the points"
 
@@ -89,11 +89,11 @@ def examples_of(
         names: What the file calls the inputs of the module, in order, if they are not the same.
 
     Raises:
-        UsageError: As :func:`tripoint.parity.pairing.pair_inputs`.
+        UsageError: As :func:`tripoint.sources.pairing.pair_inputs`.
     """
     if torch is None or not torch.example_inputs:
         return {}
-    from tripoint.parity.legs.torch import to_array
+    from tripoint.numeric.torch_arrays import to_array
 
     parameters, _ = pair_inputs(torch, list(inputs), names)
     return {

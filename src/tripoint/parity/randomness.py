@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from tripoint.facts.mechanisms import node_name
-from tripoint.facts.operands import RANDOM
+from tripoint.graph.names import node_name
+from tripoint.graph.ops import RANDOM
+from tripoint.graph.source_lines import source_of
+from tripoint.graph.subgraphs import read_by
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.compare import OutputComparison
 from tripoint.parity.results import PointReport
-from tripoint.rewrites.subgraph import read_by
-from tripoint.sources.lines import source_of
 
 NEXT = (
     "to compare what lies behind random numbers, make these an input of the model, or export it "

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tripoint.engine import builder, manifest, options
-from tripoint.engine.profile import InputProfile, Profile
 from tripoint.errors import TripointError
 from tripoint.model import Model
 from tripoint.parity.verify import Engine
 from tripoint.precision import prepare
+from tripoint.profiles.profile import InputProfile, Profile
 
 
 def again(engine: Engine, model: Model, folder: Path) -> Engine | str:

@@ -12,12 +12,12 @@ from tripoint.errors import ExternalStepError, MissingDependencyError, TripointE
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.legs import Leg
 from tripoint.parity.noise import Noise
-from tripoint.parity.pairing import pair_outputs, renamed
 from tripoint.parity.results import PYTORCH, LegReport
 from tripoint.parity.rounded import Rounded
-from tripoint.parity.sensitivity import Sensitivity
 from tripoint.parity.ties import Point, Settled, Ties
-from tripoint.parity.tolerance import Budget, Products, Rounding, Tolerance, products_of
+from tripoint.sources.pairing import pair_outputs, renamed
+from tripoint.tolerance.derivation import Budget, Products, Rounding, Tolerance, products_of
+from tripoint.tolerance.sensitivity import Sensitivity
 
 _Known = tuple[Mapping[str, "np.ndarray[Any, Any]"], Point | None]
 

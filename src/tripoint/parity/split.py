@@ -10,11 +10,11 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.errors import TripointError
+from tripoint.graph.subgraphs import read_by
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
-from tripoint.parity.decisions import Decision, Prepared, chooses
-from tripoint.rewrites.subgraph import read_by
+from tripoint.tolerance.decisions import Decision, Prepared, chooses
 
 Array = np.ndarray[Any, Any]
 

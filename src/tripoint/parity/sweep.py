@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 from itertools import chain, product
 
-from tripoint.engine.sampling import Allowed, Point, distinct, drawn, empty, ends
+from tripoint.profiles.sampling import Allowed, Point, distinct, drawn, empty, ends
 from tripoint.spec import Range
 
 POINTS = 8

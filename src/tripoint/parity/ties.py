@@ -1,7 +1,7 @@
 """Outputs that differ because numbers were tied, told from those that differ for another reason.
 
 Where two legs differ and the graph decides by numbers that rounding may order either way
-(:mod:`tripoint.parity.decisions`), the part of the graph behind the decisions is run again with
+(:mod:`tripoint.tolerance.decisions`), the part of the graph behind the decisions is run again with
 other outcomes, each tied with the one that was taken (:mod:`tripoint.parity.flips`), until it gives
 what a leg gave. Elements that those flips changed are then compared with what the graph gives with
 them, and all others as ever: a flip excuses nothing that it does not touch, and what it touches has
@@ -21,13 +21,13 @@ from tripoint.errors import TripointError
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.apart import apart
 from tripoint.parity.apart import distance as distance_of
-from tripoint.parity.decisions import Decision, Prepared
 from tripoint.parity.flip_search import Allowed, Behind, Run, Search, tied
 from tripoint.parity.flips import Flip, Numbers, promises, rule_of
-from tripoint.parity.measure import is_exact
-from tripoint.parity.sensitivity import Measured, Sensitivity
 from tripoint.parity.split import Split
-from tripoint.parity.tolerance import Chain, Products, Tolerance, chains, derive, lift
+from tripoint.tolerance.decisions import Decision, Prepared
+from tripoint.tolerance.derivation import Chain, Products, Tolerance, chains, derive, lift
+from tripoint.tolerance.measure import is_exact
+from tripoint.tolerance.sensitivity import Measured, Sensitivity
 
 Array = np.ndarray[Any, Any]
 

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 
 from tripoint.errors import TripointError
-from tripoint.facts import truth
 from tripoint.model import Model
 from tripoint.numeric import ort, trials
 from tripoint.numeric.inputs import Arrays, InputSpecs
 from tripoint.numeric.trials import Values
 from tripoint.parity.dependence import Depends
-from tripoint.parity.measure import is_exact
 from tripoint.parity.points import Point
 from tripoint.parity.results import Variation, Verification
-from tripoint.parity.tolerance import Budget, Tolerance
+from tripoint.shape_inference import truth
+from tripoint.tolerance.derivation import Budget, Tolerance
+from tripoint.tolerance.measure import is_exact
 from tripoint.words import number_of
 
 Array = np.ndarray[Any, Any]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from tripoint.engine.tf32 import Environment
 from tripoint.errors import InputError
 from tripoint.model import Model
 from tripoint.numeric import trials
@@ -22,7 +21,6 @@ from tripoint.parity.legs import Leg
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
 from tripoint.parity.legs.tensorrt import TensorRTLeg
 from tripoint.parity.legs.torch import TorchLeg
-from tripoint.parity.pairing import pair_inputs
 from tripoint.parity.points import Point
 from tripoint.parity.results import (
     FIXED,
@@ -33,8 +31,10 @@ from tripoint.parity.results import (
     Verification,
     unsuited,
 )
-from tripoint.parity.tolerance import Given, Rounding
+from tripoint.sources.pairing import pair_inputs
 from tripoint.sources.python import TorchModel
+from tripoint.tolerance.derivation import Given, Rounding
+from tripoint.trt.tf32 import Environment
 
 _BESIDE = 2
 """Further inputs of the sizes of a point, where no three points have the same sizes."""

@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from tripoint.errors import UsageError
-from tripoint.facts.mechanisms import node_name
+from tripoint.graph.names import node_name
 
 FRAGILE = {
     **dict.fromkeys(

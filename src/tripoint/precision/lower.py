@@ -22,14 +22,14 @@ from typing import Literal
 import onnx_ir as ir
 
 from tripoint.errors import ExternalStepError
-from tripoint.facts import truth
-from tripoint.facts.mechanisms import node_name
+from tripoint.graph.names import node_name
 from tripoint.model import Model
 from tripoint.packages import version
 from tripoint.precision import choice, converter, weights
 from tripoint.precision.choice import Kept
 from tripoint.precision.converter import free_name
 from tripoint.precision.weights import Clamped
+from tripoint.shape_inference import truth
 from tripoint.words import number_of
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16"]

@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tripoint import model as models
-from tripoint.engine.profile import Profile
 from tripoint.errors import ExternalStepError
-from tripoint.facts.dim_names import distinct, file_for_tensorrt
-from tripoint.facts.mechanisms import node_name
-from tripoint.facts.symbols import is_plain
-from tripoint.facts.table import Shape
+from tripoint.graph.names import node_name
 from tripoint.model import Model
 from tripoint.numeric.inputs import MINIMUM_POINTS, Arrays
 from tripoint.precision.lower import LOW, Io, Lowered, Precision, lower
-from tripoint.precision.rehearse import Overflow, Rehearsal, overflow, rehearse
+from tripoint.precision.simulate import Overflow, Rehearsal, overflow, rehearse
+from tripoint.profiles.profile import Profile
+from tripoint.shape_inference.dim_names import distinct, file_for_tensorrt
 from tripoint.spec import ENDS
+from tripoint.symbols import Shape, is_plain
 from tripoint.words import number_of
 
 _MOST_ROUNDS = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tripoint.parity.tolerance import Cost, nearest
+from tripoint.tolerance.derivation import Cost, nearest
 
 
 def rounding(manifest: Mapping[str, Any]) -> dict[str, tuple[Cost, ...]]:

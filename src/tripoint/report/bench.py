@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tripoint.report.sanitize import clean
-from tripoint.report.text import columns
+from tripoint.report.columns import columns
+from tripoint.sanitize import clean
 from tripoint.timing.results import Bench, LegTiming
 
 

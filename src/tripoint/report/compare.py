@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tripoint.facts.differences import Difference, Differences, Kind
-from tripoint.facts.origins import format_shape
-from tripoint.facts.table import ViewShape
-from tripoint.report.sanitize import clean
-from tripoint.report.text import columns
+from tripoint.analysis.differences import Difference, Differences, Kind
+from tripoint.report.columns import columns
+from tripoint.sanitize import clean
+from tripoint.table import ViewShape, format_shape
 from tripoint.words import number_of
 
 _KINDS: Mapping[Kind, str] = {

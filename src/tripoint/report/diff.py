@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from tripoint.facts.truth import shape_of
 from tripoint.model import Model
-from tripoint.report.sanitize import clean
+from tripoint.sanitize import clean
+from tripoint.shape_inference.truth import shape_of
 
 
 def graph_diff(before: Model, after: Model) -> list[str]:

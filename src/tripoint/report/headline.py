@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from tripoint.parity.compare import OutputComparison, Status
-from tripoint.parity.pairing import moved
 from tripoint.parity.results import Verification
-from tripoint.report.sanitize import clean
+from tripoint.sanitize import clean
+from tripoint.sources.pairing import moved
 from tripoint.words import number_of
 
 _APART = 10.0

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tripoint.engine.inspect import PlanContents
-from tripoint.engine.layers import Layer, LayerTensor, counted
-from tripoint.precision.evidence import Evidence
-from tripoint.precision.rehearse import Rehearsal
-from tripoint.report import text
-from tripoint.report.sanitize import clean
+from tripoint.engine.precision_check import Evidence
+from tripoint.precision.simulate import Rehearsal
+from tripoint.report import columns
+from tripoint.sanitize import clean
 from tripoint.spec import ENDS
+from tripoint.trt.layers import Layer, LayerTensor, counted
 from tripoint.words import number_of
 
 _MOST_KEPT = 8
@@ -34,7 +34,7 @@ def network(layers: Sequence[Layer], owners: Mapping[str, Sequence[str]]) -> lis
             first = (layer.name, layer.type, nodes) if place == 0 else ("", "", "")
             note = "shape tensor" if tensor.shape_tensor else ""
             rows.append((*first, tensor.name, tensor.dtype or "?", _shape(tensor), note))
-    return [*text.columns(rows), "", *counts("layers that compute", counted(layers))]
+    return [*columns.columns(rows), "", *counts("layers that compute", counted(layers))]
 
 
 def contents(value: PlanContents) -> list[str]:
@@ -44,9 +44,9 @@ def contents(value: PlanContents) -> list[str]:
         lines.append(f"optimization profile {place}:")
         rows: list[Sequence[object]] = [("input", *ENDS)]
         rows += [(entry["name"], *(_end(entry, end) for end in ENDS)) for entry in profile]
-        lines += text.columns(rows)
+        lines += columns.columns(rows)
     ports = [(name, *_io(facts)) for name, facts in value.io.items()]
-    lines += ["inputs and outputs:", *text.columns(ports)]
+    lines += ["inputs and outputs:", *columns.columns(ports)]
     if value.layers is not None:
         lines += ["layers:", *engine(value.layers)]
     if value.note:
@@ -62,7 +62,7 @@ def engine(layers: Sequence[Layer]) -> list[str]:
         rows.append(
             (layer.name, layer.type or "?", layer.precision or "?", _several(layer.nodes), layouts)
         )
-    return [*text.columns(rows), "", *counts("layers that compute", counted(layers))]
+    return [*columns.columns(rows), "", *counts("layers that compute", counted(layers))]
 
 
 def precision(found: Evidence) -> list[str]:
@@ -120,8 +120,8 @@ def _errors(value: Rehearsal) -> list[str]:
             key=lambda pair: pair[0].max_abs,
         )
         relative = "" if worst.max_rel is None else f"{worst.max_rel:.2g}"
-        rows.append((name, f"{worst.max_abs:.2g}", relative, text.point(dict(sizes))))
-    lines += text.columns(rows, indent="    ")
+        rows.append((name, f"{worst.max_abs:.2g}", relative, columns.point(dict(sizes))))
+    lines += columns.columns(rows, indent="    ")
     return lines + ([f"  note: {clean(value.note)}"] if value.note else [])
 
 

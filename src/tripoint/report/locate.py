@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from tripoint.parity.locate.precision import Cost, Ranking
 from tripoint.parity.locate.results import Culprit, Growth, Location
 from tripoint.parity.results import LegReport
-from tripoint.parity.tolerance import Tolerance
-from tripoint.report.sanitize import clean
-from tripoint.report.text import columns
+from tripoint.report.columns import columns
+from tripoint.report.json import plain
+from tripoint.sanitize import clean
+from tripoint.tolerance.derivation import Tolerance
 from tripoint.words import number_of
 
 MOST = 10
@@ -178,3 +180,13 @@ def _number(value: float | None) -> str:
 
 def _share(value: float) -> str:
     return "no finite multiple" if value == math.inf else f"{value:.2g} times"
+
+
+def location_document(result: Location) -> dict[str, Any]:
+    """Where two legs part."""
+    return dict(plain(result))
+
+
+def ranking_document(result: Ranking) -> dict[str, Any]:
+    """What a lower precision costs, node by node."""
+    return dict(plain(result))

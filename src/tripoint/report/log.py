@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tripoint.facts.table import TensorTable
-from tripoint.facts.views.log import Recording
-from tripoint.report import json, text
-from tripoint.report.sanitize import clean
+from tripoint.report import chains, tables
+from tripoint.sanitize import clean
+from tripoint.table import TensorTable
+from tripoint.views.log import Recording
 from tripoint.words import number_of
 
 
@@ -28,8 +28,8 @@ def lines(
             *([""] if shown else []),
             *_heading(recording, f", model {number} of {count}" if count > 1 else ""),
             "",
-            *text.shapes(table, lost_only=lost_only),
-            *text.chains(table),
+            *tables.shapes(table, lost_only=lost_only),
+            *chains.chains(table),
         ]
     return shown
 
@@ -65,8 +65,8 @@ def document(found: Sequence[tuple[int, Recording, TensorTable]], count: int) ->
                 "version": recording.version,
                 "evidence": recording.evidence,
                 "notes": recording.notes,
-                **json.shapes(table),
-                "chains": [json.chain(chain) for chain in table.chains],
+                **tables.shapes_document(table),
+                "chains": [chains.chain_document(chain) for chain in table.chains],
             }
             for number, recording, table in found
         ],

@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tripoint.engine.constraints import Finding, Status
-from tripoint.engine.constraints.profiles import Examined, sentence, shown
-from tripoint.engine.profile import InputProfile
-from tripoint.engine.proposal import ProfileResult, Proposal
-from tripoint.engine.spellings import Spellings
-from tripoint.facts.symbols import symbols_of
-from tripoint.report.sanitize import clean, clean_lines
-from tripoint.report.text import columns
+from tripoint.profiles.constraints import Finding, Status
+from tripoint.profiles.constraints.profiles import Examined, sentence, shown
+from tripoint.profiles.export_formats import Spellings
+from tripoint.profiles.profile import InputProfile
+from tripoint.profiles.proposal import ProfileResult, Proposal
+from tripoint.report.columns import columns
+from tripoint.sanitize import clean, clean_lines
 from tripoint.spec import ENDS
+from tripoint.symbols import symbols_of
 from tripoint.words import number_of, once
 
 _WIDEST = 72

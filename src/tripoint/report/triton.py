@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
-from tripoint.report.sanitize import clean
+from tripoint.sanitize import clean
 from tripoint.triton import Checked, Exported, Finding
 
 

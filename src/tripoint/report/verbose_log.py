@@ -1,10 +1,10 @@
 """A tensor table as the verbose log that its TensorRT would write.
 
-Two versions can then be compared with any diff, and :mod:`tripoint.facts.views.log` reads the log
+Two versions can then be compared with any diff, and :mod:`tripoint.views.log` reads the log
 back. Lines have no time. Lines about layers, weights and tactics are left out: a table does not
 know them. Source lines are those of the tags of onnx-tensorrt; 0 where a table cannot know one.
 Tensors have the names of the table, which are those of ONNX except where nested graphs use one
-twice. A few marks in names are written as :mod:`tripoint.facts.views.log.names` says.
+twice. A few marks in names are written as :mod:`tripoint.views.log.names` says.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from tripoint.facts import truth
-from tripoint.facts.origins import node_name
-from tripoint.facts.table import Refusal, TensorTable, ViewShape
-from tripoint.facts.views.log.names import escape, escape_operator, escape_text
+from tripoint.graph.names import node_name
 from tripoint.model import Model
+from tripoint.shape_inference import truth
+from tripoint.table import Refusal, TensorTable, ViewShape
+from tripoint.views.log.names import escape, escape_operator, escape_text
 
 _TYPES = {
     "float": "FLOAT",

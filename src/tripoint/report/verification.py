@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from tripoint.parity.compare import OutputComparison
 from tripoint.parity.metamorphic import MetamorphicCheck
-from tripoint.parity.pairing import moved
 from tripoint.parity.results import (
     Exercised,
     LegReport,
@@ -17,9 +17,11 @@ from tripoint.parity.results import (
     Variation,
     Verification,
 )
+from tripoint.report.columns import columns
 from tripoint.report.headline import headline
-from tripoint.report.sanitize import clean
-from tripoint.report.text import columns
+from tripoint.report.json import plain
+from tripoint.sanitize import clean
+from tripoint.sources.pairing import moved
 from tripoint.words import number_of
 
 _TOLD = 0.25
@@ -225,3 +227,9 @@ def _checks(checks: Sequence[MetamorphicCheck]) -> Iterator[Sequence[object]]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2g}"
+
+
+def verification_document(result: Verification) -> dict[str, Any]:
+    """The verdict with all that it rests on."""
+    said = "; ".join(line.strip() for line in headline(result))
+    return {"headline": said, **plain(result)}

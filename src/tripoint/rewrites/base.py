@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import onnx_ir as ir
 
-from tripoint.facts.compute import Facts
-from tripoint.facts.operands import RANDOM
-from tripoint.facts.table import Dim, Target
+from tripoint.analysis.facts import Facts
+from tripoint.graph.ops import RANDOM
 from tripoint.model import Model
+from tripoint.symbols import Dim
+from tripoint.table import Target
 
 Status = Literal["holds", "fails", "undecided", "skipped"]
 Safety = Literal["safe", "unsafe"]

@@ -6,8 +6,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from tripoint.facts.symbols import equal, expression, symbols_of
-from tripoint.facts.table import Dim, Shape
+from tripoint.symbols import Dim, Shape, equal, expression, symbols_of
 
 
 def same(a: Dim, b: Dim) -> bool:

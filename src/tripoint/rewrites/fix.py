@@ -10,12 +10,10 @@ from typing import Any, get_args
 
 import onnx_ir as ir
 
-from tripoint import rewrites
+from tripoint import rewrites, views
+from tripoint.analysis.facts import Facts
 from tripoint.errors import UsageError
-from tripoint.facts import dim_names, truth, views
-from tripoint.facts.compute import Facts
-from tripoint.facts.origins import node_name
-from tripoint.facts.table import TensorTable, View
+from tripoint.graph.names import node_name
 from tripoint.model import Model
 from tripoint.numeric.feed import Feed
 from tripoint.rewrites import largest, patterns, proof, transaction
@@ -34,6 +32,8 @@ from tripoint.rewrites.largest import Attempt
 from tripoint.rewrites.loss import Loss
 from tripoint.rewrites.points import Points
 from tripoint.rewrites.state import Place, State
+from tripoint.shape_inference import dim_names, truth
+from tripoint.table import TensorTable, View
 from tripoint.words import number_of
 
 _ROUNDS = 64

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tripoint.facts.compute import Facts
+from tripoint.analysis.facts import Facts
 from tripoint.rewrites.base import Proof
 from tripoint.rewrites.state import Place, State
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from tripoint.facts import truth
-from tripoint.facts.misreading import varying
-from tripoint.facts.symbols import symbols_of
-from tripoint.facts.table import View, contradicts
+from tripoint.shape_inference import truth
+from tripoint.symbols import symbols_of
+from tripoint.table import View, contradicts, varying
 from tripoint.words import number_of
 
 

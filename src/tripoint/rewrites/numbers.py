@@ -4,8 +4,8 @@ ONNX Runtime computes them without graph optimizations. Where no arithmetic is r
 tolerance is zero. Where it is, each of the L terms of the longest reduction may round differently,
 and the allowed difference is ``4 · sqrt(L) · eps · max(1, max|reference|)``: the spread of L
 independent roundings, four times. Where a graph enlarges errors and that is exceeded, what such
-errors do to the original is measured (:mod:`tripoint.parity.sensitivity`); and where it rounds to
-a grid, an output that such errors change by steps is decided at other points only.
+errors do to the original is measured (:mod:`tripoint.tolerance.sensitivity`); and where it rounds
+to a grid, an output that such errors change by steps is decided at other points only.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.errors import ExternalStepError, TripointError
-from tripoint.facts.symbols import symbols_of
 from tripoint.model import Model
 from tripoint.numeric import ort, trials
 from tripoint.numeric.dtypes import epsilon, is_foreign
 from tripoint.numeric.feed import Feed
 from tripoint.numeric.inputs import MINIMUM_POINTS, Arrays, InputSpecs, generate, inputs_of
 from tripoint.numeric.reductions import longest_reduction
-from tripoint.parity.sensitivity import Sensitivity, Steps
-from tripoint.parity.tolerance import Products
 from tripoint.rewrites.base import Numeric
 from tripoint.rewrites.points import SIZES, Points
 from tripoint.rewrites.transaction import FREE_INITIALIZERS
+from tripoint.symbols import symbols_of
+from tripoint.tolerance.derivation import Products
+from tripoint.tolerance.sensitivity import Sensitivity, Steps
 from tripoint.words import number_of
 
 _SMALL = 1024

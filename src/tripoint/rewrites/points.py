@@ -1,8 +1,8 @@
 """Where in the input range numbers are compared.
 
 Where nobody gave a range, sizes are made up that satisfy what the graph needs of them
-(:mod:`tripoint.facts.equations`), small ones first: a proof is as good at three rows as at sixty,
-and what runs holds all that is alive at once in memory.
+(:mod:`tripoint.shape_inference.constraints`), small ones first: a proof is as good at three rows as
+at sixty, and what runs holds all that is alive at once in memory.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from typing import overload
 
 import onnx_ir as ir
 
-from tripoint.facts import equations as needs
-from tripoint.facts import shape_inputs, truth
-from tripoint.facts.equations import Equation
-from tripoint.facts.equations.evaluate import UndecidedError, holds
-from tripoint.facts.symbols import evaluate, symbols_of
-from tripoint.facts.table import Dim
+from tripoint.graph.subgraphs import read_by
 from tripoint.numeric.feed import Feed
 from tripoint.numeric.inputs import MINIMUM_POINTS
-from tripoint.rewrites.subgraph import read_by
+from tripoint.shape_inference import constraints as needs
+from tripoint.shape_inference import shape_inputs, truth
+from tripoint.shape_inference.constraints import Equation
+from tripoint.shape_inference.constraints.evaluate import UndecidedError, holds
+from tripoint.symbols import Dim, evaluate, symbols_of
 
 Sizes = Mapping[str, int]
 """A size by symbol."""
@@ -196,7 +195,7 @@ def _mended(equations: Sequence[Equation], at: Sizes, *, escape: bool) -> Sizes 
         at: The size of every symbol.
         escape: Whether a size of 1, which broadcasts, may take the place of an equal one.
     """
-    from tripoint.engine.constraints import nearest
+    from tripoint.profiles.constraints import nearest
 
     sizes = dict(at)
     for _ in range(_ROUNDS):

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from tripoint import symbols
 from tripoint.errors import TripointError
-from tripoint.facts import symbols, truth
-from tripoint.facts.table import Dim, Shape
-from tripoint.facts.truth import Truth
 from tripoint.model import Model
 from tripoint.rewrites import numbers, shared, subgraph
 from tripoint.rewrites.base import Numeric, Proof, Replacement, Status
 from tripoint.rewrites.points import Points
+from tripoint.shape_inference import truth
+from tripoint.shape_inference.truth import Truth
+from tripoint.symbols import Dim, Shape
 
 _NAME = re.compile(r"\b[A-Za-z_]\w*")
 

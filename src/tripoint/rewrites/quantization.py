@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from tripoint.facts.quantized import is_read
+from tripoint.views.quantized import is_read
 
 SIGNED = {
     ir.DataType.INT8: ir.DataType.INT8,

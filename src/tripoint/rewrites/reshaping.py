@@ -6,11 +6,11 @@ from typing import Any
 
 import onnx_ir as ir
 
-from tripoint.facts.table import Dim, Shape
-from tripoint.facts.truth import shape_of
 from tripoint.rewrites.base import Replacement
 from tripoint.rewrites.constants import vector
 from tripoint.rewrites.dims import may_be_zero, same
+from tripoint.shape_inference.truth import shape_of
+from tripoint.symbols import Dim, Shape
 
 RESHAPING = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
 """Operators that keep all elements in their order."""

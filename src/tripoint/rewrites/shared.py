@@ -10,12 +10,12 @@ from collections.abc import Collection, Hashable, Mapping
 
 import onnx_ir as ir
 
-from tripoint.facts import symbols
-from tripoint.facts.operators.context import graphs_in, graphs_of
-from tripoint.facts.table import Dim
-from tripoint.facts.truth import shape_of
+from tripoint import symbols
+from tripoint.graph.subgraphs import graphs_in, graphs_of
 from tripoint.rewrites.base import NOT_REPEATABLE
 from tripoint.rewrites.constants import SHAPE_ELEMENTS, constant, elements
+from tripoint.shape_inference.truth import shape_of
+from tripoint.symbols import Dim
 
 _Numbers = dict[Hashable, int]
 """A number for each tensor that is told apart, by how it is computed."""

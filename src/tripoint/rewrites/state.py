@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from tripoint.facts.table import Dim
 from tripoint.rewrites import transaction
 from tripoint.rewrites.base import Applied, Refused
+from tripoint.symbols import Dim
 
 Place = tuple[str, str]
 """Name of a rewrite, and of the node at which it is tried."""

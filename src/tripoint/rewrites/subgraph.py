@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from tripoint.facts.operands import READS_SIZES, size_operands
-from tripoint.facts.operators.context import graphs_in
+from tripoint.graph.ops import READS_SIZES, size_operands
+from tripoint.graph.subgraphs import graphs_in, read_by
 from tripoint.rewrites.constants import constant, initializer
 
 Typed = tuple[ir.Shape | None, ir.TypeProtocol | None]
@@ -143,21 +143,6 @@ def boundary(
 def _is_weight(tensor: ir.TensorProtocol) -> bool:
     external = isinstance(tensor, ir.ExternalTensor)
     return tensor.size > _SMALL or (external and tensor.dtype.is_floating_point())
-
-
-def read_by(nodes: Iterable[ir.Node]) -> Iterator[ir.Value]:
-    """What nodes read, the graphs inside them included."""
-    for node in nodes:
-        yield from (value for value in node.inputs if value is not None)
-        for graph in _nested(node):
-            inside = set(graph.inputs) | set(graph.initializers.values())
-            inside.update(value for other in graph for value in other.outputs)
-            read = (*read_by(graph), *graph.outputs)
-            yield from (value for value in read if value not in inside)
-
-
-def _nested(node: ir.Node) -> list[ir.Graph]:
-    return [graph for attribute in node.attributes.values() for graph in graphs_in(attribute)]
 
 
 def cut(

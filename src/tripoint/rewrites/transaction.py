@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 from onnxscript.rewriter import RULE_NAME_TAG
 
-from tripoint.facts.operators.context import graphs_of
-from tripoint.facts.origins import node_name
+from tripoint.graph.names import node_name
+from tripoint.graph.subgraphs import graphs_of, read_by
 from tripoint.rewrites.base import Replacement
 from tripoint.rewrites.constants import elements
-from tripoint.rewrites.subgraph import read_by
 
 FREE_INITIALIZERS = 4
 """IR version since which an initializer need not be a graph input (ONNX IR specification)."""

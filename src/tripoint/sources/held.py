@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tripoint.errors import TripointError
-from tripoint.facts import truth
-from tripoint.facts.symbols import symbols_of
+from tripoint.graph.source_lines import source_of
 from tripoint.model import Model
 from tripoint.numeric.dtypes import of_ml_dtypes
 from tripoint.numeric.ort import Session
+from tripoint.shape_inference import truth
 from tripoint.sources.capture import captured
 from tripoint.sources.example_inputs import InputPlan, tensors_at
 from tripoint.sources.flatten import flatten
-from tripoint.sources.lines import source_of
 from tripoint.sources.python import TorchModel, describe_failure
+from tripoint.symbols import symbols_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tripoint.facts.table import Frozen
+    from tripoint.table import Frozen
 
 Arrays = list[np.ndarray[Any, Any]]
 

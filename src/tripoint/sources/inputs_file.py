@@ -158,8 +158,8 @@ def _examples(
     reference: PythonReference, names: Sequence[str], given: Sequence[str] | None
 ) -> list[dict[str, Array]]:
     """The example inputs of a module, under the names of the file."""
-    from tripoint.parity.pairing import pair_inputs
     from tripoint.sources import python
+    from tripoint.sources.pairing import pair_inputs
 
     model = python.load_module(reference)
     parameters, _ = pair_inputs(model, names, given)
@@ -192,7 +192,7 @@ def _collected(value: object) -> list[dict[str, Array]] | None:
 
 def _from_python(name: str, value: Any) -> Array:
     if hasattr(value, "detach"):
-        from tripoint.parity.legs.torch import to_array
+        from tripoint.numeric.torch_arrays import to_array
 
         return to_array(value)
     array = np.asarray(value)

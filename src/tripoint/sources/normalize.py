@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from tripoint.errors import UsageError
+from tripoint.graph.source_lines import STACK_TRACE, Frame, format_frames, frames_of
 from tripoint.sources.example_inputs import InputPlan
-from tripoint.sources.lines import STACK_TRACE, Frame, format_frames, frames_of
 from tripoint.words import number_of
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
@@ -94,7 +94,7 @@ def drop_invented_dims(model: ir.Model, symbols: Collection[str]) -> None:
         model: Changed in place.
         symbols: The symbols that the inputs declare; expressions in them stay.
     """
-    from tripoint.facts.symbols import symbols_of
+    from tripoint.symbols import symbols_of
 
     known = set(symbols)
     for graph in model.graphs():

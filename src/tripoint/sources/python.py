@@ -16,9 +16,9 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from tripoint.errors import InputError, MissingDependencyError, TripointError
+from tripoint.graph.source_lines import Frame, shown_path
 from tripoint.sources import arguments
 from tripoint.sources.arguments import Arguments
-from tripoint.sources.lines import Frame, shown_path
 from tripoint.sources.reference import PythonReference, public_names
 from tripoint.sources.unwrap import unwrap
 

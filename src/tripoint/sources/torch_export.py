@@ -18,13 +18,13 @@ import onnx_ir as ir
 from tripoint import files
 from tripoint import model as models
 from tripoint.errors import ExternalStepError, InputError, TripointError, UsageError
-from tripoint.facts import truth
+from tripoint.graph.source_lines import Frame, parse_frames, shown_path
 from tripoint.model import Model
+from tripoint.shape_inference import truth
 from tripoint.sources import held, normalize, ranges
 from tripoint.sources.capture import Captured, captured
 from tripoint.sources.example_inputs import InputPlan, plan_inputs
 from tripoint.sources.flatten import flatten
-from tripoint.sources.lines import Frame, parse_frames, shown_path
 from tripoint.sources.python import TorchModel, copies, describe_failure
 from tripoint.spec import Range, Spec
 

@@ -14,16 +14,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from tripoint.engine import bindings, passed
-from tripoint.engine.session import loading
-from tripoint.engine.session.arrays import DeviceArray
-from tripoint.engine.session.device import Cuda, view
-from tripoint.engine.tasks import cuda as cuda_task
-from tripoint.engine.tasks import devices
 from tripoint.errors import ExternalStepError, InputError
+from tripoint.graph import passthrough
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import first_line
+from tripoint.runner import loading
+from tripoint.runner.arrays import DeviceArray
+from tripoint.runner.device import Cuda, view
 from tripoint.sources.flatten import flatten
+from tripoint.trt import bindings, devices
+from tripoint.trt import cuda as cuda_task
 
 EVENTS = "CUDA events"
 WALL = "wall clock"
@@ -100,8 +100,8 @@ class TorchLeg:
         compiled: bool,
         copies: bool,
     ) -> None:
+        from tripoint.numeric.torch_arrays import to_tensor
         from tripoint.parity.legs.torch import TorchLeg as Parity
-        from tripoint.parity.legs.torch import to_tensor
         from tripoint.sources.named import as_torch
         from tripoint.sources.python import require_torch
 
@@ -254,7 +254,7 @@ def _on_device(cuda: Cuda, tensors: Any, inputs: Arrays) -> dict[str, Any]:
     found: dict[str, Any] = dict(inputs)
     stream = cuda.stream()
     for tensor in tensors:
-        name = passed.given_as(tensor.name, inputs)
+        name = passthrough.given_as(tensor.name, inputs)
         array = inputs.get(name)
         if array is None or tensor.on_host:
             continue

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tripoint.timing.turns import Summary
+from tripoint.timing.interleave import Summary
 
 
 @dataclass(frozen=True, slots=True)

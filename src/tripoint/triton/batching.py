@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tripoint.errors import UsageError
-from tripoint.facts.symbols import is_plain
-from tripoint.facts.table import Shape
+from tripoint.symbols import Shape, is_plain
 from tripoint.triton.interface import Interface, Profile
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tripoint.errors import ExternalStepError, InputError
-from tripoint.facts.table import format_shape
 from tripoint.files import reason
+from tripoint.table import format_shape
 from tripoint.triton import (
     against,
     backends,

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from tripoint import files
 from tripoint import model as models
-from tripoint.engine import passed
 from tripoint.errors import InputError, OutputError, TripointError, UsageError
-from tripoint.facts import truth
-from tripoint.facts.dim_names import distinct
-from tripoint.facts.table import Shape, format_shape
+from tripoint.graph import passthrough
 from tripoint.model import Model
+from tripoint.shape_inference import truth
+from tripoint.shape_inference.dim_names import distinct
+from tripoint.symbols import Shape
+from tripoint.table import format_shape
 from tripoint.triton import batching, config, interface, plan, text
 from tripoint.triton.batching import Batching, TrueShapes
 from tripoint.triton.interface import Interface
@@ -179,7 +180,7 @@ def _true_shapes(model: Model) -> TrueShapes:
     outputs = {value.name or "" for value in model.ir.graph.outputs}
     given = (value.name or "" for value in model.ir.graph.inputs)
     # A plan may call an input otherwise.
-    in_plan = {passed.engine_name(name, outputs): shapes.get(name) for name in given}
+    in_plan = {passthrough.engine_name(name, outputs): shapes.get(name) for name in given}
     return TrueShapes({**in_plan, **shapes})
 
 

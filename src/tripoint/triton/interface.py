@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from tripoint import model as models
-from tripoint.engine.profile import InputProfile
 from tripoint.errors import ExternalStepError, InputError
-from tripoint.facts import declared, truth
-from tripoint.facts.table import Shape
 from tripoint.model import Model
+from tripoint.profiles.profile import InputProfile
+from tripoint.shape_inference import declared, truth
+from tripoint.symbols import Shape
 
 Backend = Literal["tensorrt", "onnxruntime"]
 Profile = Mapping[str, InputProfile]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tripoint.engine import manifest as manifests
-from tripoint.engine.profile import InputProfile
 from tripoint.errors import InputError
 from tripoint.model import sha256
+from tripoint.profiles.profile import InputProfile
 from tripoint.spec import ENDS
 from tripoint.triton.interface import Interface, Profile, Tensor
 

@@ -6,26 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from tripoint.numeric.inputs import Arrays
-
-
-class Described(Protocol):
-    """What reports and tolerances have to know of a leg."""
-
-    @property
-    def name(self) -> str:
-        """As reports call it: ``"PyTorch"``, ``"ONNX Runtime"``, ``"TensorRT"``."""
-
-    @property
-    def version(self) -> str:
-        """Version of the library."""
-
-    @property
-    def device(self) -> str:
-        """Where it runs: ``"cpu"`` or the name of a GPU."""
-
-    @property
-    def tf32(self) -> bool:
-        """Whether float32 products may be rounded to TF32."""
+from tripoint.tolerance.described import Described
 
 
 class Leg(Described, Protocol):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tripoint.engine.tf32 import Environment
 from tripoint.errors import MissingDependencyError
 from tripoint.numeric.inputs import Arrays
+from tripoint.trt.tf32 import Environment
 
 
 class TensorRTLeg:
@@ -59,14 +59,14 @@ class TensorRTLeg:
     def run_many(self, points: Iterable[Arrays]) -> Iterator[Arrays]:
         """Compute the outputs for several inputs in one child process.
 
-        One result is in memory at a time; see :func:`tripoint.engine.runner.execute_each`.
+        One result is in memory at a time; see :func:`tripoint.trt.execute.execute_each`.
         """
-        from tripoint.engine import gpu, runner
+        from tripoint.trt import execute, gpu
 
         reason = gpu.absence()
         if reason:
             raise MissingDependencyError(f"no GPU to run it on: {reason}")
-        yield from runner.execute_each(
+        yield from execute.execute_each(
             self._plan,
             points,
             tensorrt=self._tensorrt,

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tripoint.errors import InputError
-from tripoint.numeric.dtypes import is_foreign, of_ml_dtypes
 from tripoint.numeric.inputs import Arrays
+from tripoint.numeric.torch_arrays import to_array, to_tensor
 from tripoint.sources.flatten import flatten
 from tripoint.sources.python import TorchModel, describe_failure
 
@@ -110,38 +108,8 @@ def _generator(device: torch.device) -> bytes:
     return state + (torch.cuda.get_rng_state(device).numpy().tobytes() if on_gpu else b"")
 
 
-def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
-    """A copy of an array as a tensor on the CPU, bfloat16 and float8 included.
-
-    Raises:
-        InputError: If PyTorch has no such dtype.
-    """
-    import torch
-
-    if not is_foreign(array.dtype):
-        return torch.from_numpy(np.array(array, order="C"))
-    dtype = getattr(torch, array.dtype.name, None)
-    if dtype is None or dtype.itemsize != array.dtype.itemsize or not dtype.is_floating_point:
-        raise InputError(f"PyTorch has no tensors of {array.dtype}")
-    raw = np.array(array, order="C").view(f"i{array.dtype.itemsize}")
-    return torch.from_numpy(raw).view(dtype)
-
-
 def as_written(tensor: torch.Tensor) -> torch.Tensor:
     """Complex numbers the way both exporters write them: pairs of reals along a last axis of 2."""
     import torch
 
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
-
-
-def to_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    """A copy of a tensor, in the dtype that it has."""
-    import torch
-
-    tensor = tensor.detach().cpu().contiguous()
-    foreign = of_ml_dtypes(str(tensor.dtype).removeprefix("torch."))
-    if foreign is not None:
-        tensor = tensor.view(torch.int8 if foreign.itemsize == 1 else torch.int16)
-    # A copy: outputs may share memory with a buffer that the next run overwrites.
-    array: np.ndarray[Any, Any] = tensor.numpy().copy()
-    return array if foreign is None else array.view(foreign)

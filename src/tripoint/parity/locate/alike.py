@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from tripoint.facts.mechanisms import node_name
+from tripoint.graph.names import node_name
+from tripoint.graph.source_lines import source_of
 from tripoint.parity.locate import contents
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.scopes import NAME_SCOPES
-from tripoint.sources.lines import source_of
 
 _ENOUGH = 0.5
 """Share of the nodes that must be found in the same modules, or these have other names today."""

@@ -9,11 +9,11 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.numeric.inputs import Arrays
-from tripoint.parity.locate.allowed import Allowed
 from tripoint.parity.locate.graph import Part
 from tripoint.parity.locate.legs import Reference, Suspect
 from tripoint.parity.locate.search import Replayed, replay
-from tripoint.parity.locate.shelf import Shelf
+from tripoint.parity.locate.tensor_cache import Shelf
+from tripoint.parity.locate.tolerances import Allowed
 
 Array = np.ndarray[Any, Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import onnx_ir as ir
 
-from tripoint.facts.mechanisms import node_name
+from tripoint.graph.names import node_name
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.locate import contents
 from tripoint.words import number_of

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from tripoint.facts import shape_inputs
 from tripoint.parity.failing import INPUTS
 from tripoint.parity.results import FIXED, PYTORCH, TENSORRT, PointReport, Verification
+from tripoint.shape_inference import shape_inputs
 
 OWN_INPUTS = "inputs.npz"
 """Stands for a file that a person has."""

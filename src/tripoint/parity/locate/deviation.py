@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tripoint.parity.measure import is_exact
-from tripoint.parity.tolerance import Tolerance
+from tripoint.tolerance.derivation import Tolerance
+from tripoint.tolerance.measure import is_exact
 
 Status = Literal["equal", "different", "nan", "inf", "shape", "dtype"]
 _CHUNK = 1 << 20

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from tripoint.facts.mechanisms import node_name
+from tripoint.graph.names import node_name
 from tripoint.parity import randomness
 from tripoint.parity.locate.findings import Graphs
 from tripoint.parity.locate.graph import Graph

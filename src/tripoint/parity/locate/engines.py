@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tripoint.engine import bindings, gpu, manifest
+from tripoint.engine import manifest
 from tripoint.engine.debugging import Settings
-from tripoint.engine.profile import Profile
-from tripoint.engine.tf32 import for_build
 from tripoint.parity import engines
 from tripoint.parity.locate.request import TensorRTRequest
+from tripoint.profiles.profile import Profile
+from tripoint.trt import bindings, gpu
+from tripoint.trt.tf32 import for_build
 
 
 def of_plan(plan: Path, tensorrt: str | None, timeout: float) -> TensorRTRequest:

@@ -8,19 +8,18 @@ from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
-from tripoint.facts.mechanisms import node_name
-from tripoint.facts.table import Source
+from tripoint.graph.names import node_name
+from tripoint.graph.source_lines import Source, source_of
 from tripoint.numeric import trials
 from tripoint.numeric.inputs import Arrays
-from tripoint.parity.locate.bodies import Spot
 from tripoint.parity.locate.changes import Changes
 from tripoint.parity.locate.deviation import Deviation
 from tripoint.parity.locate.fx import FX_NODE
 from tripoint.parity.locate.graph import Graph, Part
 from tripoint.parity.locate.results import Culprit, Growth, Location, OutputError, PassedOn
 from tripoint.parity.locate.search import Found, Replayed, excess, partition
+from tripoint.parity.locate.subgraphs import Spot
 from tripoint.parity.results import LegReport
-from tripoint.sources.lines import source_of
 from tripoint.words import number_of
 
 _BY_FAR = 4.0

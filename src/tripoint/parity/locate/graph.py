@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from tripoint.facts import truth
+from tripoint.graph.subgraphs import read_by
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays, InputSpecs, inputs_of
-from tripoint.parity.tolerance import Chain, Products, chains
-from tripoint.rewrites.subgraph import read_by
+from tripoint.shape_inference import truth
+from tripoint.tolerance.derivation import Chain, Products, chains
 
 SMALL = 1024
 """Elements up to which an integer tensor may be a size."""

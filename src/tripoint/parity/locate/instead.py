@@ -8,11 +8,11 @@ import onnx_ir as ir
 
 from tripoint.errors import TripointError
 from tripoint.numeric.inputs import Arrays, bindings_of
-from tripoint.parity.locate.allowed import Allowed
 from tripoint.parity.locate.deviation import measure
 from tripoint.parity.locate.onnxruntime import OnnxRuntime
+from tripoint.parity.locate.tolerances import Allowed
 from tripoint.parity.locate.torch import PyTorch
-from tripoint.parity.tolerance import Products
+from tripoint.tolerance.derivation import Products
 
 _ENOUGH = 0.5
 """Share of the file's tensors that the export must have, or the file was made otherwise."""

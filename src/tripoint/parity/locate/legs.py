@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from tripoint.numeric.inputs import Arrays
-from tripoint.parity.legs import Described
 from tripoint.parity.locate.graph import Graph, Part
+from tripoint.tolerance.described import Described
 
 Named = Iterator[tuple[str, "np.ndarray[Any, Any]"]]
 """Tensors with their names, one after the other."""

@@ -12,21 +12,21 @@ import onnx_ir as ir
 from tripoint.errors import ExternalStepError, InputError, MissingDependencyError, TripointError
 from tripoint.numeric.inputs import Arrays, InputSpecs, bindings_of
 from tripoint.parity.assignment import find_permutation
-from tripoint.parity.locate import bodies, draws, findings, repro, tied
-from tripoint.parity.locate.allowed import Allowed
+from tripoint.parity.locate import draws, findings, repro, subgraphs, tied
 from tripoint.parity.locate.bisect import narrow
 from tripoint.parity.locate.changes import Changes
+from tripoint.parity.locate.compare_tensors import scan
 from tripoint.parity.locate.deviation import Deviation, measure
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.instead import Instead
 from tripoint.parity.locate.legs import Fusion, Reference, Suspect
 from tripoint.parity.locate.results import Location
-from tripoint.parity.locate.scan import scan
 from tripoint.parity.locate.search import Found, Replayed, search
+from tripoint.parity.locate.tolerances import Allowed
 from tripoint.parity.locate.torch import PyTorch
-from tripoint.parity.pairing import moved
 from tripoint.parity.results import TENSORRT, LegReport
-from tripoint.parity.tolerance import Given, products_of
+from tripoint.sources.pairing import moved
+from tripoint.tolerance.derivation import Given, products_of
 from tripoint.words import number_of
 
 Say = Callable[[str], None]
@@ -315,9 +315,9 @@ class _Comparison:
 
     def _entered(
         self, pair: Pair, first: Replayed, scanned: Mapping[str, Deviation], feed: Arrays
-    ) -> bodies.Spot:
-        return bodies.enter(
-            bodies.Spot(pair.reference, pair.suspect, pair.graph, feed, scanned, first),
+    ) -> subgraphs.Spot:
+        return subgraphs.enter(
+            subgraphs.Spot(pair.reference, pair.suspect, pair.graph, feed, scanned, first),
             freeze=pair.reproduce.kind == "engine",
             limit=self._limits.tensors,
             say=self._say,

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from tripoint.graph.subgraphs import read_by
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
 from tripoint.parity.locate.graph import Graph, Part
 from tripoint.parity.locate.legs import Fusion, Named
-from tripoint.parity.locate.shelf import Shelf
-from tripoint.rewrites.subgraph import read_by
+from tripoint.parity.locate.tensor_cache import Shelf
 
 
 class OnnxRuntime:

@@ -17,16 +17,15 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint import files
-from tripoint.facts.mechanisms import node_name
-from tripoint.facts.table import Source
+from tripoint.graph.names import node_name
+from tripoint.graph.source_lines import Source, source_of
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
 from tripoint.parity.locate.bisect import first
 from tripoint.parity.locate.deviation import Deviation, measure
 from tripoint.parity.locate.graph import Graph
-from tripoint.parity.locate.switches import SWITCHES, rounds, switched
-from tripoint.parity.tolerance import Chain, Given, Tolerance, derive, override
-from tripoint.sources.lines import source_of
+from tripoint.parity.locate.rounding_toggles import SWITCHES, rounds, switched
+from tripoint.tolerance.derivation import Chain, Given, Tolerance, derive, override
 from tripoint.words import number_of
 
 Precision = Literal["fp16", "bf16"]

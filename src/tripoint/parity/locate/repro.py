@@ -17,7 +17,7 @@ from tripoint.model import Model
 from tripoint.numeric import npz
 from tripoint.parity.locate.graph import Graph, Part
 from tripoint.parity.locate.results import Culprit
-from tripoint.report.sanitize import clean
+from tripoint.sanitize import clean
 
 MODEL, REFERENCE = "model.onnx", "reference.onnx"
 INPUTS, EXPECTED, README = "inputs.npz", "expected.npz", "README.md"

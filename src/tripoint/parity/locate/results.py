@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tripoint.facts.table import Source
+from tripoint.graph.source_lines import Source
 from tripoint.parity.results import LegReport, Verdict
-from tripoint.parity.tolerance import Tolerance
+from tripoint.tolerance.derivation import Tolerance
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,15 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.errors import ExternalStepError
-from tripoint.facts import truth
 from tripoint.numeric.inputs import Arrays
-from tripoint.parity.decisions import decides
-from tripoint.parity.locate.allowed import Allowed
 from tripoint.parity.locate.deviation import Deviation, measure
 from tripoint.parity.locate.graph import Graph, Part
 from tripoint.parity.locate.legs import Reference, Suspect
-from tripoint.parity.locate.shelf import Shelf
+from tripoint.parity.locate.tensor_cache import Shelf
 from tripoint.parity.locate.tied import settled
+from tripoint.parity.locate.tolerances import Allowed
+from tripoint.shape_inference import truth
+from tripoint.tolerance.decisions import decides
 
 Array = np.ndarray[Any, Any]
 
@@ -89,7 +89,7 @@ def search(
     Args:
         reference: The leg that is taken to be right.
         suspect: The leg whose parts are replayed.
-        scanned: Deviation by tensor, from :func:`tripoint.parity.locate.scan.scan`.
+        scanned: Deviation by tensor, from :func:`tripoint.parity.locate.compare_tensors.scan`.
         feed: Array by input name.
         allowed: Tolerances.
         limit: Tensors to have in memory at a time.

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from tripoint.engine.debugging import DebugRun, EngineLayer, Settings, read_layers
 from tripoint.errors import ExternalStepError
-from tripoint.facts.mechanisms import node_name
+from tripoint.graph.names import node_name
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.legs.tensorrt import TensorRTLeg
 from tripoint.parity.locate.graph import Graph, Part

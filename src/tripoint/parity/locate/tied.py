@@ -11,9 +11,9 @@ import onnx_ir as ir
 
 from tripoint.numeric.inputs import Arrays
 from tripoint.parity.locate.deviation import Deviation, measure
-from tripoint.parity.sensitivity import Sensitivity
 from tripoint.parity.ties import Ties
-from tripoint.parity.tolerance import Products, Tolerance
+from tripoint.tolerance.derivation import Products, Tolerance
+from tripoint.tolerance.sensitivity import Sensitivity
 
 Array = np.ndarray[Any, Any]
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from tripoint.errors import ExternalStepError, TripointError
 from tripoint.numeric.inputs import Arrays, bindings_of, generate
-from tripoint.parity.legs.torch import TorchLeg, as_written, to_array, to_tensor
+from tripoint.numeric.torch_arrays import to_array, to_tensor
+from tripoint.parity.legs.torch import TorchLeg, as_written
 from tripoint.parity.locate import fx, scopes
 from tripoint.parity.locate.again import Again, export_again
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.legs import Named
-from tripoint.parity.locate.shelf import Shelf
-from tripoint.parity.pairing import pair_inputs, pair_outputs, renamed
+from tripoint.parity.locate.tensor_cache import Shelf
+from tripoint.sources.pairing import pair_inputs, pair_outputs, renamed
 from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import capture
 

@@ -1,0 +1,1 @@
+"""Names, subgraphs, source lines and operator families of ONNX graphs."""

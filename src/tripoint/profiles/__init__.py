@@ -1,0 +1,1 @@
+"""Optimization profiles: read, checked, proposed, written for other tools."""

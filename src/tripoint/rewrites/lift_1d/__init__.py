@@ -1,0 +1,1 @@
+"""Rewrites that give operators on one spatial axis a second one."""

@@ -1,0 +1,196 @@
+"""Where outputs lie."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tripoint.errors import UsageError
+from tripoint.runner.arrays import DeviceArray
+from tripoint.runner.caller_buffers import Given, Kind, take_output
+from tripoint.runner.device import POISON, Buffer, Cuda, view
+from tripoint.runner.graphs import Recent
+from tripoint.runner.tensors import UNKNOWN, Shape, Tensor, nbytes
+
+_VIEWS = 64
+
+
+class TorchMemory:
+    """Device memory that is a PyTorch tensor, so that outputs can be views of it.
+
+    Args:
+        size: Bytes.
+        device: Index of the CUDA device.
+    """
+
+    def __init__(self, size: int, device: int) -> None:
+        torch = sys.modules["torch"]
+        self.size = max(1, size)
+        self.tensor = torch.empty(self.size, dtype=torch.uint8, device=f"cuda:{device}")
+        self.address = int(self.tensor.data_ptr())
+
+    def view(self, shape: Shape, dtype: np.dtype[Any]) -> Any:
+        """The first bytes as a tensor of a shape and dtype."""
+        found = getattr(sys.modules["torch"], dtype.name)
+        return self.tensor[: nbytes(shape, dtype)].view(found).reshape(shape)
+
+
+@dataclass(slots=True)
+class Placed:
+    """An output of one run.
+
+    Args:
+        tensor: The output.
+        shape: Its shape.
+        address: Where it lies.
+        memory: What owns that memory.
+        given: What the caller gave for it, None if the memory is the engine's.
+    """
+
+    tensor: Tensor
+    shape: Shape
+    address: int
+    memory: Any
+    given: Given | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return nbytes(self.shape, self.tensor.dtype)
+
+
+class OutputMemory:
+    """The memory that outputs are written to, kept from call to call.
+
+    Args:
+        cuda: Where it lies.
+        settle: Called before memory is replaced that may still be in use.
+    """
+
+    def __init__(self, cuda: Cuda, settle: Callable[[], None]) -> None:
+        self._cuda = cuda
+        self._settle = settle
+        self._buffers: dict[tuple[str, str], Buffer] = {}
+        self._views: Recent[Any] = Recent(_VIEWS)
+
+    def buffer(self, tensor: Tensor, kind: Kind) -> Buffer:
+        """The memory of an output: pinned, PyTorch's, or plain device memory."""
+        form = "pinned" if tensor.on_host else "torch" if kind == "torch" else "device"
+        return self._buffer(tensor.name, form)
+
+    def place(
+        self,
+        tensors: Sequence[Tensor],
+        shapes: Mapping[str, Shape],
+        kind: Kind,
+        given: Mapping[str, Any],
+    ) -> list[Placed]:
+        """Decide where each output is written to.
+
+        Args:
+            tensors: The outputs of the engine.
+            shapes: Shape by name, with -1 where the values of the run decide it; such an output
+                gets its memory when it asks for it.
+            kind: The form of the outputs that nothing was given for.
+            given: What the caller gave, by name.
+
+        Raises:
+            UsageError: If it does not fit, or its name is unknown.
+        """
+        _refuse_unknown(tensors, given)
+        placed = []
+        for tensor in tensors:
+            shape = shapes[tensor.name]
+            mine = self._given(tensor, shape, given) if tensor.name in given else None
+            if mine is not None and mine.array is None:
+                # Memory of no size may have no address, which TensorRT does not take.
+                address = mine.address or self.buffer(tensor, kind).reserve(0)
+                placed.append(Placed(tensor, shape, address, mine.owner, mine))
+                continue
+            buffer = self.buffer(tensor, kind)
+            address = buffer.reserve(0 if UNKNOWN in shape else nbytes(shape, tensor.dtype))
+            placed.append(Placed(tensor, shape, address, buffer.held, mine))
+        return placed
+
+    def fill(self, placed: Sequence[Placed], stream: int) -> None:
+        """Fill outputs of known size with :data:`POISON` before they are written."""
+        for output in placed:
+            if UNKNOWN in output.shape:
+                continue
+            if output.tensor.on_host:
+                self._settle()
+                view(output.memory, (output.nbytes,), np.dtype(np.uint8))[:] = POISON
+            else:
+                self._cuda.poison(output.address, output.nbytes, stream)
+
+    def staging(self, tensor: Tensor) -> Buffer:
+        """Pinned memory that an output is copied to on its way to the host."""
+        return self._buffer(tensor.name, "pinned")
+
+    def shown(self, placed: Placed, stream: int) -> Any:
+        """An output where it lies, for a caller who knows about streams."""
+        if placed.given is not None and placed.given.kind != "host":
+            return placed.given.owner
+        memory = placed.memory
+        if isinstance(memory, TorchMemory):
+            key = (placed.address, placed.shape, placed.tensor.dtype.name)
+            found = self._views.get(key)
+            if found is None:
+                found = memory.view(placed.shape, placed.tensor.dtype)
+                self._views.put(key, found)
+            return found
+        return DeviceArray(
+            placed.address, placed.shape, placed.tensor.dtype, owner=memory, stream=stream
+        )
+
+    def fresh(self, placed: Placed, kind: Kind, stream: int) -> Any:
+        """A copy of an output on the device that belongs to the caller."""
+        size = placed.nbytes
+        if kind == "torch":
+            copy = TorchMemory(size, self._cuda.device)
+            shown = copy.view(placed.shape, placed.tensor.dtype)
+            self._cuda.duplicate(copy.address, placed.address, size, stream)
+            return shown
+        own = self._cuda.allocate(size)
+        self._cuda.duplicate(own.address, placed.address, size, stream)
+        return DeviceArray(own.address, placed.shape, placed.tensor.dtype, owner=own)
+
+    def clear(self) -> None:
+        """Give all memory back that no caller holds."""
+        self._buffers.clear()
+        self._views.clear()
+
+    def _given(self, tensor: Tensor, shape: Shape, given: Mapping[str, Any]) -> Given:
+        if UNKNOWN in shape:
+            raise UsageError(
+                f"the values of a run decide the size of output {tensor.name!r}, "
+                "so no memory can be given for it"
+            )
+        return take_output(tensor, given[tensor.name], shape, self._cuda.device)
+
+    def _buffer(self, name: str, form: str) -> Buffer:
+        found = self._buffers.get((name, form))
+        if found is None:
+            cuda = self._cuda
+            allocate: Callable[[int], Any] = {
+                "pinned": cuda.allocate_pinned,
+                "torch": lambda size: TorchMemory(size, cuda.device),
+                "device": cuda.allocate,
+            }[form]
+            found = self._buffers[(name, form)] = Buffer(allocate, self._let_go)
+        return found
+
+    def _let_go(self) -> None:
+        self._settle()
+        self._views.clear()
+
+
+def _refuse_unknown(tensors: Sequence[Tensor], given: Mapping[str, Any]) -> None:
+    names = [tensor.name for tensor in tensors]
+    for name in given:
+        if name not in names:
+            raise UsageError(f"the engine has no output {name!r}; it has {', '.join(names)}")

@@ -1,0 +1,1 @@
+"""True shapes: what ONNX says of the size of every tensor."""

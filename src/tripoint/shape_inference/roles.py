@@ -1,0 +1,108 @@
+"""Which tensors hold data and which hold sizes, decided by who consumes them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from tripoint.graph.ops import READS_SIZES, SIZE_OPERANDS
+from tripoint.graph.subgraphs import graphs_of
+from tripoint.shape_inference import truth
+from tripoint.table import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A node that reads a tensor as a size.
+
+    Args:
+        node: The node.
+        position: Number of the input.
+    """
+
+    node: ir.Node
+    position: int
+
+
+def infer(model: ir.Model) -> dict[str, Role]:
+    """Role of every tensor by name.
+
+    A tensor is a shape tensor if a size operand needs it, directly or through integer
+    arithmetic; it is both if something else consumes it as well, or if it is a graph output.
+    """
+    shape = forced(model)
+    execution = _execution(model)
+    roles: dict[str, Role] = {}
+    for value, name in truth.names(model).items():
+        if value in shape:
+            roles[name] = "both" if value in execution else "shape"
+        else:
+            roles[name] = "execution"
+    return roles
+
+
+def forced(model: ir.Model) -> dict[ir.Value, Consumer]:
+    """For each shape tensor the nearest node that needs it as a size."""
+    found: dict[ir.Value, Consumer] = {}
+    for node in model.graph.all_nodes():
+        for position, value in enumerate(node.inputs):
+            if value is not None and position in SIZE_OPERANDS.get(node.op_type, ()):
+                found.setdefault(value, Consumer(node, position))
+    given = _given_to_bodies(model)
+    pending = deque(found)
+    while pending:
+        value = pending.popleft()
+        producer = value.producer()
+        if producer is not None and producer.op_type in READS_SIZES:
+            continue
+        for each in _feeding(value, given):
+            if each not in found:
+                found[each] = found[value]
+                pending.append(each)
+    return found
+
+
+def _execution(model: ir.Model) -> set[ir.Value]:
+    found: set[ir.Value] = set(model.graph.outputs)
+    for node in model.graph.all_nodes():
+        if node.op_type in READS_SIZES:
+            found.update(value for value in node.inputs if value is not None)
+        if not any(value.uses() for value in node.outputs):
+            found.update(value for value in node.outputs if not value.is_graph_output())
+    given = _given_to_bodies(model)
+    pending = list(found)
+    while pending:
+        for each in _feeding(pending.pop(), given):
+            if each not in found:
+                found.add(each)
+                pending.append(each)
+    return found
+
+
+def _feeding(value: ir.Value, given: Mapping[ir.Value, ir.Value]) -> list[ir.Value]:
+    """The tensors from whose values those of a tensor are computed."""
+    node = value.producer()
+    if node is None:
+        return [given[value]] if value in given else []
+    operands = SIZE_OPERANDS.get(node.op_type, ())
+    feeding = [
+        each
+        for position, each in enumerate(node.inputs)
+        if each is not None and position not in operands
+    ]
+    index = (value.index() or 0) + (node.op_type == "Loop")
+    return feeding + [body.outputs[index] for body in graphs_of(node) if index < len(body.outputs)]
+
+
+def _given_to_bodies(model: ir.Model) -> dict[ir.Value, ir.Value]:
+    """For each input of the body of a Loop or Scan what the node was given for it."""
+    return {
+        inner: outer
+        for node in model.graph.all_nodes()
+        for body in graphs_of(node)
+        for inner, outer in zip(body.inputs, node.inputs, strict=False)
+        if outer is not None
+    }

@@ -1,0 +1,219 @@
+"""What the importer of each TensorRT version does with each attribute of each operator.
+
+The data lies beside this file: for each attribute of an operator the versions at which something
+changed. ``does`` is one of three:
+
+- ``read``: the importer looks at it; with ``when`` only if another attribute has such a value,
+  and with ``values`` it takes any other value for one of them.
+- ``ignored``: nothing looks at it. ``effect`` says what the version does instead, which is the same
+  with one of ``values``; ``harmless`` why that changes no result.
+- ``refused``: the version stops, whatever the value, or unless it is one of ``accepts``.
+
+``in`` names the files of onnx-tensorrt at the release of ``from`` in which the attribute is looked
+at, or would be; ``inferred`` what nobody has looked up. With ``noted``, the model of the importer
+says it itself. An operator without rows has no importer in any version (:mod:`operators`), and an
+attribute of a version before its first row comes with an operator that has none yet.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+import onnx_ir as ir
+
+from tripoint.views.importer import operators
+
+_DATA = Path(__file__).with_suffix(".json")
+
+INSTALLED = "installed"
+"""The parser that is installed here, which was asked itself where the table has a row for it."""
+
+Table = Mapping[str, Mapping[str, list[Mapping[str, Any]]]]
+
+Does = Literal["read", "ignored", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What one version does with one attribute.
+
+    Args:
+        does: Whether it is read, ignored or refused.
+        source: Branch and files of onnx-tensorrt, ``"parser"`` for what a real one was seen to do,
+            or ``"inferred"``.
+        accepts: Values that a version which refuses it takes nevertheless; of a list, elements.
+        when: Values of other attributes with which it is read; with others it is ignored.
+        values: Values that it tells apart, if it does not tell all; of one that is ignored, those
+            that say what is done without it.
+        unless: An attribute or input ``axes`` whose presence makes it meaningless.
+        effect: What happens where it is ignored; empty if nothing is said.
+        harmless: Why ignoring it changes no result; empty if it may.
+        noted: Whether the model of the importer says it itself.
+    """
+
+    does: Does
+    source: str
+    accepts: tuple[Any, ...] = ()
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    values: tuple[Any, ...] = ()
+    unless: str = ""
+    effect: str = ""
+    harmless: str = ""
+    noted: bool = False
+
+
+_NO_IMPORTER = Treatment("refused", "the version has no importer for the operator", noted=True)
+
+
+@functools.cache
+def treatment(version: str, op: str, attribute: str) -> Treatment | None:
+    """What a version does with an attribute of an operator of ONNX's default set.
+
+    Args:
+        version: A version of :func:`operators.versions`, or :data:`INSTALLED`.
+        op: Operator type.
+        attribute: Name of the attribute.
+
+    Returns:
+        None if the table does not know it.
+    """
+    known = (*operators.versions(), INSTALLED)
+    if version != INSTALLED:
+        support = operators.support(version, op)
+        if support is None or not support.supported:
+            return _NO_IMPORTER
+    rows = table().get(op, {}).get(attribute, ())
+    reached = [row for row in rows if known.index(row["from"]) <= known.index(version)]
+    return _treatment(reached[-1], version) if reached else None
+
+
+def _treatment(row: Mapping[str, Any], version: str) -> Treatment:
+    where = row["in"]
+    if row["from"] != INSTALLED and where != "inferred":
+        where = f"release/{row['from']} {where}"
+        if version == INSTALLED:
+            where = f"inferred from {where}"
+    return Treatment(
+        does=row["does"],
+        source=where,
+        accepts=tuple(row.get("accepts", ())),
+        when={name: tuple(values) for name, values in row.get("when", {}).items()},
+        values=tuple(row.get("values", ())),
+        unless=row.get("unless", ""),
+        effect=row.get("effect", ""),
+        harmless=row.get("harmless", ""),
+        noted=row.get("noted", False),
+    )
+
+
+def misread(version: str, node: ir.Node, opset: int) -> Iterator[tuple[str, str]]:
+    """The attributes of a node that a version refuses, or ignores with another result.
+
+    Args:
+        version: As :func:`treatment`.
+        node: The node.
+        opset: Version of the default operator set.
+
+    Yields:
+        The attribute, and what continues the sentence "TensorRT VERSION ...". What the model of
+        the importer says itself is left out.
+    """
+    if node.domain:
+        return
+    for name, attribute in node.attributes.items():
+        found = treatment(version, node.op_type, name)
+        if found is None or found.noted or attribute.is_ref():
+            continue
+        value = _plain(attribute)
+        effect = f": {found.effect}" if found.effect else ""
+        if found.does == "refused" and not _accepted(value, found.accepts):
+            yield name, _refused(node, name, found)
+        elif found.does == "read" and found.values and value not in found.values:
+            yield name, f"silently misreads `{name}` of {node.op_type}, {value}{effect}"
+        elif _ignored(node, attribute, found, opset) and not says_nothing(node, name, opset):
+            because = _because(node, found)
+            yield name, f"silently ignores `{name}` of {node.op_type}{because}{effect}"
+
+
+def is_ever_refused(op: str, attribute: str) -> bool:
+    """Whether some version that imports the operator refuses an attribute whatever its value."""
+    rows = table().get(op, {}).get(attribute, ())
+    return any(row["does"] == "refused" and not row["accepts"] for row in rows)
+
+
+def says_nothing(node: ir.Node, name: str, opset: int) -> bool:
+    """Whether an attribute has the value that it has where it is left out."""
+    schema = _schema(node.op_type, opset)
+    known = schema.attributes.get(name) if schema is not None else None
+    if known is None or not known.default_value.name:
+        return False
+    default = onnx.helper.get_attribute_value(known.default_value)
+    default = default.decode() if isinstance(default, bytes) else default
+    return bool(_plain(node.attributes[name]) == default)
+
+
+def _ignored(node: ir.Node, attribute: ir.Attr, found: Treatment, opset: int) -> bool:
+    if found.harmless or (found.does == "ignored" and _plain(attribute) in found.values):
+        return False
+    if found.unless and (
+        found.unless in node.attributes
+        or any(value is not None and value.name for value in node.inputs[1:])
+    ):
+        return False
+    if found.does == "read":
+        return any(_value(node, name, opset) not in values for name, values in found.when.items())
+    return found.does == "ignored"
+
+
+def _because(node: ir.Node, found: Treatment) -> str:
+    given = [f"{name}={_plain(node.attributes[name])}" for name in found.when]
+    return f" with {', '.join(given)}" if given else ""
+
+
+def _refused(node: ir.Node, name: str, found: Treatment) -> str:
+    if not found.accepts:
+        return f"refuses the attribute `{name}` of {node.op_type} whatever its value"
+    values = " or ".join(map(str, found.accepts))
+    return f"takes only {values} for the attribute `{name}` of {node.op_type}, so it stops here"
+
+
+def _accepted(value: Any, accepts: tuple[Any, ...]) -> bool:
+    if isinstance(value, list):
+        return bool(accepts) and all(each in accepts for each in value)
+    return value in accepts
+
+
+def _value(node: ir.Node, name: str, opset: int) -> Any:
+    if name in node.attributes:
+        return _plain(node.attributes[name])
+    schema = _schema(node.op_type, opset)
+    known = schema.attributes.get(name) if schema is not None else None
+    if known is None or not known.default_value.name:
+        return None
+    default = onnx.helper.get_attribute_value(known.default_value)
+    return default.decode() if isinstance(default, bytes) else default
+
+
+def _plain(attribute: ir.Attr) -> Any:
+    value = attribute.value
+    return list(value) if isinstance(value, tuple | list) else value
+
+
+def _schema(op: str, opset: int) -> onnx.defs.OpSchema | None:
+    try:
+        return onnx.defs.get_schema(op, opset, "")
+    except onnx.defs.SchemaError:
+        return None
+
+
+@functools.cache
+def table() -> Table:
+    """The rows of each attribute by operator, oldest version first."""
+    rows: Table = json.loads(_DATA.read_text(encoding="utf-8"))["operators"]
+    return rows
