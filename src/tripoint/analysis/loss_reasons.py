@@ -15,24 +15,23 @@ import onnx_ir as ir
 
 from tripoint.analysis.losses import computed
 from tripoint.analysis.size_flow import Axis, Element, Sizes
-from tripoint.analysis.size_flow.axes import BROADCASTING, BY_VALUES
 from tripoint.analysis.size_flow.elements import CONSTANT, COPYING
 from tripoint.analysis.size_flow.places import SizeRef
 from tripoint.graph.names import node_name
-from tripoint.graph.ops import size_operands
+from tripoint.graph.ops import COUNTING, ELEMENTWISE, READS_SIZES, size_operands
 from tripoint.symbols import Dim
 from tripoint.table import TensorFacts
 
 _NO_SIZES = frozenset({"CumSum", "TopK", "ScatterElements", "ScatterND", "Einsum"})
 """Operators whose layers give no size, even of constants (TensorRT-RTX 1.6.1)."""
 
-_INTEGER = frozenset({"Add", "Sub", "Mul", "Div", "Min", "Max", "Shape", "Size", *COPYING})
+_INTEGER = frozenset({"Add", "Sub", "Mul", "Div", "Min", "Max", *READS_SIZES, *COPYING})
 """Operators that every TensorRT which evaluates size operands can compute sizes with."""
 
 _READING = frozenset({*COPYING, "Shape"})
 """Operators whose output elements are sizes, read or moved."""
 
-_BROADCASTING = frozenset({*BROADCASTING, "MatMul"})
+_BROADCASTING = ELEMENTWISE | {"MatMul"}
 
 _COPIES = 64
 """Copies of an element that are followed."""
@@ -109,7 +108,7 @@ class Mechanisms:
         ]
         if elements:
             return self._operand(elements)
-        if node.op_type in BY_VALUES:
+        if node.op_type in COUNTING:
             read = self.name(node.inputs[0])
             return f"the values of `{read}` decide this size, and {self.version} reads none"
         running = [each for each in sources if self.is_running(each)]

@@ -22,6 +22,7 @@ import onnx_ir as ir
 from tripoint.errors import ExternalStepError, TripointError
 from tripoint.graph import subgraphs
 from tripoint.graph.names import node_name
+from tripoint.graph.ops import COUNTING, READS_SIZES, SUBGRAPHS
 from tripoint.graph.source_lines import source_of
 from tripoint.model import Model
 from tripoint.profiles.constraints import profiles as constrained
@@ -43,8 +44,7 @@ _VALUES = 2
 _BYTES = 1 << 29
 """How large weights may be, if models are to be written and built on trial."""
 _LABEL = "node_of_"
-_DECIDED_LATE = frozenset({"If", "Loop", "Scan", "NonZero", "NonMaxSuppression", "Unique"})
-_BY_DATA = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress"})
+_DECIDED_LATE = SUBGRAPHS - {"SequenceMap"} | {"NonZero", "NonMaxSuppression", "Unique"}
 _OWN = re.compile(r"top-level scope")
 
 
@@ -203,7 +203,7 @@ def _inner(node: ir.Node, failed: Failed) -> ir.Node:
     if not _OWN.search(failed.error.native + failed.error.fact):
         return node
     inside = (each for body in subgraphs.graphs_of(node) for each in body.all_nodes())
-    return next((each for each in inside if each.op_type in _BY_DATA), node)
+    return next((each for each in inside if each.op_type in COUNTING), node)
 
 
 def _about(node: ir.Node, shapes: Mapping[ir.Value, Shape | None], text: str) -> Iterator[str]:
@@ -256,7 +256,7 @@ def _helps(
                     f"export a model of its own for each value of {flag.name}: make it an "
                     "argument of Python, not an input"
                 )
-    if node.op_type in _BY_DATA:
+    if node.op_type in COUNTING:
         makers = {value.producer() for value in node.inputs if value is not None}
         made = [value for value in node.inputs if value is not None and value.producer()]
         ends = ", ".join(f"`{value.name}`" for value in node.inputs[:2] if value is not None)
@@ -287,7 +287,7 @@ def _fed_by(condition: ir.Value) -> _Fed:
         constant = ir.convenience.get_const_tensor(value)
         if constant is not None and constant.size == 1 and constant.dtype.is_integer():
             found.compared.append(int(constant.numpy().item()))
-        elif node is not None and node.op_type in ("Shape", "Size"):
+        elif node is not None and node.op_type in READS_SIZES:
             found.sized += [each for each in node.inputs if each is not None]
         elif node is not None:
             pending += [each for each in node.inputs if each is not None]

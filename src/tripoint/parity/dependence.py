@@ -13,14 +13,12 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import COMPARISONS, COUNTING, RANDOM, READS_SIZES
 from tripoint.rewrites.constants import elements
 from tripoint.shape_inference import shape_inputs, truth
 
 Depends = Literal["values", "sizes", "nothing"]
 
-_SIZES = frozenset({"Shape", "Size"})
-_COUNTED = frozenset({"NonZero", "Unique", "Compress", "NonMaxSuppression"})
-"""What gives as many elements as the values of its inputs say."""
 _SHAPED_BY = {
     **dict.fromkeys(("Reshape", "Expand", "Tile", "Slice", "Pad", "Resize", "TopK", "Split"), 1),
     **dict.fromkeys(("Range", "ConstantOfShape", "EyeLike"), 0),
@@ -28,18 +26,7 @@ _SHAPED_BY = {
     "Upsample": 1,
 }
 """The first operand whose values are sizes."""
-_DRAWS = frozenset(
-    {
-        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
-        *("Bernoulli", "Multinomial"),
-    }
-)
-_SAME_TWICE = frozenset(
-    {
-        *("Sub", "Div", "Mod", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Xor"),
-        "BitwiseXor",
-    }
-)
+_SAME_TWICE = COMPARISONS | {"Sub", "Div", "Mod", "Xor", "BitwiseXor"}
 """What gives one number where both operands are the same tensor."""
 _ABSORBS = {"Mul": 0, "And": 0, "BitwiseAnd": 0, "Or": 1}
 """What gives one number where an operand is this one."""
@@ -113,10 +100,10 @@ def _state(node: ir.Node, states: dict[ir.Value, _State]) -> _State:
     together = _NOTHING
     for each in read:
         together |= each
-    if node.op_type in _SIZES:
+    if node.op_type in READS_SIZES:
         static = node.inputs[0] is not None and _is_static(node.inputs[0])
         return _State(values=together.shape, shape=False, sizes=together.sizes and not static)
-    if node.op_type in _DRAWS:
+    if node.op_type in RANDOM:
         return _State(shape=together.shape, sizes=together.sizes, random=True)
     bodies = [
         attribute.as_graph()
@@ -143,7 +130,7 @@ def _state(node: ir.Node, states: dict[ir.Value, _State]) -> _State:
     if chosen is not None:
         return states.get(chosen, _NOTHING)
     first = _SHAPED_BY.get(node.op_type, len(read))
-    counted = node.op_type in _COUNTED and together.values
+    counted = node.op_type in COUNTING and together.values
     if counted or any(each.values for each in read[first:]):
         together |= _State(shape=True)
     return together

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from tripoint.tolerance.decisions import COMPARISONS, LARGEST, SUPPRESSION, TOP, Decision
+from tripoint.graph.ops import COMPARISONS, EXTREMES
+from tripoint.tolerance.decisions import SUPPRESSION, TOP, Decision
 
 Array = np.ndarray[Any, Any]
 
@@ -77,7 +78,7 @@ def flips(
         found = (_of_scores if decision.input_of else _of_boxes)(decision, numbers[0])
     elif operator == TOP:
         found = _of_top(decision, own, numbers[0])
-    elif operator in LARGEST:
+    elif operator in EXTREMES:
         found = _of_largest(decision, own, numbers[0])
     elif operator in COMPARISONS:
         found = _of_comparison(decision, own, *numbers)
@@ -102,7 +103,7 @@ def admitted(
         The outcome, and a flip for each element that is another one in it.
     """
     operator = decision.node.op_type
-    if operator == TOP or operator in LARGEST:
+    if operator == TOP or operator in EXTREMES:
         made = _chosen(decision, own, wanted, numbers[0])
     elif operator in COMPARISONS:
         made = list(_of_comparison(decision, own, *numbers))
@@ -129,7 +130,7 @@ def rule_of(decision: Decision) -> str:
             "where they differ the values are equal (ties); ONNX takes the lower index first, "
             "torch.topk promises no order"
         )
-    if operator in LARGEST:
+    if operator in EXTREMES:
         last = decision.node.attributes.get_int("select_last_index", 0)
         first = "last" if last else "first"
         return f"where they differ the values are equal (ties); this {operator} takes the {first}"

@@ -12,7 +12,6 @@ from tripoint.rewrites.dims import may_be_zero, same
 from tripoint.shape_inference.truth import shape_of
 from tripoint.symbols import Dim, Shape
 
-RESHAPING = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})
 """Operators that keep all elements in their order."""
 
 

@@ -18,6 +18,7 @@ import onnx_ir as ir
 import sympy
 
 from tripoint.graph.names import node_name
+from tripoint.graph.ops import ELEMENTWISE
 from tripoint.graph.subgraphs import graphs_of
 from tripoint.shape_inference.operators import layout
 from tripoint.shape_inference.operators import symbolic_values as e
@@ -28,13 +29,6 @@ from tripoint.table import Frozen
 _PROBES = (97, 101, 103, 107, 109, 113, 127, 131)
 """Sizes that tell an expression from a constant."""
 
-_BROADCASTING = frozenset(
-    {
-        *("Add", "Sub", "Mul", "Div", "Mod", "Pow", "Min", "Max", "Mean", "Sum", "Where"),
-        *("And", "Or", "Xor", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"),
-        *("BitwiseAnd", "BitwiseOr", "BitwiseXor", "PRelu"),
-    }
-)
 _CHANNELS: Mapping[str, tuple[int, int, int]] = {
     "Conv": (1, 1, 1),
     "ConvTranspose": (1, 1, 0),
@@ -316,7 +310,7 @@ def _frozen_axis(held: Sequence[Element], other: Sequence[Element]) -> int | Non
 
 
 _CHECKS: Mapping[str, Callable[[_Search, ir.Node], Iterator[Frozen]]] = {
-    **dict.fromkeys(_BROADCASTING, _broadcast),
+    **dict.fromkeys(ELEMENTWISE, _broadcast),
     **dict.fromkeys(_CHANNELS, _channels),
     **dict.fromkeys(("MatMul", "Gemm"), _matmul),
     "LayerNormalization": _layer_normalization,

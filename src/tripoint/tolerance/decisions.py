@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from tripoint.graph.ops import COMPARISONS, EXTREMES, READS_SIZES
 from tripoint.graph.subgraphs import read_by
 
 Array = np.ndarray[Any, Any]
 
-COMPARISONS = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
 STEPS = frozenset({"Ceil", "Floor", "Round", "Sign", "Cast"})
-LARGEST = frozenset({"ArgMax", "ArgMin"})
 TOP = "TopK"
 SUPPRESSION = "NonMaxSuppression"
 
@@ -32,7 +31,6 @@ _PREFIX = "tripoint"
 _CHOICE = f"{_PREFIX}.choice."
 _OPSET = 11
 """The first one with GatherElements and all dtypes of Where that are needed."""
-_COUNTS = frozenset({"Shape", "Size"})
 _KEEP_INTEGERS = frozenset(
     {"Abs", "Clip", "Concat", "Expand", "Flatten", "Identity", "Max", "Min", "Neg", "Relu"}
     | {"Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
@@ -159,7 +157,7 @@ def _places(node: ir.Node) -> list[tuple[ir.Node, tuple[int, ...], int | None]]:
     if node.op_type == "Cast" and _is(node.outputs[0], ir.DataType.is_floating_point):
         return []
     operands = (0, 1) if node.op_type in COMPARISONS else (0,)
-    decides = node.op_type in COMPARISONS | STEPS | LARGEST or node.op_type == TOP
+    decides = node.op_type in COMPARISONS | STEPS | EXTREMES or node.op_type == TOP
     if not decides or not all(_is(node.inputs[i], ir.DataType.is_floating_point) for i in operands):
         return []
     return [(node, operands, None)]
@@ -173,7 +171,7 @@ def _behind_numbers(graph: ir.Graph) -> set[ir.Value]:
     """What depends on the elements of an input, and not on its size alone."""
     fed = {value for value in graph.inputs if value.name not in graph.initializers}
     for node in graph:
-        if node.op_type not in _COUNTS and any(value in fed for value in read_by([node])):
+        if node.op_type not in READS_SIZES and any(value in fed for value in read_by([node])):
             fed.update(node.outputs)
     return fed
 

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from tripoint.graph.ops import RESHAPING
 from tripoint.shape_inference import truth
 from tripoint.symbols import evaluate
 from tripoint.tolerance.measure import chunks
@@ -49,9 +50,6 @@ _ELEMENTWISE = frozenset(
         *("Where", "Max", "Min", "Pow", "Dropout"),
     }
 )
-
-
-_RESHAPED = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +160,7 @@ def _of_inputs(
         rank = len(truth.shape_of(output) or ())
         order = list(node.attributes.get_ints("perm", list(range(rank))[::-1]))
         yield {order.index(axis): at for axis, at in known[inputs[0]].items() if axis in order}
-    elif node.op_type in _RESHAPED:
+    elif node.op_type in RESHAPING:
         before, after = (_sizes(value, bindings) for value in (inputs[0], output))
         if before is not None and after is not None:
             same = _same_axes(before, after)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from tripoint.graph import subgraphs
+from tripoint.graph.ops import SUBGRAPHS
 from tripoint.table import ViewShape
 from tripoint.views.log import grammar
 
@@ -167,7 +168,7 @@ def _leaves(scope: Scope) -> Iterator[Scope]:
             yield each
 
 
-_WITH_BODIES = frozenset({"If", "Loop", "Scan"})
+_WITH_BODIES = SUBGRAPHS - {"SequenceMap"}  # no importer reads sequences
 
 
 def _bodies(joined: Joined, scope: Scope, node: ir.Node) -> Pairs:

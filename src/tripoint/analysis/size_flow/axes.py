@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tripoint.analysis.size_flow.places import Axis, Element, Places, Site, SizeRef, positive
+from tripoint.graph.ops import (
+    ELEMENTWISE,
+    EXTREMES,
+    GLOBAL_POOLS,
+    POOLS,
+    READS_SIZES,
+    REDUCTIONS,
+    SAME_SHAPE,
+)
 
 
 def _aligned(at: Site) -> Places:
@@ -279,43 +288,18 @@ def _made_inside(at: Site, position: int, index: int) -> list[SizeRef]:
     ]
 
 
-BY_VALUES = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress"})
-"""Operators whose output size depends on values alone."""
-
-BY_NOTHING = frozenset({"Shape", "Size", "Constant"})
+BY_NOTHING = READS_SIZES | {"Constant"}
 """Operators whose output size is known from the node and the rank of its input."""
 
-BROADCASTING = (
-    *("Add", "Sub", "Mul", "Div", "Mod", "Pow", "Min", "Max", "Sum", "Mean", "Where", "PRelu"),
-    *("And", "Or", "Xor", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"),
-    *("BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor"),
-)
-UNARY = (
-    *("Abs", "Neg", "Sign", "Floor", "Ceil", "Round", "Sqrt", "Reciprocal", "Exp", "Log", "Erf"),
-    *("Not", "BitwiseNot", "IsNaN", "IsInf", "Cast", "CastLike", "Identity", "Dropout", "Clip"),
-    *("Sin", "Cos", "Tan", "Sinh", "Cosh", "Tanh", "Asin", "Acos", "Atan", "Asinh", "Acosh"),
-    *("Atanh", "Sigmoid", "HardSigmoid", "HardSwish", "Relu", "LeakyRelu", "ThresholdedRelu"),
-    *("Elu", "Celu", "Selu", "Gelu", "Mish", "Softplus", "Softsign", "Swish", "Shrink"),
-)
-_KEEPING = (
-    *("Softmax", "LogSoftmax", "Hardmax", "LayerNormalization", "BatchNormalization"),
-    *("InstanceNormalization", "GroupNormalization", "RMSNormalization", "LRN"),
-    *("LpNormalization", "MeanVarianceNormalization", "CumSum", "Trilu", "EyeLike"),
-    *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ScatterElements"),
-    *("ScatterND", "Scatter", "ReverseSequence", "MaxPool", "AveragePool", "LpPool"),
-    *("DepthToSpace", "SpaceToDepth", "Bernoulli", "RandomNormalLike", "RandomUniformLike"),
-)
-_REDUCTIONS = (
-    *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean"),
-    *("ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"),
-)
+_KEEPING = SAME_SHAPE - {"PRelu"} | POOLS | {"DepthToSpace", "SpaceToDepth"}
+"""Operators of whose output every axis comes from the same axis of the data."""
 
 AXES: Mapping[str, Callable[[Site], Places]] = {
-    **dict.fromkeys(BROADCASTING, _aligned),
-    **dict.fromkeys((*UNARY, *_KEEPING), _same),
-    **dict.fromkeys((*_REDUCTIONS, "ArgMax", "ArgMin"), _reduce),
+    **dict.fromkeys(ELEMENTWISE, _aligned),
+    **dict.fromkeys(_KEEPING, _same),
+    **dict.fromkeys(REDUCTIONS | EXTREMES, _reduce),
     **dict.fromkeys(("Conv", "ConvTranspose"), _window),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), _global_pool),
+    **dict.fromkeys(GLOBAL_POOLS, _global_pool),
     **dict.fromkeys(("Resize", "Upsample"), _resize),
     "MatMul": _matmul,
     "Gemm": _gemm,

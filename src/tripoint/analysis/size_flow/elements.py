@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tripoint.analysis.size_flow.axes import BROADCASTING, UNARY
 from tripoint.analysis.size_flow.places import Element, Places, Site, positive
+from tripoint.graph.ops import ELEMENTWISE, POINTWISE, RESHAPING
 
 
 def _same(at: Site) -> Places:
@@ -99,15 +99,15 @@ CONSTANT = frozenset({"Constant", "ConstantOfShape"})
 
 COPYING = frozenset(
     {
-        *("Squeeze", "Unsqueeze", "Reshape", "Flatten", "Expand", "Identity", "Cast"),
+        *(*RESHAPING, "Expand", "Identity", "Cast"),
         *("Gather", "Slice", "Concat", "Split"),
     }
 )
 """Operators whose output elements are elements of an input, moved."""
 
 ELEMENTS: Mapping[str, Callable[[Site], Places]] = {
-    **dict.fromkeys((*BROADCASTING, *UNARY), _same),
-    **dict.fromkeys(("Squeeze", "Unsqueeze", "Reshape", "Flatten", "Expand"), _moved),
+    **dict.fromkeys(ELEMENTWISE | POINTWISE, _same),
+    **dict.fromkeys(RESHAPING | {"Expand"}, _moved),
     "Shape": _shape,
     "Size": _size,
     "Gather": _gather,

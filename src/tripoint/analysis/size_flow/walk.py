@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from tripoint.analysis.size_flow.axes import AXES, BY_NOTHING, BY_VALUES
+from tripoint.analysis.size_flow.axes import AXES, BY_NOTHING
 from tripoint.analysis.size_flow.elements import CONSTANT, COPYING, ELEMENTS, any_element
 from tripoint.analysis.size_flow.places import Axis, Element, Places, Site, SizeRef
 from tripoint.graph import subgraphs
-from tripoint.graph.ops import size_operands
+from tripoint.graph.ops import COUNTING, size_operands
 from tripoint.symbols import Shape
 
 LONGEST = 64
@@ -155,7 +155,7 @@ def _standard(node: ir.Node) -> bool:
 def _of_axis(at: Site) -> Places:
     if not _standard(at.node):
         return None
-    if at.node.op_type in BY_VALUES or at.node.op_type in BY_NOTHING:
+    if at.node.op_type in COUNTING or at.node.op_type in BY_NOTHING:
         return []
     rule = AXES.get(at.node.op_type)
     return rule(at) if rule else None

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from tripoint.graph.ops import READS_SIZES
+from tripoint.graph.ops import READS_SIZES, REDUCTIONS, RESHAPING
 from tripoint.rewrites.axes import normalized
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.lift_1d import operators
@@ -28,7 +28,6 @@ from tripoint.shape_inference.truth import shape_of
 from tripoint.symbols import Shape, equal
 
 _WIDE = RANK + 1
-_RELABELS = frozenset({"Squeeze", "Unsqueeze", "Reshape", "Flatten"})
 """Operators that move no element; here they may only drop and add axes of size 1."""
 _MOST_RELABELS = 8
 """In a row between a tensor of rank 4 and one of rank 3."""
@@ -129,7 +128,7 @@ def find(root: ir.Node) -> Region | None:
     for value, count in reads.items():
         producer = value.producer()
         shared = count < len(value.uses()) or value.is_graph_output()
-        if shared and producer is not None and producer.op_type in (*_RELABELS, *OPERATORS):
+        if shared and producer is not None and producer.op_type in (*RESHAPING, *OPERATORS):
             return None
     foreign = tuple(border.narrow for border in borders if not border.nodes)
     exit_ = Border(root.outputs[0], output, relabels)
@@ -187,10 +186,10 @@ def _is_liftable(node: ir.Node, output: ir.Value, root: ir.Node) -> bool:
 
 
 def _relabels(value: ir.Value) -> tuple[ir.Node, ...]:
-    """The operators of :data:`_RELABELS` that make a value, up to a tensor of rank 4."""
+    """Return the reshaping operators that produce a value, up to a tensor of rank 4."""
     nodes: list[ir.Node] = []
     node = value.producer()
-    while node is not None and node.op_type in _RELABELS and node.domain == "":
+    while node is not None and node.op_type in RESHAPING and node.domain == "":
         if len(nodes) == _MOST_RELABELS or (nodes and _uses(node) != 1) or mistyped(node):
             break
         nodes.insert(0, node)
@@ -212,7 +211,7 @@ def _entry(narrow: ir.Value) -> Border:
 
 def _drops_axes(node: ir.Node) -> bool:
     return (
-        node.op_type in _REDUCES
+        node.op_type in REDUCTIONS
         and node.domain == ""
         and _uses(node) == 1
         and not mistyped(node)
@@ -222,9 +221,6 @@ def _drops_axes(node: ir.Node) -> bool:
         and _rank(node.inputs[0]) == _WIDE
         and axes_of(node) is not None
     )
-
-
-_REDUCES = frozenset(name for name in OPERATORS if name.startswith("Reduce"))
 
 
 def wide_source(narrow: ir.Value) -> tuple[Lifted, tuple[ir.Node, ...]] | None:

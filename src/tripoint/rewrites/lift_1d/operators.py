@@ -13,6 +13,8 @@ from typing import Any
 
 import onnx_ir as ir
 
+from tripoint.graph import ops
+from tripoint.graph.ops import ELEMENTWISE, POINTWISE, REDUCTIONS
 from tripoint.rewrites import constants
 from tripoint.rewrites.axes import normalized
 from tripoint.shape_inference import truth
@@ -336,27 +338,8 @@ _SOFTMAX = Operator(_softmax, _first, _one_output)
 
 CONVOLUTIONS = frozenset({"Conv"})
 TRANSPOSED_CONVOLUTIONS = frozenset({"ConvTranspose"})
-POOLS = frozenset(
-    f"{scope}{kind}Pool" for scope in ("", "Global") for kind in ("Average", "Max", "Lp")
-)
+POOLS = ops.POOLS | ops.GLOBAL_POOLS
 NORMALIZATIONS = frozenset({"BatchNormalization", "InstanceNormalization"})
-POINTWISE = frozenset(
-    (
-        *("Abs", "Cast", "Ceil", "Celu", "Clip", "Cos", "Dropout", "Elu", "Erf", "Exp", "Floor"),
-        *("Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "Mish", "Neg"),
-        *("Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin"),
-        *("Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu"),
-    )
-)
-"""Operators that compute each element of the result from one of the first input."""
-BROADCASTING = frozenset(
-    (
-        *("Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "Max", "Min", "Mean", "Sum"),
-        *("And", "Or", "Xor", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
-        "Where",
-    )
-)
-"""Operators that compute each element of the result from one of each input."""
 
 OPERATORS: Mapping[str, Operator] = {
     **dict.fromkeys(CONVOLUTIONS | TRANSPOSED_CONVOLUTIONS, _CONV),
@@ -364,20 +347,14 @@ OPERATORS: Mapping[str, Operator] = {
     "BatchNormalization": Operator(_spatial, _first, _batch_norm_refusal),
     "InstanceNormalization": _GLOBAL,
     **dict.fromkeys(POINTWISE, _POINTWISE),
-    **dict.fromkeys(BROADCASTING, _BROADCAST),
+    **dict.fromkeys(ELEMENTWISE, _BROADCAST),
     "Transpose": Operator(_transpose, _first, _transpose_refusal),
     "Concat": Operator(_concat, _computed, _one_output),
     "Split": Operator(_split, _first, lambda _: ""),
     "Softmax": _SOFTMAX,
     "LogSoftmax": _SOFTMAX,
     "Slice": _AXES,
-    **dict.fromkeys(
-        (
-            *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax"),
-            *("ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"),
-        ),
-        _AXES,
-    ),
+    **dict.fromkeys(REDUCTIONS, _AXES),
     "Pad": Operator(_pad, _first, _pad_refusal),
 }
 """How each operator is lifted (ONNX operator specification)."""

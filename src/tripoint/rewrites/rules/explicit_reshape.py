@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import RESHAPING
 from tripoint.rewrites.base import Replacement, Rewrite, Site
-from tripoint.rewrites.reshaping import RESHAPING, reshaped
+from tripoint.rewrites.reshaping import reshaped
 
 
 def _find(node: ir.Node, site: Site) -> Replacement | str | None:

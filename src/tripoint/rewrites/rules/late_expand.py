@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import ELEMENTWISE, POINTWISE
 from tripoint.rewrites.base import Replacement, Rewrite, Site
-from tripoint.rewrites.lift_1d.operators import BROADCASTING, POINTWISE
 
-_FURTHER = POINTWISE | BROADCASTING
+_FURTHER = POINTWISE | ELEMENTWISE
 
 
 def _look(node: ir.Node, site: Site) -> Replacement | None:

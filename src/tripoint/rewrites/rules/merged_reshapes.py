@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import RESHAPING
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.dims import same_shape
-from tripoint.rewrites.reshaping import RESHAPING, reshaped
+from tripoint.rewrites.reshaping import reshaped
 from tripoint.shape_inference.truth import shape_of
 
 

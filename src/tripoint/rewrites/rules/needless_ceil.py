@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import POOLS
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.shape_inference.truth import shape_of
-
-_POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
 
 
 def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
@@ -50,6 +49,6 @@ REWRITE = Rewrite(
     title="Round down where a pool that rounds up leaves its last window out",
     find=_find,
     may_match=lambda node: (
-        node.op_type in _POOLS and not node.domain and bool(node.attributes.get_int("ceil_mode", 0))
+        node.op_type in POOLS and not node.domain and bool(node.attributes.get_int("ceil_mode", 0))
     ),
 )

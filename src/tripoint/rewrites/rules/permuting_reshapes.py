@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import RESHAPING
 from tripoint.rewrites.axes import permutation
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.dims import split
-from tripoint.rewrites.reshaping import RESHAPING, made
+from tripoint.rewrites.reshaping import made
 from tripoint.shape_inference.truth import shape_of
 from tripoint.symbols import Dim, Shape
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from tripoint.graph.names import node_name
+from tripoint.graph.ops import ELEMENTWISE, POINTWISE, POOLS, REDUCTIONS, SOFTMAX
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import decided, vector
 from tripoint.rewrites.reshaping import made
@@ -26,34 +27,16 @@ from tripoint.symbols import Dim, is_plain
 _AXES_ARE_INPUT = 13
 """Opset since which Squeeze takes its axes as an input (ONNX operator specification)."""
 
-_SAME_RANK = frozenset(
-    {
-        *("Abs", "Cast", "Ceil", "Clip", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu"),
-        *("HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "Mish", "Neg", "Not"),
-        *("Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus", "Softsign"),
-        *("Sqrt", "Tanh", "ThresholdedRelu"),
-    }
-)
-"""Operators of one tensor, whose result has its rank."""
-
-_BINARY = frozenset({"Add", "Div", "Max", "Min", "Mul", "Pow", "PRelu", "Sub"})
-"""Operators that broadcast two tensors."""
-
 _EXACT = {"Gemm": 2, "LSTM": 3, "GRU": 3, "RNN": 3}
 """The rank that an operator takes in its first input."""
 
 _ONE_AXIS = {
     **dict.fromkeys(("Concat", "Split", "Gather", "GatherElements", "ArgMax", "ArgMin"), 0),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), -1),
+    **dict.fromkeys(SOFTMAX, -1),
 }
 """Operators with an axis, and which it is where none is given."""
 
-_MANY_AXES = frozenset(
-    {
-        *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean"),
-        *("ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Squeeze"),
-    }
-)
+_MANY_AXES = REDUCTIONS | {"Squeeze"}
 """Operators whose axes are an attribute or, later, their second input."""
 
 
@@ -132,9 +115,9 @@ def _needing(value: ir.Value, rank: int) -> ir.Node | None:
 
 def _passes_on(node: ir.Node, index: int, rank: int) -> bool:
     """Whether the result of a node has a rank of at least this only if its input has."""
-    if node.op_type in _SAME_RANK:
+    if node.op_type in POINTWISE:
         return index == 0
-    if node.op_type not in _BINARY or len(node.inputs) != 2:
+    if node.op_type not in ELEMENTWISE or len(node.inputs) != 2:
         return False
     other = node.inputs[1 - index]
     given = other is not None and (other.is_initializer() or other.is_graph_input())
@@ -158,7 +141,7 @@ def _least_rank(node: ir.Node, index: int) -> int:
             pads = decided(node.inputs[1])
         # A Pad with axes pads these only; it takes no fewer than it names.
         return len(pads or ()) // (2 if kind == "Pad" else 1)
-    if kind in ("MaxPool", "AveragePool", "LpPool"):
+    if kind in POOLS:
         return 2 + len(node.attributes.get_ints("kernel_shape") or ())
     if kind == "Concat":
         others = [

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import POINTWISE
 from tripoint.rewrites.axes import normalized, permutation
 from tripoint.rewrites.base import Replacement, Rewrite, Site
-from tripoint.rewrites.lift_1d.operators import POINTWISE
 from tripoint.rewrites.reshaping import made
 from tripoint.shape_inference.truth import shape_of
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import RESHAPING
 from tripoint.shape_inference.operators.context import Context
 from tripoint.symbols import Dim
 
@@ -18,7 +19,7 @@ _REDUCING = {
     "ReduceProd": "prod",
     "ReduceMean": "mean",
 }
-_KEEPING = frozenset({"Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten"})
+_KEEPING = RESHAPING | {"Cast", "Identity"}
 _DEEPEST = 16
 
 

@@ -6,20 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import ELEMENTWISE, POOLS
 from tripoint.shape_inference.constraints.equation import Claim
 from tripoint.shape_inference.operators import symbolic_values as e
 from tripoint.shape_inference.operators.context import Context, dims_of, operand
 from tripoint.shape_inference.operators.symbolic_values import Element
 
 Rule = Callable[[Context, ir.Node], Iterator[Claim]]
-
-BROADCASTING = frozenset(
-    {
-        *("Add", "Sub", "Mul", "Div", "Mod", "Pow", "BitShift", "Min", "Max", "Mean", "Sum"),
-        *("BitwiseAnd", "BitwiseOr", "BitwiseXor", "And", "Or", "Xor", "Where"),
-        *("Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "PRelu"),
-    }
-)
 
 _CHANNELS: Mapping[str, Sequence[tuple[int, int, int]]] = {
     "ConvTranspose": ((1, 1, 0),),
@@ -275,10 +268,10 @@ def averaged(ctx: Context, node: ir.Node) -> Iterator[Claim]:
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), averaged),
-    **dict.fromkeys(BROADCASTING, broadcasting),
+    **dict.fromkeys(ELEMENTWISE, broadcasting),
     **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul"), matmul),
     **dict.fromkeys(("Conv", "ConvInteger", "QLinearConv", "ConvTranspose"), windows),
-    **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), windows),
+    **dict.fromkeys(POOLS, windows),
     **dict.fromkeys(
         ("BatchNormalization", "InstanceNormalization", "RNN", "GRU", "LSTM"), channels
     ),

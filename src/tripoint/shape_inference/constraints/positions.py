@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
+from tripoint.graph.ops import RESHAPING
 from tripoint.graph.subgraphs import graphs_of
 from tripoint.shape_inference.constraints.equation import Claim
 from tripoint.shape_inference.operators import symbolic_values as e
@@ -26,7 +27,7 @@ _DEEPEST = 64
 """Nodes that are followed back from a Gather."""
 _FEW = 8
 
-_KEEPING = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+_KEEPING = RESHAPING | {"Cast", "Identity"}
 """Operators that keep all elements, and their order."""
 _REPEATING = frozenset({"Expand", "Tile", "Transpose"})
 """Operators that keep all elements at least once, in another order."""

@@ -18,6 +18,7 @@ from typing import Any
 import onnx_ir as ir
 from onnx_shape_inference import registry
 
+from tripoint.graph.ops import BROADCASTING, POOLS, REDUCTIONS
 from tripoint.shape_inference.operators import (
     broadcast,
     data_dependent,
@@ -30,23 +31,10 @@ from tripoint.shape_inference.operators import (
 Infer = Callable[[Any, ir.Node], None]
 
 _SHAPES: dict[str, Infer] = {
-    **dict.fromkeys(
-        (
-            *("Add", "Sub", "Mul", "Div", "Mod", "Pow", "BitShift", "Min", "Max", "Mean", "Sum"),
-            *("BitwiseAnd", "BitwiseOr", "BitwiseXor", "And", "Or", "Xor", "Where"),
-            *("Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"),
-        ),
-        broadcast.elementwise,
-    ),
+    **dict.fromkeys(BROADCASTING, broadcast.elementwise),
     **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul"), broadcast.matmul),
-    **dict.fromkeys(
-        (
-            *("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1"),
-            *("ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"),
-        ),
-        sizes.reduce,
-    ),
-    **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), windows.pool),
+    **dict.fromkeys(REDUCTIONS, sizes.reduce),
+    **dict.fromkeys(POOLS, windows.pool),
     **dict.fromkeys(("Conv", "ConvInteger", "QLinearConv", "DeformConv"), windows.conv),
     "ConvTranspose": windows.conv_transpose,
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), layout.depth_to_space),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import COMPARISONS, LOGICAL
 from tripoint.shape_inference.operators import symbolic_values as e
 from tripoint.shape_inference.operators.context import Context, dims_of
 from tripoint.shape_inference.operators.symbolic_values import UNKNOWN, Element
@@ -59,13 +60,8 @@ def elementwise(ctx: Context, node: ir.Node) -> None:
     ctx.set_dims(node.outputs[0], found, _dtype(node, inputs))
 
 
-_YES_OR_NO = frozenset(
-    {"Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or", "Xor"}
-)
-
-
 def _dtype(node: ir.Node, inputs: Sequence[ir.Value]) -> ir.DataType | None:
-    if node.op_type in _YES_OR_NO:
+    if node.op_type in COMPARISONS | LOGICAL:
         return ir.DataType.BOOL
     if node.op_type == "Where":
         inputs = inputs[1:]

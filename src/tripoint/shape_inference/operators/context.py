@@ -18,7 +18,7 @@ from onnx_shape_inference import (
 )
 
 from tripoint import symbols
-from tripoint.graph.ops import COUNTING, RANDOM, READS_SIZES, size_operands
+from tripoint.graph.ops import COUNTING, RANDOM, READS_SIZES, SUBGRAPHS, size_operands
 from tripoint.graph.subgraphs import graphs_of
 from tripoint.shape_inference.operators import symbolic_values, values
 from tripoint.shape_inference.operators.moving import Array
@@ -27,7 +27,7 @@ from tripoint.shape_inference.operators.symbolic_values import LARGEST, UNKNOWN,
 DATA_DEPENDENT = COUNTING | {"StringNormalizer", "ImageDecoder"}
 """Operators whose output size is decided by values (ONNX operator specification)."""
 
-_OWN_BODIES = frozenset({"If", "Loop", "Scan"})
+_OWN_BODIES = SUBGRAPHS - {"SequenceMap"}  # whose shapes the library infers
 """Operators whose functions infer their nested graphs themselves."""
 
 _NUMBERS = (ir.DataType.INT32, ir.DataType.INT64)

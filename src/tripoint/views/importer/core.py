@@ -30,14 +30,6 @@ ARITHMETIC = frozenset(
 )
 
 
-REDUCTIONS = frozenset(
-    (
-        *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean"),
-        *("ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"),
-    )
-)
-
-
 def is_known(shape: ViewShape) -> bool:
     """Whether a shape has no -1."""
     return UNKNOWN not in shape

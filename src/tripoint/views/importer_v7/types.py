@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import SUBGRAPHS
 from tripoint.views.importer.context import NodeContext
 from tripoint.views.importer.core import ACTIVATIONS, ARITHMETIC, UNARY
 from tripoint.views.importer_v7.context import TYPES
@@ -37,7 +38,7 @@ _RESULTS: Mapping[str, str] = {
     "RandomUniform": "FLOAT",
 }
 
-_NESTED = frozenset({"If", "Loop", "Scan"})
+_NESTED = SUBGRAPHS - {"SequenceMap"}  # no importer reads sequences
 
 
 def check(node: NodeContext) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tripoint.graph.ops import REDUCTIONS
 from tripoint.views.importer.context import Importer, Version
-from tripoint.views.importer.core import ACTIVATIONS, ARITHMETIC, REDUCTIONS, UNARY
+from tripoint.views.importer.core import ACTIVATIONS, ARITHMETIC, UNARY
 from tripoint.views.importer_v7 import compute, control, recurrent, shaping, types
 from tripoint.views.importer_v7.context import TYPES, Node
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import REDUCTIONS, SUBGRAPHS
 from tripoint.views.importer.context import NodeContext
-from tripoint.views.importer.core import ACTIVATIONS, ARITHMETIC, REDUCTIONS, UNARY
+from tripoint.views.importer.core import ACTIVATIONS, ARITHMETIC, UNARY
 
 _TYPES_84: Mapping[ir.DataType, str] = {
     ir.DataType.BOOL: "BOOL",
@@ -99,7 +100,7 @@ _RESULTS: Mapping[str, str] = {
     "QuantizeLinear": "INT8",
 }
 
-_NESTED = frozenset({"If", "Loop", "Scan"})
+_NESTED = SUBGRAPHS - {"SequenceMap"}  # no importer reads sequences
 _BY_OTHER_INPUT = {"CastLike": 1, "DequantizeLinear": 1, "OneHot": 2, "Where": 1}
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from tripoint.graph.ops import REDUCTIONS
 from tripoint.views.importer.context import UNKNOWN, Version
-from tripoint.views.importer.core import ACTIVATIONS, ARITHMETIC, REDUCTIONS, UNARY
+from tripoint.views.importer.core import ACTIVATIONS, ARITHMETIC, UNARY
 from tripoint.views.importer_v8 import (
     compute,
     constructors,

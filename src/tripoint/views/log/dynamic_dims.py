@@ -6,10 +6,10 @@ import functools
 
 import onnx_ir as ir
 
-from tripoint.graph.ops import COUNTING, RANDOM, READS_SIZES, size_operands
+from tripoint.graph.ops import COUNTING, RANDOM, READS_SIZES, SUBGRAPHS, size_operands
 
-_SIZED_BY_VALUES = COUNTING | {
-    *("If", "Loop", "Scan", "SequenceMap", "CenterCropPad", "AffineGrid", "Col2Im", "MaxUnpool"),
+_SIZED_BY_VALUES = (COUNTING | SUBGRAPHS) | {
+    *("CenterCropPad", "AffineGrid", "Col2Im", "MaxUnpool"),
     *("BlackmanWindow", "HannWindow", "HammingWindow", "MelWeightMatrix", "DFT", "STFT"),
     *("SplitToSequence", "SequenceAt", "SequenceErase", "SequenceInsert", "SequenceConstruct"),
     *("ConcatFromSequence", "OptionalGetElement", "ImageDecoder"),

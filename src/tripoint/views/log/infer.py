@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tripoint.graph.ops import BROADCASTING, EXTREMES, GLOBAL_POOLS, POOLS, REDUCTIONS, SAME_SHAPE
 from tripoint.symbols import Dim, Shape
 from tripoint.table import ViewShape
 from tripoint.views.log.grammar import Kernel
@@ -353,41 +354,12 @@ def _window(dim: Dim, axis: int, kernel: Kernel) -> int | None:
     return found if found > 0 else None
 
 
-_SAME = frozenset(
-    (
-        *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BatchNormalization"),
-        *("Bernoulli", "BitwiseNot", "Cast", "CastLike", "Ceil", "Celu", "Clip", "Cos", "Cosh"),
-        *("CumSum", "DequantizeLinear", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu"),
-        *("GroupNormalization", "HardSigmoid", "HardSwish", "Hardmax", "Identity"),
-        *("InstanceNormalization", "IsInf", "IsNaN", "LRN", "LayerNormalization", "LeakyRelu"),
-        *("Log", "LogSoftmax"),
-        *("LpNormalization", "MeanVarianceNormalization", "Mish", "Neg", "Not", "PRelu"),
-        *("QuantizeLinear", "RMSNormalization", "RandomNormalLike", "RandomUniformLike"),
-        *("Reciprocal", "Relu", "ReverseSequence", "Round", "Scatter", "ScatterElements"),
-        *("ScatterND", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softmax"),
-        *("Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Trilu"),
-    )
-)
-_ELEMENTWISE = frozenset(
-    (
-        *("Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal"),
-        *("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul"),
-        *("Or", "Pow", "Sub", "Sum", "Where", "Xor"),
-    )
-)
-_REDUCTIONS = frozenset(
-    (
-        *("ArgMax", "ArgMin", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp"),
-        *("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"),
-    )
-)
-
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(_SAME, _same),
-    **dict.fromkeys(_ELEMENTWISE, _elementwise),
-    **dict.fromkeys(_REDUCTIONS, _reduce),
-    **dict.fromkeys(("AveragePool", "LpPool", "MaxPool"), _channels),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool"), _global_pool),
+    **dict.fromkeys(SAME_SHAPE - {"DynamicQuantizeLinear", "EyeLike", "TensorScatter"}, _same),
+    **dict.fromkeys(BROADCASTING, _elementwise),
+    **dict.fromkeys(REDUCTIONS | EXTREMES, _reduce),
+    **dict.fromkeys(POOLS, _channels),
+    **dict.fromkeys(GLOBAL_POOLS, _global_pool),
     **dict.fromkeys(("ConvTranspose", "DepthToSpace", "SpaceToDepth"), _batch),
     "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from tripoint.graph.names import node_name
-from tripoint.graph.ops import COUNTING
+from tripoint.graph.ops import COUNTING, REDUCTIONS, SUBGRAPHS
 from tripoint.model import Model
 from tripoint.shape_inference import truth
 from tripoint.shape_inference.truth import Truth
@@ -21,7 +21,7 @@ from tripoint.views.log import infer
 from tripoint.views.log.dynamic_dims import Dependence
 from tripoint.views.log.errors import Failure
 from tripoint.views.log.grammar import Item
-from tripoint.views.log.record import NESTING, UNNAMED, NodeRecord, Record
+from tripoint.views.log.record import UNNAMED, NodeRecord, Record
 from tripoint.views.parser_errors import refusals
 from tripoint.words import number_of
 
@@ -45,10 +45,7 @@ _DTYPES = {
     "DOUBLE -> FLOAT": ir.DataType.DOUBLE,
 }
 _IGNORED: Mapping[str, tuple[str, str]] = {
-    **{
-        f"Reduce{kind}": ("10", "axes")
-        for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
-    },
+    **dict.fromkeys(REDUCTIONS, ("10", "axes")),
     "ReduceSum": ("8.0", "axes"),
     "Split": ("8.0", "split"),
 }
@@ -213,7 +210,7 @@ class _Builder:
         if not made and record.first_output:
             made = [Item(record.first_output, (), None)]
         attributes = []
-        if record.op in NESTING and record.children and not record.function:
+        if record.op in SUBGRAPHS and record.children and not record.function:
             attributes = [ir.AttrGraph("body", self._nested(record.children))]
         node = ir.Node(
             "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from tripoint.graph.ops import SUBGRAPHS
 from tripoint.views.log import errors, grammar
 from tripoint.views.log.errors import Failure
 from tripoint.views.log.grammar import Item, Kernel, NetworkInput
@@ -12,7 +13,6 @@ from tripoint.views.log.lines import Line
 from tripoint.views.log.names import unescape
 from tripoint.views.log.versions import Evidence
 
-NESTING = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 """Operators whose nested nodes are parsed, and printed, before their own outputs."""
 
 UNNAMED = "node_of_"
@@ -178,7 +178,7 @@ class _Reader:
             self._current = None
             return
         node = self._add(event.name, event.op)
-        if node.op in NESTING and len(self._stack) < _DEEPEST:
+        if node.op in SUBGRAPHS and len(self._stack) < _DEEPEST:
             self._stack.append(node)
 
     def _add(self, name: str, op: str) -> NodeRecord:
