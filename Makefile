@@ -1,5 +1,6 @@
 # make demo: set up and run the main job on the ECA model
 # make test: set up and run the whole suite
+# make docs: build the site of docs/ in site/
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ OUT ?= out/demo
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint docs bench clean
 
 setup: $(STAMP)
 
@@ -27,12 +28,15 @@ demo: setup
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-lint: setup
+lint: setup docs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry src
+
+docs: setup
+	$(BIN)/zensical build --strict --clean
 
 bench: setup
 	$(BIN)/python -m venv --clear $(VENV)-bench
@@ -40,4 +44,4 @@ bench: setup
 	$(BIN)/python bench/peers.py --peers $(VENV)-bench $(MODELS)
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench build dist out
+	rm -rf $(VENV) $(VENV)-bench build dist out site .cache
