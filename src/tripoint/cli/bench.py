@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from tripoint.cli import console, options
-from tripoint.cli.options import Format
 
 
 class At(str, Enum):
@@ -23,6 +22,7 @@ class At(str, Enum):
 @console.reported
 def bench(
     model: options.ModelArgument,
+    *,
     torch: Annotated[
         str | None,
         typer.Option(
@@ -40,8 +40,7 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    inputs: options.Inputs = None,
-    dims: options.Dims = None,
+    shapes: options.Shapes,
     at: Annotated[At, typer.Option(help="which sizes of the ranges")] = At.opt,
     inputs_file: Annotated[
         str | None,
@@ -69,11 +68,8 @@ def bench(
     seed: Annotated[int, typer.Option(help="seed of the generated inputs")] = 0,
     tensorrt: options.TensorRT = None,
     timeout: options.Timeout = None,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
+    form: options.Form,
     quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
     """Time PyTorch, torch.compile, ONNX Runtime and TensorRT on the same inputs.
 
@@ -82,20 +78,16 @@ def bench(
     """
     import dataclasses
 
-    from tripoint import files
     from tripoint.api import timing
     from tripoint.cli.load_model import opened
     from tripoint.numeric.inputs import inputs_of
     from tripoint.report import bench as text
-    from tripoint.report import json
     from tripoint.sources import reference
     from tripoint.sources.inputs_file import read_inputs
-    from tripoint.spec import Spec
     from tripoint.timing.interleave import Plan
 
-    if output_file is not None:
-        files.refuse_overwrite(output_file, force=force)
-    spec = Spec.parse(inputs or (), dims or ())
+    form.refuse_overwrite()
+    spec = shapes.spec()
     if torch is None and isinstance(reference.parse(model), reference.PythonReference):
         torch = model
     with console.progress(quiet=quiet) as say, opened(model, spec) as loaded:
@@ -118,11 +110,11 @@ def bench(
             on_progress=say,
         )
         console.emit(
-            output_format,
-            output_file,
+            form,
+            "bench",
+            loaded,
             lines=lambda: text.bench(model, result),
-            document=lambda: {**json.envelope("bench", loaded), **dataclasses.asdict(result)},
-            force=force,
+            document=lambda: dataclasses.asdict(result),
         )
     if result.reference is None:
         raise typer.Exit(console.FAILED)

@@ -8,30 +8,21 @@ from typing import Annotated
 import typer
 
 from tripoint.cli import console, options
-from tripoint.cli.options import ExporterName, Format
 
 
 @console.reported
 def build(
     model: options.ModelArgument,
+    *,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="the plan to write; MODEL.plan beside an ONNX file"),
     ] = None,
-    inputs: options.Inputs = None,
-    dims: options.Dims = None,
-    profiles: options.Profiles = None,
-    min_shapes: options.MinShapes = None,
-    opt_shapes: options.OptShapes = None,
-    max_shapes: options.MaxShapes = None,
-    inputs_file: options.InputsFile = None,
-    values: options.Values = None,
+    shapes: options.Profiles,
+    feed: options.Feed,
     input_names: options.InputNames = None,
     tensorrt: options.TensorRT = None,
-    compute_capability: options.ComputeCapability = None,
-    tf32: options.Tf32 = True,
-    precision: options.Precision = None,
-    keep_fp32: options.KeepFp32 = None,
+    lowering: options.Lowering,
     io_precision: options.IoPrecision = options.IoPrecisionName.keep,
     no_numeric_proof: Annotated[
         bool,
@@ -91,13 +82,9 @@ def build(
         ),
     ] = None,
     timeout: options.Timeout = None,
-    exporter: options.Exporter = ExporterName.dynamo,
-    opset: options.Opset = None,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
+    export: options.Export,
+    form: options.Form,
     quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
     """Build an engine, its profile and its manifest.
 
@@ -108,13 +95,13 @@ def build(
     from tripoint.cli.load_model import opened
     from tripoint.engine.options import BuildOptions, parse_pools
     from tripoint.errors import UsageError
-    from tripoint.report import engines, json
+    from tripoint.report import engines
     from tripoint.sources import reference
 
     path = output or (Path(model).with_suffix(".plan") if model.endswith(".onnx") else None)
     if path is None:
         raise UsageError("there is no ONNX file to write the plan beside", hint="give -o FILE")
-    specs = options.specs(inputs, dims, profiles, min_shapes, opt_shapes, max_shapes)
+    specs = shapes.specs()
     pools = [*(pool or ()), *([f"workspace={workspace}"] if workspace else [])]
     asked = BuildOptions(
         pools=parse_pools(pools),
@@ -126,35 +113,32 @@ def build(
         strip_weights=strip_weights,
         plugins=tuple(plugin or ()),
     )
-    lowering = options.precision(precision, keep_fp32, tf32=tf32)
+    lowered = lowering.arguments()
     is_code = not isinstance(reference.parse(model), reference.OnnxReference)
-    lower = precision in (options.PrecisionName.fp16, options.PrecisionName.bf16)
     with (
-        opened(model, specs[0], exporter=exporter, opset=opset) as loaded,
+        opened(model, specs[0], export) as loaded,
         console.build_progress(quiet=quiet) as on_phase,
     ):
         result = api.build(
             loaded,
             path,
             specs=specs,
-            torch=model if lower and is_code else None,
-            inputs=inputs_file,
-            values=options.value_ranges(values),
+            torch=model if lowering.is_low and is_code else None,
+            **feed.arguments(),
             input_names=options.names(input_names),
             tensorrt=tensorrt,
-            compute_capabilities=compute_capability or (),
             io_precision=io_precision.value,
             numeric=not no_numeric_proof,
-            **lowering,
+            **lowered,
             options=asked,
             timeout=timeout,
-            force=force,
+            force=form.force,
             on_phase=on_phase,
         )
     console.emit(
-        output_format,
-        output_file,
+        form,
+        "build",
+        loaded,
         lines=lambda: engines.build(result),
-        document=lambda: {**json.envelope("build", loaded), **engines.build_document(result)},
-        force=force,
+        document=lambda: engines.build_document(result),
     )

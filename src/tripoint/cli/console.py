@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import re
 import shutil
 import signal
@@ -12,18 +13,19 @@ import textwrap
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar, get_type_hints
 
 import typer
 
 from tripoint import files
+from tripoint.cli import options
 from tripoint.cli.options import Format
 from tripoint.errors import TripointError
 from tripoint.sanitize import clean, clean_lines
 
 if TYPE_CHECKING:
     from tripoint.engine.progress import OnPhase
+    from tripoint.model import Model
 
 DONE, FOUND, BROKEN, UNPROVEN, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
@@ -41,15 +43,26 @@ R = TypeVar("R")
 def reported(command: Callable[P, R]) -> Callable[P, R]:
     """Turn every error of a command into one message and an exit code.
 
+    Arguments that are a :class:`~tripoint.cli.options.Group` become one option for each field, and
+    ``--debug`` is added, which shows tracebacks.
+
     Args:
-        command: The function of a command, ``fix`` or, in a group, ``triton_check``; its ``debug``
-            argument shows tracebacks.
+        command: The function of a command, ``fix`` or, in a group, ``triton_check``.
     """
     called = command.__name__.replace("_", " ")
+    hints = get_type_hints(command, include_extras=True)
+    own = inspect.signature(command).parameters
+    groups = {name: hints[name] for name in own if isinstance(hints[name], type(options.Group))}
+    groups = {name: kind for name, kind in groups.items() if issubclass(kind, options.Group)}
+    fields = {name: get_type_hints(kind, include_extras=True) for name, kind in groups.items()}
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         debug = bool(kwargs.get("debug"))
+        for name, kind in groups.items():
+            kwargs[name] = kind(**{field: kwargs.pop(field) for field in fields[name]})
+        if "debug" not in own:
+            kwargs.pop("debug", None)
         try:
             with _orderly_end():
                 return command(*args, **kwargs)
@@ -78,7 +91,24 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             )
             raise typer.Exit(BROKEN) from None
 
+    parameters = []
+    for name, parameter in {**own, "debug": _DEBUG}.items():
+        if name in groups:
+            parameters += [
+                inspect.Parameter(
+                    field, _KEYWORD, default=getattr(groups[name], field), annotation=hint
+                )
+                for field, hint in fields[name].items()
+            ]
+        else:
+            hint = hints.get(name, options.Debug)
+            parameters.append(parameter.replace(kind=_KEYWORD, annotation=hint))
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return wrapper
+
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_DEBUG = inspect.Parameter("debug", _KEYWORD, default=False)
 
 
 class Ended(BaseException):
@@ -153,33 +183,33 @@ def _wrapped(lines: Iterable[str], stream: TextIO, shown: bool = True) -> Iterat
 
 
 def emit(
-    output_format: Format,
-    output_file: Path | None,
+    form: options.Form,
+    command: str,
+    model: Model | None = None,
     *,
     lines: Callable[[], Iterable[str]],
     document: Callable[[], Mapping[str, Any]],
-    force: bool = False,
 ) -> None:
-    """Write a result in the format that was asked for.
+    """Write a result in the form that was asked for.
 
     Args:
-        output_format: Text or JSON.
-        output_file: Where to write; None is stdout.
+        form: Text or JSON, and the file to write; None is stdout.
+        command: Name of the command, for JSON.
+        model: The model that it is about.
         lines: Makes the text form.
         document: Makes the JSON form.
-        force: Whether ``output_file`` may be replaced.
 
     Raises:
-        OutputError: If ``output_file`` cannot be written.
+        OutputError: If the file cannot be written.
     """
-    if output_format is Format.json:
+    if form.output_format is Format.json:
         from tripoint.report import json
 
-        text = json.dumps(document())
+        text = json.dumps({**json.envelope(command, model), **document()})
     else:
-        text = "\n".join(_wrapped(lines(), sys.stdout, output_file is None))
-    if output_file is not None:
-        files.write_text(output_file, text + "\n", force=force)
+        text = "\n".join(_wrapped(lines(), sys.stdout, form.output_file is None))
+    if form.output_file is not None:
+        files.write_text(form.output_file, text + "\n", force=form.force)
         return
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")

@@ -7,28 +7,25 @@ from typing import Annotated
 import typer
 
 from tripoint.cli import console, options
-from tripoint.cli.options import Format
+from tripoint.cli.options import Form, Format
 
 
 @console.reported
 def doctor(
+    *,
     as_json: Annotated[bool, typer.Option("--json", help="the same as --format json")] = False,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
-    debug: options.Debug = False,  # noqa: ARG001
+    form: options.Form,
 ) -> None:
     """Show what is installed and which legs can run."""
     import dataclasses
 
     from tripoint.api.environment import doctor as examine
-    from tripoint.report import json, machine
+    from tripoint.report import machine
 
     found = examine()
     console.emit(
-        Format.json if as_json else output_format,
-        output_file,
+        Form(**{**vars(form), "output_format": Format.json}) if as_json else form,
+        "doctor",
         lines=lambda: machine.doctor(found),
-        document=lambda: {**json.envelope("doctor"), **dataclasses.asdict(found)},
-        force=force,
+        document=lambda: dataclasses.asdict(found),
     )

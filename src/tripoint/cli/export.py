@@ -9,24 +9,20 @@ from typing import Annotated
 import typer
 
 from tripoint.cli import console, options
-from tripoint.cli.options import ExporterName, Format
 
 
 @console.reported
 def export(
     model: options.ModelArgument,
+    *,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="the ONNX file to write", show_default=False)
     ],
-    inputs: options.Inputs = None,
-    dims: options.Dims = None,
-    exporter: options.Exporter = ExporterName.dynamo,
-    opset: options.Opset = None,
+    shapes: options.Shapes,
+    how: options.Export,
     input_names: options.InputNames = None,
     output_names: options.OutputNames = None,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
+    form: options.Form,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -36,28 +32,27 @@ def export(
     """
     from tripoint import api
     from tripoint.analysis.facts import listing
-    from tripoint.report import json, networks
+    from tripoint.report import networks
     from tripoint.sanitize import clean, clean_lines
-    from tripoint.spec import Spec
 
     with console.progress(quiet=quiet) as say:
-        say(f"export ({exporter.value})")
+        say(f"export ({how.exporter.value})")
         exported = api.export(
             model,
             output,
-            spec=Spec.parse(inputs or (), dims or ()),
-            exporter=exporter.value,
-            opset=opset,
+            spec=shapes.spec(),
+            **how.arguments(),
             input_names=options.names(input_names),
             output_names=options.names(output_names),
-            force=force,
+            force=form.force,
         )
     if debug:
         sys.stderr.write(clean_lines(exported.log) + "\n")
     nodes = listing(exported.model)
     console.emit(
-        output_format,
-        output_file,
+        form,
+        "export",
+        exported.model,
         lines=lambda: [
             *networks.nodes(nodes),
             "",
@@ -65,12 +60,10 @@ def export(
             f"wrote {output}",
         ],
         document=lambda: {
-            **json.envelope("export", exported.model),
             "symbols": {name: str(size) for name, size in exported.symbols.items()},
             "outputs": exported.output_names,
             "exporter": exported.exporter,
             "notes": exported.notes,
             "nodes": nodes,
         },
-        force=force,
     )

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from tripoint.cli import console, options, prefetch
-from tripoint.cli.options import ExporterName, Format
 
 
 @console.reported
 def fix(
     model: options.ModelArgument,
+    *,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -24,13 +24,8 @@ def fix(
     ] = None,
     target: options.Target = None,
     tensorrt: options.TensorRT = None,
-    inputs: options.Inputs = None,
-    dims: options.Dims = None,
-    min_shapes: options.MinShapes = None,
-    opt_shapes: options.OptShapes = None,
-    max_shapes: options.MaxShapes = None,
-    inputs_file: options.InputsFile = None,
-    values: options.Values = None,
+    shapes: options.Ranges,
+    feed: options.Feed,
     input_names: options.InputNames = None,
     select: Annotated[
         list[str] | None, typer.Option(metavar="REWRITE", help="only these rewrites")
@@ -44,14 +39,10 @@ def fix(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="write nothing")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="show the change as ONNX text")] = False,
-    exporter: options.Exporter = ExporterName.dynamo,
-    opset: options.Opset = None,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
+    export: options.Export,
+    form: options.Form,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
     """Rewrite the graph for TensorRT, with proof.
 
@@ -62,23 +53,22 @@ def fix(
     from tripoint import model as models
     from tripoint.cli.load_model import opened
     from tripoint.errors import UsageError
-    from tripoint.report import fixes, json, tables
+    from tripoint.report import fixes, tables
     from tripoint.report.diff import graph_diff
 
-    spec = options.spec(inputs, dims, min_shapes, opt_shapes, max_shapes)
-    with opened(model, spec, exporter=exporter, opset=opset) as loaded:
+    spec = shapes.spec()
+    with opened(model, spec, export) as loaded:
         path = output or _beside(model)
         if path is None and not dry_run:
             raise UsageError("a PyTorch model has no file to write beside", hint="give -o FILE")
         if path is not None and not dry_run:
             files.refuse_same(Path(model), path)
-            files.refuse_overwrite(path, force=force)
+            files.refuse_overwrite(path, force=form.force)
         with console.progress(quiet=quiet) as say:
             result = api.fix(
                 loaded,
                 spec=spec,
-                inputs=inputs_file,
-                values=options.value_ranges(values),
+                **feed.arguments(),
                 input_names=options.names(input_names),
                 target=target,
                 tensorrt=tensorrt,
@@ -89,10 +79,11 @@ def fix(
             )
         written = path if result.proven and not dry_run else None
         if written is not None:
-            models.save(result.model, written, force=force)
+            models.save(result.model, written, force=form.force)
         console.emit(
-            output_format,
-            output_file,
+            form,
+            "fix",
+            loaded,
             lines=lambda: [
                 *fixes.fix(result),
                 *tables.parsed_or_built(
@@ -102,12 +93,10 @@ def fix(
                 f"wrote {written}" if written is not None else "wrote nothing",
             ],
             document=lambda: {
-                **json.envelope("fix", loaded),
                 **fixes.fix_document(result),
                 "output": str(written) if written is not None else None,
                 **({"diff": graph_diff(loaded, result.model)} if diff else {}),
             },
-            force=force,
         )
     if not result.proven:
         sys.stderr.write("tripoint fix: the whole model is not proven equal; nothing was kept\n")

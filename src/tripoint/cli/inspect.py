@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from tripoint.cli import console, options
-from tripoint.cli.options import ExporterName, Format
 
 
 @console.reported
 def inspect(
     model: Annotated[str, typer.Argument(metavar="MODEL|PLAN", help="a model or a .plan file")],
+    *,
     target: options.Target = None,
     tensorrt: options.TensorRT = None,
     load_plan: Annotated[
@@ -22,14 +22,9 @@ def inspect(
     layers: Annotated[
         bool, typer.Option("--layers", help="list the layers that TensorRT makes of the model")
     ] = False,
-    inputs: options.Inputs = None,
-    dims: options.Dims = None,
-    exporter: options.Exporter = ExporterName.dynamo,
-    opset: options.Opset = None,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
-    debug: options.Debug = False,  # noqa: ARG001
+    shapes: options.Shapes,
+    export: options.Export,
+    form: options.Form,
 ) -> None:
     """Describe the network of a model, or a plan.
 
@@ -40,35 +35,33 @@ def inspect(
     from tripoint.cli.load_model import opened
     from tripoint.engine.inspect import inspect_network, inspect_plan
     from tripoint.engine.network import describe
-    from tripoint.report import columns, engines, json, networks, tables
+    from tripoint.report import columns, engines, networks, tables
     from tripoint.report import layers as report_layers
-    from tripoint.spec import Spec
 
     if api.is_plan(model):
         if layers and not load_plan:
             raise options.needs("--layers", "--load", "the layers of a plan are in the plan")
         plan = inspect_plan(Path(model), load=load_plan, tensorrt=tensorrt)
         console.emit(
-            output_format,
-            output_file,
+            form,
+            "inspect",
             lines=lambda: engines.plan(plan),
-            document=lambda: {**json.envelope("inspect"), **engines.plan_document(plan)},
-            force=force,
+            document=lambda: engines.plan_document(plan),
         )
         return
     if load_plan:
         raise options.needs("--load", "a plan", "a model is not loaded onto a GPU")
     if layers and target not in (None, "installed"):
         raise options.excluded("--layers", f"--target {target}")
-    spec = Spec.parse(inputs or (), dims or ())
-    with opened(model, spec, exporter=exporter, opset=opset) as loaded:
+    with opened(model, shapes.spec(), export) as loaded:
         table = api.shapes(loaded, target="installed" if layers else target, tensorrt=tensorrt)
         network = describe(table)
         made = inspect_network(loaded, tensorrt=tensorrt) if layers else ()
         owners = table.layers_of
         console.emit(
-            output_format,
-            output_file,
+            form,
+            "inspect",
+            loaded,
             lines=lambda: [
                 *columns.heading(loaded, table),
                 "",
@@ -77,12 +70,10 @@ def inspect(
                 *(["", *report_layers.network(made, owners)] if layers else []),
             ],
             document=lambda: {
-                **json.envelope("inspect", loaded),
                 "target": table.target,
                 "network": network,
                 "refusals": table.refusals,
                 "notes": table.notes,
                 **({"layers": report_layers.network_json(made, owners)} if layers else {}),
             },
-            force=force,
         )

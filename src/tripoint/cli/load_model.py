@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tripoint import api, views
 from tripoint.analysis.facts import Facts
-from tripoint.cli.options import ExporterName
+from tripoint.cli import options
 from tripoint.errors import UsageError
 from tripoint.model import Model
 from tripoint.sanitize import clean
@@ -22,17 +22,14 @@ from tripoint.spec import Spec
 def opened(
     text: str,
     spec: Spec,
-    *,
-    exporter: ExporterName = ExporterName.dynamo,
-    opset: int | None = None,
+    export: options.Export = options.Export(),  # noqa: B008
 ) -> Iterator[Model]:
     """The model of a command.
 
     Args:
         text: ``model.onnx``, ``file.py:name`` or ``pkg.module:name``.
         spec: Inputs of the export, if there is one.
-        exporter: Which exporter.
-        opset: Opset to export.
+        export: Exporter and opset.
 
     Yields:
         The model. One that was exported lives in a temporary folder until the block ends.
@@ -42,9 +39,7 @@ def opened(
         yield api.load(found.path)
         return
     with tempfile.TemporaryDirectory(prefix="tripoint-") as folder:
-        exported = api.export(
-            text, Path(folder) / "model.onnx", spec=spec, exporter=exporter.value, opset=opset
-        )
+        exported = api.export(text, Path(folder) / "model.onnx", spec=spec, **export.arguments())
         for note in exported.notes:
             sys.stderr.write(f"note: {clean(note)}\n")
         yield exported.model
@@ -55,11 +50,10 @@ def opened_facts(
     text: str,
     tensor: str,
     spec: Spec,
+    export: options.Export,
     *,
     target: str | None = None,
     tensorrt: str | None = None,
-    exporter: ExporterName = ExporterName.dynamo,
-    opset: int | None = None,
 ) -> Iterator[Facts]:
     """The facts of a model, or of a log, which holds both the graph and the view.
 
@@ -67,10 +61,9 @@ def opened_facts(
         text: As :func:`opened`, or the path of a verbose log.
         tensor: Chooses among the models of a log: the first that has a tensor of this name.
         spec: As :func:`opened`.
+        export: As :func:`opened`.
         target: As :func:`tripoint.analysis`; a log is a target itself.
         tensorrt: As :func:`tripoint.analysis`.
-        exporter: As :func:`opened`.
-        opset: As :func:`opened`.
 
     Raises:
         UsageError: If a log is given together with a target.
@@ -81,5 +74,5 @@ def opened_facts(
         found = api.recorded(text)
         yield next((known for known in found if tensor in known.table.by_name), found[0])
         return
-    with opened(text, spec, exporter=exporter, opset=opset) as loaded:
+    with opened(text, spec, export) as loaded:
         yield api.facts(loaded, target=target, tensorrt=tensorrt)

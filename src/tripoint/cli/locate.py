@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tripoint.cli import console, options
-from tripoint.cli.options import Format
 from tripoint.errors import UsageError
-
-if TYPE_CHECKING:
-    from tripoint.model import Model
 
 
 class LowPrecision(str, Enum):
@@ -28,6 +24,7 @@ def locate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="the ONNX file, or FILE:NAME to export it first")
     ],
+    *,
     torch: Annotated[
         str | None,
         typer.Option(metavar="FILE:NAME", help="the PyTorch module that it came from"),
@@ -52,8 +49,7 @@ def locate(
         LowPrecision | None,
         typer.Option(help="rank the nodes by what this precision costs there, instead"),
     ] = None,
-    inputs: options.Inputs = None,
-    dims: options.Dims = None,
+    shapes: options.Shapes,
     inputs_file: Annotated[
         str | None,
         typer.Option(
@@ -64,11 +60,7 @@ def locate(
         ),
     ] = None,
     values: options.Values = None,
-    input_names: options.InputNames = None,
-    output_names: options.OutputNames = None,
-    atol: options.Tolerance = None,
-    rtol: options.Tolerance = None,
-    seed: Annotated[int, typer.Option(help="seed of the generated inputs")] = 0,
+    comparison: options.Comparison,
     most_tensors: Annotated[
         int, typer.Option(min=2, help="intermediate tensors to have in memory at a time")
     ] = 64,
@@ -87,12 +79,9 @@ def locate(
     tensorrt: options.TensorRT = None,
     tf32: options.Tf32 = True,
     timeout: options.Timeout = None,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
+    form: options.Form,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
     """Find the first node that makes PyTorch, ONNX Runtime and TensorRT differ.
 
@@ -100,12 +89,13 @@ def locate(
     tensors of the reference, which tells the node that makes the error from those that pass it
     on. Exit code 1 where legs differ.
     """
+    from tripoint import api
     from tripoint.cli.load_model import opened
     from tripoint.numeric.inputs import inputs_of
     from tripoint.parity.locate import recorded
+    from tripoint.report import locate as text
     from tripoint.sources import reference
     from tripoint.sources.inputs_file import read_inputs
-    from tripoint.spec import Spec
 
     legs = {
         "--torch": torch,
@@ -116,54 +106,61 @@ def locate(
         "--expected": expected,
     }
     _check(legs, precision, inputs_file)
-    spec = Spec.parse(inputs or (), dims or ())
     common: dict[str, Any] = {
-        "spec": spec,
-        "atol": options.by_output(atol, "--atol"),
-        "rtol": options.by_output(rtol, "--rtol"),
-        "seed": seed,
+        "spec": shapes.spec(),
+        **comparison.arguments(),
         "folder": output,
-        "force": force,
+        "force": form.force,
     }
+    names = {name: common.pop(name) for name in ("input_names", "output_names")}
     is_code = not isinstance(reference.parse(model), reference.OnnxReference)
     if is_code and torch is None and precision is None:
         torch = model
-    with opened(model, spec, exporter=exporter) as loaded, console.progress(quiet=quiet) as say:
+    with (
+        opened(model, common["spec"], options.Export(exporter=exporter)) as loaded,
+        console.progress(quiet=quiet) as say,
+    ):
         common["on_progress"] = say
         if inputs_file is not None:
-            common["inputs"] = read_inputs(
-                inputs_file, inputs_of(loaded), options.names(input_names)
-            )
+            common["inputs"] = read_inputs(inputs_file, inputs_of(loaded), names["input_names"])
         elif values:
             common["values"] = options.value_ranges(values)
         if precision is not None:
-            code = _rank(loaded, precision, common, (output_format, output_file, force))
-        else:
-            code = _search(
+            ranking = api.locate_precision(loaded, precision.value, **common)
+            console.emit(
+                form,
+                "locate",
                 loaded,
-                {
-                    **common,
-                    "torch": torch,
-                    "engine": engine,
-                    "build_engine": build,
-                    "fixed": fixed,
-                    "against": against,
-                    "expected": recorded.read(expected, loaded) if expected else None,
-                    "tensorrt": tensorrt,
-                    "tf32": tf32,
-                    "input_names": options.names(input_names),
-                    "output_names": options.names(output_names),
-                    "timeout": timeout or 600.0,
-                    "most_tensors": most_tensors,
-                },
-                (output_format, output_file, force),
-                strict=strict,
+                lines=lambda: text.ranking(ranking),
+                document=lambda: text.ranking_document(ranking),
             )
+            code = console.FOUND if ranking.keep else console.DONE
+        else:
+            location = api.locate(
+                loaded,
+                **common,
+                **names,
+                torch=torch,
+                engine=engine,
+                build_engine=build,
+                fixed=fixed,
+                against=against,
+                expected=recorded.read(expected, loaded) if expected else None,
+                tensorrt=tensorrt,
+                tf32=tf32,
+                timeout=timeout or 600.0,
+                most_tensors=most_tensors,
+            )
+            console.emit(
+                form,
+                "locate",
+                loaded,
+                lines=lambda: text.location(location),
+                document=lambda: text.location_document(location),
+            )
+            code = console.verdict_code(location.verdict, strict=strict)
     if code:
         raise typer.Exit(code)
-
-
-_Form = tuple[Format, Path | None, bool]
 
 
 def _check(legs: dict[str, Any], precision: LowPrecision | None, inputs_file: str | None) -> None:
@@ -176,43 +173,3 @@ def _check(legs: dict[str, Any], precision: LowPrecision | None, inputs_file: st
         raise UsageError(
             "recorded outputs belong to certain inputs", hint="give these with --inputs FILE.npz"
         )
-
-
-def _search(model: Model, arguments: dict[str, Any], form: _Form, *, strict: bool) -> int:
-    from tripoint import api
-    from tripoint.report import json
-    from tripoint.report import locate as text
-
-    found = api.locate(model, **arguments)
-    output_format, output_file, force = form
-    console.emit(
-        output_format,
-        output_file,
-        lines=lambda: text.location(found),
-        document=lambda: {
-            **json.envelope("locate", model),
-            **text.location_document(found),
-        },
-        force=force,
-    )
-    return console.verdict_code(found.verdict, strict=strict)
-
-
-def _rank(model: Model, precision: LowPrecision, arguments: dict[str, Any], form: _Form) -> int:
-    from tripoint import api
-    from tripoint.report import json
-    from tripoint.report import locate as text
-
-    found = api.locate_precision(model, precision.value, **arguments)
-    output_format, output_file, force = form
-    console.emit(
-        output_format,
-        output_file,
-        lines=lambda: text.ranking(found),
-        document=lambda: {
-            **json.envelope("locate", model),
-            **text.ranking_document(found),
-        },
-        force=force,
-    )
-    return console.FOUND if found.keep else console.DONE

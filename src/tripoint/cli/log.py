@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from tripoint.cli import console, options
-from tripoint.cli.options import Format
 
 
 @console.reported
 def log(
     file: Annotated[str, typer.Argument(metavar="FILE", help="a verbose log; - reads stdin")],
+    *,
     model: Annotated[
         int | None,
         typer.Option(metavar="N", help="only the Nth model of the log", show_default=False, min=1),
@@ -20,10 +20,7 @@ def log(
     lost_only: Annotated[
         bool, typer.Option("--lost-only", help="only tensors that TensorRT does not know")
     ] = False,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
-    debug: options.Debug = False,  # noqa: ARG001
+    form: options.Form,
 ) -> None:
     """Show the shapes in a verbose log, and where dimensions get lost; no model is needed.
 
@@ -32,7 +29,6 @@ def log(
     """
     from tripoint.analysis import facts
     from tripoint.errors import UsageError
-    from tripoint.report import json
     from tripoint.report import log as report
     from tripoint.views import log as logs
 
@@ -48,9 +44,8 @@ def log(
         if model in (None, number)
     ]
     console.emit(
-        output_format,
-        output_file,
+        form,
+        "log",
         lines=lambda: report.lines(chosen, count, lost_only=lost_only),
-        document=lambda: {**json.envelope("log"), **report.document(chosen, count)},
-        force=force,
+        document=lambda: report.document(chosen, count),
     )

@@ -1,8 +1,9 @@
-"""Options that several commands share, each declared once."""
+"""Options that several commands share, each declared once, and groups of them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,22 +66,6 @@ TensorRT = Annotated[
         show_default=False,
     ),
 ]
-Inputs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input",
-        "--shapes",
-        "--input-shapes",
-        metavar="SPEC",
-        help="x:1x3x224x224, x:[1,3,224,224] or x:1..8..32x3x224x224 (min..opt..max); "
-        "x:1x16@int64 with a dtype; s=[1,3]..[2,3]..[4,3] for values; once for each input",
-        show_default=False,
-    ),
-]
-Dims = Annotated[
-    list[str] | None,
-    typer.Option("--dim", metavar="N=1..8..32", help="range of a symbol", show_default=False),
-]
 MinShapes = Annotated[
     list[str] | None,
     typer.Option(
@@ -114,13 +99,31 @@ MaxShapes = Annotated[
         show_default=False,
     ),
 ]
-Profiles = Annotated[
-    list[str] | None,
+Strict = Annotated[bool, typer.Option("--strict", help="exit 3 where something stays unproven")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress lines")]
+Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks and native logs")]
+InputNames = Annotated[
+    str | None,
     typer.Option(
-        "--profile",
-        metavar="'N=1..8..32 x:Nx3'",
-        help="one profile of several; or trtexec's number of one, with --minShapes",
+        metavar="A,B,C",
+        help="what the ONNX file calls the inputs of forward, in order",
         show_default=False,
+    ),
+]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", min=0.001, help="stop TensorRT after this")
+]
+IoPrecision = Annotated[
+    IoPrecisionName,
+    typer.Option(
+        help="with fp16 and bf16: keep the types of inputs and outputs, or let those of float32 "
+        "match the precision"
+    ),
+]
+OutputNames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,C", help="names for what the module returns, in order", show_default=False
     ),
 ]
 Values = Annotated[
@@ -132,47 +135,7 @@ Values = Annotated[
         show_default=False,
     ),
 ]
-InputsFile = Annotated[
-    str | None,
-    typer.Option(
-        "--inputs",
-        metavar="FILE",
-        help="inputs to use in place of generated ones: inputs.npz, inputs.json as "
-        "Polygraphy saves them, a folder of them, or file.py:function",
-        show_default=False,
-    ),
-]
 Exporter = Annotated[ExporterName, typer.Option(help="which of PyTorch's exporters")]
-Opset = Annotated[int | None, typer.Option(help="opset to export", show_default=False)]
-OutputFormat = Annotated[Format, typer.Option("--format", help="output format")]
-OutputFile = Annotated[
-    Path | None, typer.Option(help="write the result here, not to stdout", show_default=False)
-]
-Force = Annotated[bool, typer.Option("--force", help="replace existing files")]
-Strict = Annotated[bool, typer.Option("--strict", help="exit 3 where something stays unproven")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress lines")]
-Debug = Annotated[bool, typer.Option("--debug", help="show tracebacks and native logs")]
-OutputNames = Annotated[
-    str | None,
-    typer.Option(
-        metavar="A,B,C", help="names for what the module returns, in order", show_default=False
-    ),
-]
-InputNames = Annotated[
-    str | None,
-    typer.Option(
-        metavar="A,B,C",
-        help="what the ONNX file calls the inputs of forward, in order",
-        show_default=False,
-    ),
-]
-ComputeCapability = Annotated[
-    list[str] | None,
-    typer.Option(metavar="8.6", help="GPU to build for; TensorRT's choice", show_default=False),
-]
-Timeout = Annotated[
-    float | None, typer.Option(metavar="SECONDS", min=0.001, help="stop TensorRT after this")
-]
 Tf32 = Annotated[
     bool,
     typer.Option(
@@ -199,39 +162,218 @@ KeepFp32 = Annotated[
         show_default=False,
     ),
 ]
-IoPrecision = Annotated[
-    IoPrecisionName,
-    typer.Option(
-        help="with fp16 and bf16: keep the types of inputs and outputs, or let those of float32 "
-        "match the precision"
-    ),
-]
 Tolerance = Annotated[
     list[str] | None,
     typer.Option(metavar="1e-5|OUTPUT:1e-5", help="in place of the derived one"),
 ]
 
 
-def precision(
-    name: PrecisionName | None,
-    keep_fp32: list[str] | None,
-    *,
-    tf32: bool,
-) -> dict[str, Any]:
-    """What these options say, as arguments of :func:`tripoint.build`.
+class Group:
+    """Options that several commands have in a row.
 
-    Raises:
-        UsageError: If they do not go together.
+    A command takes them as one argument; :func:`tripoint.cli.console.reported` puts the fields in
+    its place, in their order.
     """
-    if name is PrecisionName.tf32 and not tf32:
-        raise excluded("--precision tf32", "--no-tf32")
-    if name not in (PrecisionName.fp16, PrecisionName.bf16) and keep_fp32:
-        raise excluded("--keep-fp32", "a precision that leaves the graph as it is")
-    return {
-        "precision": name.value if name else None,
-        "keep_fp32": [name for text in keep_fp32 or () for name in _listed(text)],
-        "tf32": tf32,
-    }
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)
+
+
+class Shapes(Group):
+    """Shapes of the inputs."""
+
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            "--shapes",
+            "--input-shapes",
+            metavar="SPEC",
+            help="x:1x3x224x224, x:[1,3,224,224] or x:1..8..32x3x224x224 (min..opt..max); "
+            "x:1x16@int64 with a dtype; s=[1,3]..[2,3]..[4,3] for values; once for each input",
+            show_default=False,
+        ),
+    ] = None
+    dims: Annotated[
+        list[str] | None,
+        typer.Option("--dim", metavar="N=1..8..32", help="range of a symbol", show_default=False),
+    ] = None
+
+    def spec(self) -> Spec:
+        """Return the shapes, as one profile.
+
+        Raises:
+            UsageError: If a text cannot be read.
+        """
+        from tripoint.spec import Spec
+
+        return Spec.parse(self.inputs or (), self.dims or ())
+
+
+class Ranges(Shapes):
+    """Shapes of the inputs, or smallest, usual and largest ones as trtexec takes them."""
+
+    min_shapes: MinShapes = None
+    opt_shapes: OptShapes = None
+    max_shapes: MaxShapes = None
+
+    def spec(self) -> Spec:
+        """Return the shapes, as one profile.
+
+        Raises:
+            UsageError: As :meth:`specs`, or if they are several profiles.
+        """
+        specs = self.specs()
+        if len(specs) > 1:
+            raise UsageError(
+                f"{len(specs)} profiles are given, and this command takes one",
+                hint="give --minShapes, --optShapes and --maxShapes once",
+            )
+        return specs[0]
+
+    def specs(self, profiles: Sequence[str] = ()) -> tuple[Spec, ...]:
+        """Return the shapes of each profile; see :meth:`tripoint.spec.Spec.several`.
+
+        Raises:
+            UsageError: If a text cannot be read, or the options do not go together.
+        """
+        from tripoint.spec import Spec
+
+        shapes = (self.min_shapes or (), self.opt_shapes or (), self.max_shapes or ())
+        return Spec.several(self.inputs or (), self.dims or (), profiles, *shapes)
+
+
+class Profiles(Shapes):
+    """Shapes of the inputs in each of several profiles."""
+
+    profiles: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profile",
+            metavar="'N=1..8..32 x:Nx3'",
+            help="one profile of several; or trtexec's number of one, with --minShapes",
+            show_default=False,
+        ),
+    ] = None
+    min_shapes: MinShapes = None
+    opt_shapes: OptShapes = None
+    max_shapes: MaxShapes = None
+
+    def specs(self) -> tuple[Spec, ...]:
+        """Return the shapes of each profile, as :meth:`Ranges.specs`."""
+        return Ranges(**vars(self)).specs(self.profiles or ())
+
+
+class Feed(Group):
+    """Values of the inputs."""
+
+    inputs_file: Annotated[
+        str | None,
+        typer.Option(
+            "--inputs",
+            metavar="FILE",
+            help="inputs to use in place of generated ones: inputs.npz, inputs.json as "
+            "Polygraphy saves them, a folder of them, or file.py:function",
+            show_default=False,
+        ),
+    ] = None
+    values: Values = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what these options say, as arguments of :func:`tripoint.verify`.
+
+        Raises:
+            UsageError: If a range cannot be read.
+        """
+        return {"inputs": self.inputs_file, "values": value_ranges(self.values)}
+
+
+class Export(Group):
+    """How a PyTorch model is exported."""
+
+    exporter: Exporter = ExporterName.dynamo
+    opset: Annotated[int | None, typer.Option(help="opset to export", show_default=False)] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what these options say, as arguments of :func:`tripoint.export`."""
+        return {"exporter": self.exporter.value, "opset": self.opset}
+
+
+class Lowering(Group):
+    """What an engine is built for and computes in."""
+
+    compute_capability: Annotated[
+        list[str] | None,
+        typer.Option(metavar="8.6", help="GPU to build for; TensorRT's choice", show_default=False),
+    ] = None
+    tf32: Tf32 = True
+    precision: Precision = None
+    keep_fp32: KeepFp32 = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what these options say, as arguments of :func:`tripoint.build`.
+
+        Raises:
+            UsageError: If they do not go together.
+        """
+        if self.precision is PrecisionName.tf32 and not self.tf32:
+            raise excluded("--precision tf32", "--no-tf32")
+        if not self.is_low and self.keep_fp32:
+            raise excluded("--keep-fp32", "a precision that leaves the graph as it is")
+        return {
+            "compute_capabilities": self.compute_capability or (),
+            "precision": self.precision.value if self.precision else None,
+            "keep_fp32": [name for text in self.keep_fp32 or () for name in _listed(text)],
+            "tf32": self.tf32,
+        }
+
+    @property
+    def is_low(self) -> bool:
+        """Whether the model is converted first."""
+        return self.precision in (PrecisionName.fp16, PrecisionName.bf16)
+
+
+class Comparison(Group):
+    """How outputs are matched and compared."""
+
+    input_names: InputNames = None
+    output_names: OutputNames = None
+    atol: Tolerance = None
+    rtol: Tolerance = None
+    seed: Annotated[int, typer.Option(help="seed of the generated inputs")] = 0
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what these options say, as arguments of :func:`tripoint.verify`.
+
+        Raises:
+            UsageError: If a tolerance cannot be read.
+        """
+        return {
+            "input_names": names(self.input_names),
+            "output_names": names(self.output_names),
+            "atol": by_output(self.atol, "--atol"),
+            "rtol": by_output(self.rtol, "--rtol"),
+            "seed": self.seed,
+        }
+
+
+class Form(Group):
+    """Where the result goes, and in which form."""
+
+    output_format: Annotated[Format, typer.Option("--format", help="output format")] = Format.text
+    output_file: Annotated[
+        Path | None, typer.Option(help="write the result here, not to stdout", show_default=False)
+    ] = None
+    force: Annotated[bool, typer.Option("--force", help="replace existing files")] = False
+
+    def refuse_overwrite(self) -> None:
+        """Refuse a file that exists, before what takes long.
+
+        Raises:
+            OutputError: If there is one and it may not be replaced.
+        """
+        if self.output_file is not None:
+            files.refuse_overwrite(self.output_file, force=self.force)
 
 
 def _listed(text: str) -> list[str]:
@@ -258,52 +400,6 @@ def excluded(option: str, others: str) -> UsageError:
 def needs(option: str, other: str, reason: str) -> UsageError:
     """The error of an option without another that it needs."""
     return UsageError(f"{option} needs {other}: {reason}")
-
-
-def specs(
-    inputs: list[str] | None,
-    dims: list[str] | None,
-    profiles: list[str] | None,
-    min_shapes: list[str] | None,
-    opt_shapes: list[str] | None,
-    max_shapes: list[str] | None,
-) -> tuple[Spec, ...]:
-    """What the options say of each profile; see :meth:`tripoint.spec.Spec.several`.
-
-    Raises:
-        UsageError: If a text cannot be read, or the options do not go together.
-    """
-    from tripoint.spec import Spec
-
-    return Spec.several(
-        inputs or (),
-        dims or (),
-        profiles or (),
-        min_shapes or (),
-        opt_shapes or (),
-        max_shapes or (),
-    )
-
-
-def spec(
-    inputs: list[str] | None,
-    dims: list[str] | None,
-    min_shapes: list[str] | None,
-    opt_shapes: list[str] | None,
-    max_shapes: list[str] | None,
-) -> Spec:
-    """What the options of a command for one profile say.
-
-    Raises:
-        UsageError: As :func:`specs`, or if they give several profiles.
-    """
-    found = specs(inputs, dims, None, min_shapes, opt_shapes, max_shapes)
-    if len(found) > 1:
-        raise UsageError(
-            f"{len(found)} profiles are given, and this command takes one",
-            hint="give --minShapes, --optShapes and --maxShapes once",
-        )
-    return found[0]
 
 
 def names(text: str | None) -> list[str] | None:

@@ -9,24 +9,18 @@ from typing import Annotated
 import typer
 
 from tripoint.cli import console, options
-from tripoint.cli.options import ExporterName, Format
 
 
 @console.reported
 def run(
     model: options.ModelArgument,
+    *,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="folder for all files", show_default=False)
     ],
-    inputs: options.Inputs = None,
-    dims: options.Dims = None,
-    min_shapes: options.MinShapes = None,
-    opt_shapes: options.OptShapes = None,
-    max_shapes: options.MaxShapes = None,
-    inputs_file: options.InputsFile = None,
-    values: options.Values = None,
-    exporter: options.Exporter = ExporterName.dynamo,
-    opset: options.Opset = None,
+    shapes: options.Ranges,
+    feed: options.Feed,
+    export: options.Export,
     input_names: options.InputNames = None,
     output_names: options.OutputNames = None,
     target: options.Target = None,
@@ -34,16 +28,11 @@ def run(
     no_numeric_proof: Annotated[
         bool, typer.Option("--no-numeric-proof", help="prove shapes only; the result says so")
     ] = False,
-    compute_capability: options.ComputeCapability = None,
-    tf32: options.Tf32 = True,
-    precision: options.Precision = None,
-    keep_fp32: options.KeepFp32 = None,
+    lowering: options.Lowering,
     timeout: options.Timeout = None,
     atol: Annotated[float | None, typer.Option(help="absolute tolerance, not derived")] = None,
     rtol: Annotated[float | None, typer.Option(help="relative tolerance, not derived")] = None,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
+    form: options.Form,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -58,41 +47,37 @@ def run(
     from tripoint.report import json, summary
     from tripoint.sanitize import clean_lines
 
-    asked = options.precision(precision, keep_fp32, tf32=tf32)
-    if output_file is not None:
-        files.refuse_overwrite(output_file, force=force)
+    lowered = lowering.arguments()
+    form.refuse_overwrite()
     with console.progress(quiet=quiet) as say:
         result = run_pipeline(
             model,
             output,
-            spec=options.spec(inputs, dims, min_shapes, opt_shapes, max_shapes),
-            exporter=exporter.value,
-            opset=opset,
+            spec=shapes.spec(),
+            **export.arguments(),
             input_names=options.names(input_names),
             output_names=options.names(output_names),
-            inputs=inputs_file,
-            values=options.value_ranges(values),
+            **feed.arguments(),
             target=target,
             tensorrt=tensorrt,
             numeric=not no_numeric_proof,
-            compute_capabilities=compute_capability or (),
-            **asked,
+            **lowered,
             timeout=timeout,
             atol=atol,
             rtol=rtol,
-            force=force,
+            force=form.force,
             on_progress=say,
         )
     if debug:
         sys.stderr.write(clean_lines(result.log) + "\n")
     document = {**json.envelope("run", result.model), **summary.run_document(result)}
-    files.write_text(output / "report.json", json.dumps(document) + "\n", force=force)
+    files.write_text(output / "report.json", json.dumps(document) + "\n", force=form.force)
     console.emit(
-        output_format,
-        output_file,
+        form,
+        "run",
+        result.model,
         lines=lambda: summary.run(result),
         document=lambda: document,
-        force=force,
     )
     if not result.fix.proven:
         raise typer.Exit(console.FOUND)

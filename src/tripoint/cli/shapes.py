@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tripoint.cli import console, options, prefetch
-from tripoint.cli.options import ExporterName, Format
+from tripoint.cli.options import Format
 
 if TYPE_CHECKING:
     from tripoint.model import Model
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @console.reported
 def shapes(
     model: options.ModelArgument,
+    *,
     target: options.Target = None,
     tensorrt: options.TensorRT = None,
     lost_only: Annotated[
@@ -35,44 +36,38 @@ def shapes(
         bool,
         typer.Option("--as-log", help="as the verbose log that this TensorRT would write"),
     ] = False,
-    inputs: options.Inputs = None,
-    dims: options.Dims = None,
-    exporter: options.Exporter = ExporterName.dynamo,
-    opset: options.Opset = None,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
-    debug: options.Debug = False,  # noqa: ARG001
+    shapes: options.Shapes,
+    export: options.Export,
+    form: options.Form,
 ) -> None:
     """Show true shapes beside TensorRT's view of them."""
     pair = _pair(diff, target) if diff is not None else None
-    if as_log and (pair or lost_only or output_format is not Format.text):
+    if as_log and (pair or lost_only or form.output_format is not Format.text):
         raise options.excluded("--as-log", "--diff, --lost-only and --format json")
     prefetch.parser(model, "installed" if pair and "installed" in pair else target, tensorrt)
     from tripoint import api
     from tripoint.cli.load_model import opened
     from tripoint.report import columns, tables
-    from tripoint.spec import Spec
 
-    spec = Spec.parse(inputs or (), dims or ())
-    with opened(model, spec, exporter=exporter, opset=opset) as loaded:
+    with opened(model, shapes.spec(), export) as loaded:
         if pair:
             from tripoint.report import compare
 
             a, b = (api.shapes(loaded, target=each, tensorrt=tensorrt) for each in pair)
             found = api.compare(a, b)
             console.emit(
-                output_format,
-                output_file,
+                form,
+                "shapes",
+                loaded,
                 lines=lambda: [*columns.heading(loaded), "", *compare.lines(found)],
-                document=lambda: _document(loaded, compare.document(found)),
-                force=force,
+                document=lambda: compare.document(found),
             )
             return
         table = api.shapes(loaded, target=target, tensorrt=tensorrt)
         console.emit(
-            output_format,
-            output_file,
+            form,
+            "shapes",
+            loaded,
             lines=lambda: (
                 _log(table, loaded)
                 if as_log
@@ -82,15 +77,8 @@ def shapes(
                     *tables.shapes(table, lost_only=lost_only),
                 ]
             ),
-            document=lambda: _document(loaded, tables.shapes_document(table)),
-            force=force,
+            document=lambda: tables.shapes_document(table),
         )
-
-
-def _document(model: Model, result: dict[str, Any]) -> dict[str, Any]:
-    from tripoint.report import json
-
-    return {**json.envelope("shapes", model), **result}
 
 
 def _log(table: TensorTable, model: Model) -> Iterator[str]:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from tripoint.cli import console, options
-from tripoint.cli.options import Format
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +25,7 @@ def triton_export(
     repository: Annotated[
         Path, typer.Option("-o", "--output", metavar="REPO", help="the model repository")
     ],
+    *,
     name: Annotated[
         str | None, typer.Option(help="name of the model; that of the file", show_default=False)
     ] = None,
@@ -51,14 +51,10 @@ def triton_export(
             show_default=False,
         ),
     ] = None,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
-    debug: options.Debug = False,  # noqa: ARG001
+    form: options.Form,
 ) -> None:
     """Write config.pbtxt and the model into a Triton model repository; needs no GPU."""
     from tripoint import triton
-    from tripoint.report import json
     from tripoint.report import triton as report
 
     result = triton.export(
@@ -69,14 +65,13 @@ def triton_export(
         max_batch_size=max_batch_size,
         dynamic_batching=dynamic_batching,
         model=model,
-        force=force,
+        force=form.force,
     )
     console.emit(
-        output_format,
-        output_file,
+        form,
+        "triton export",
         lines=lambda: report.exported(result),
-        document=lambda: {**json.envelope("triton export"), **report.exported_document(result)},
-        force=force,
+        document=lambda: report.exported_document(result),
     )
 
 
@@ -84,23 +79,19 @@ def triton_export(
 @console.reported
 def triton_check(
     repository: Annotated[Path, typer.Argument(metavar="REPO", help="the model repository")],
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
-    debug: options.Debug = False,  # noqa: ARG001
+    *,
+    form: options.Form,
 ) -> None:
     """Find mistakes in a Triton model repository; exit 1 if there are any."""
     from tripoint import triton
-    from tripoint.report import json
     from tripoint.report import triton as report
 
     result = triton.check(repository)
     console.emit(
-        output_format,
-        output_file,
+        form,
+        "triton check",
         lines=lambda: report.checked(result),
-        document=lambda: {**json.envelope("triton check"), **report.checked_document(result)},
-        force=force,
+        document=lambda: report.checked_document(result),
     )
     if result.findings:
         raise typer.Exit(console.FOUND)

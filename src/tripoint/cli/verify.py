@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from tripoint.cli import console, options
-from tripoint.cli.options import Format
 
 
 @console.reported
 def verify(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="the ONNX file")],
+    *,
     torch: Annotated[
         str | None,
         typer.Option(metavar="FILE:NAME", help="the PyTorch module that it came from"),
@@ -23,13 +23,8 @@ def verify(
         Path | None, typer.Option(help="the rewritten model, compared as well")
     ] = None,
     engine: Annotated[Path | None, typer.Option(help="the plan; runs where a GPU is")] = None,
-    inputs: options.Inputs = None,
-    dims: options.Dims = None,
-    min_shapes: options.MinShapes = None,
-    opt_shapes: options.OptShapes = None,
-    max_shapes: options.MaxShapes = None,
-    inputs_file: options.InputsFile = None,
-    values: options.Values = None,
+    shapes: options.Ranges,
+    feed: options.Feed,
     points: Annotated[
         int | None,
         typer.Option(
@@ -38,11 +33,7 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    input_names: options.InputNames = None,
-    output_names: options.OutputNames = None,
-    atol: options.Tolerance = None,
-    rtol: options.Tolerance = None,
-    seed: Annotated[int, typer.Option(help="seed of the generated inputs")] = 0,
+    comparison: options.Comparison,
     tensorrt: options.TensorRT = None,
     timeout: options.Timeout = None,
     rebuild: Annotated[
@@ -56,12 +47,9 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
+    form: options.Form,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001
 ) -> None:
     """Compare PyTorch, ONNX Runtime and TensorRT.
 
@@ -70,11 +58,10 @@ def verify(
     from tripoint import api
     from tripoint.parity import failing
     from tripoint.parity.locate import command
-    from tripoint.report import json, verification
+    from tripoint.report import verification
 
     loaded = api.load(model)
-    absolute, relative = options.by_output(atol, "--atol"), options.by_output(rtol, "--rtol")
-    given_names, taken_names = options.names(output_names), options.names(input_names)
+    asked = comparison.arguments()
     with console.progress(quiet=quiet) as say:
         say("compare")
         result = api.verify(
@@ -82,43 +69,41 @@ def verify(
             torch=torch,
             fixed=fixed,
             engine=engine,
-            spec=options.spec(inputs, dims, min_shapes, opt_shapes, max_shapes),
-            inputs=inputs_file,
-            values=options.value_ranges(values),
+            spec=shapes.spec(),
+            **feed.arguments(),
             points=points,
             tensorrt=tensorrt,
-            input_names=taken_names,
-            output_names=given_names,
-            atol=absolute,
-            rtol=relative,
+            **asked,
             timeout=timeout or 600.0,
-            seed=seed,
             rebuild=rebuild,
             save_failing=save_failing,
-            force=force,
+            force=form.force,
         )
     compared = command.Compared(
         model,
         torch=torch,
         fixed=str(fixed) if fixed else None,
         engine=str(engine) if engine else None,
-        inputs=inputs_file,
-        values=values or (),
+        inputs=feed.inputs_file,
+        values=feed.values or (),
         options=[
-            *failing.options(absolute, relative, given_names, tensorrt, taken_names),
+            *failing.options(
+                asked["atol"],
+                asked["rtol"],
+                asked["output_names"],
+                tensorrt,
+                asked["input_names"],
+            ),
             *(["--timeout", f"{timeout:g}"] if timeout else []),
         ],
     )
     result = dataclasses.replace(result, next=command.next_command(result, loaded.ir, compared))
     console.emit(
-        output_format,
-        output_file,
+        form,
+        "verify",
+        loaded,
         lines=lambda: verification.verification(result),
-        document=lambda: {
-            **json.envelope("verify", loaded),
-            **verification.verification_document(result),
-        },
-        force=force,
+        document=lambda: verification.verification_document(result),
     )
     if code := console.verdict_code(result.verdict, strict=strict):
         raise typer.Exit(code)

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from tripoint.cli import console, options, prefetch
-from tripoint.cli.options import ExporterName, Format
 
 
 @console.reported
@@ -19,16 +18,12 @@ def why(
         ),
     ],
     tensor: Annotated[str, typer.Argument(metavar="TENSOR", help="name of the tensor")],
+    *,
     target: options.Target = None,
     tensorrt: options.TensorRT = None,
-    inputs: options.Inputs = None,
-    dims: options.Dims = None,
-    exporter: options.Exporter = ExporterName.dynamo,
-    opset: options.Opset = None,
-    output_format: options.OutputFormat = Format.text,
-    output_file: options.OutputFile = None,
-    force: options.Force = False,
-    debug: options.Debug = False,  # noqa: ARG001
+    shapes: options.Shapes,
+    export: options.Export,
+    form: options.Form,
 ) -> None:
     """Say why TensorRT does not know a dimension.
 
@@ -37,20 +32,19 @@ def why(
     prefetch.parser(model, target, tensorrt)
     from tripoint import api
     from tripoint.cli.load_model import opened_facts
-    from tripoint.report import chains, columns, json, tables
+    from tripoint.report import chains, columns, tables
     from tripoint.sanitize import clean
-    from tripoint.spec import Spec
 
-    spec = Spec.parse(inputs or (), dims or ())
     with opened_facts(
-        model, tensor, spec, target=target, tensorrt=tensorrt, exporter=exporter, opset=opset
+        model, tensor, shapes.spec(), export, target=target, tensorrt=tensorrt
     ) as known:
         chain = api.explain(known, tensor)
         facts = known.table.by_name[tensor]
         late = [n for n in known.table.notes if n.startswith(f"node {facts.node!r} (")]
         console.emit(
-            output_format,
-            output_file,
+            form,
+            "why",
+            known.model,
             lines=lambda: [
                 *columns.heading(known.model, known.table),
                 "",
@@ -59,11 +53,9 @@ def why(
                 *(f"    note: {clean(note)}" for note in late),
             ],
             document=lambda: {
-                **json.envelope("why", known.model),
                 "target": known.table.target,
                 **tables.tensor_document(facts),
                 **chains.explained_document(chain),
                 "notes": late,
             },
-            force=force,
         )
