@@ -15,6 +15,7 @@ from tripoint import api, triton
 from tripoint.cli import app
 from tripoint.errors import InputError, OutputError, UsageError
 from tripoint.spec import Spec
+from tripoint.triton.schema import messages as published
 from triton_repository import (
     MODEL,
     ONE_TO_EIGHT,
@@ -22,7 +23,6 @@ from triton_repository import (
     X,
     Y,
     entry,
-    published,
     save_model,
     save_plan,
     tensor,

@@ -1,49 +1,23 @@
-"""The model configuration as text: our part of the schema beside Triton's own."""
+"""The model configuration as text."""
 
 from __future__ import annotations
+
+import importlib.util
 
 import pytest
 from google.protobuf import text_format
 
+from tripoint.errors import MissingDependencyError
 from tripoint.triton import schema, text
-from triton_repository import published
+from tripoint.triton.schema import messages as published
 
 
-def messages(descriptor, found=None):
-    """Every message and enum that is reachable, by full name."""
-    found = {} if found is None else found
-    if descriptor.full_name not in found:
-        found[descriptor.full_name] = descriptor
-        for field in getattr(descriptor, "fields", ()):
-            for inner in (field.message_type, field.enum_type):
-                if inner is not None:
-                    messages(inner, found)
-    return found
-
-
-def facts(field):
-    inner = field.message_type or field.enum_type
-    oneof = field.containing_oneof.name if field.containing_oneof else None
-    return field.number, field.type, field.is_repeated, inner and inner.full_name, oneof
-
-
-def test_every_field_is_that_of_the_published_schema():
-    theirs = messages(published().ModelConfig.DESCRIPTOR)
-    ours = messages(schema.new_config().DESCRIPTOR)
-    fields = 0
-    for name, descriptor in ours.items():
-        assert name in theirs
-        if not hasattr(descriptor, "fields"):
-            assert [(v.name, v.number) for v in descriptor.values] == [
-                (v.name, v.number) for v in theirs[name].values
-            ]
-            continue
-        for field in descriptor.fields:
-            assert facts(field) == facts(theirs[name].fields_by_name[field.name]), field.full_name
-            fields += 1
-        if name not in schema.PARTIAL:
-            assert {f.name for f in descriptor.fields} == {f.name for f in theirs[name].fields}
-    assert fields > 70
+def test_without_tritonclient_it_says_what_to_install(monkeypatch):
+    schema.messages.cache_clear()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingDependencyError, match=r"tripoint\[triton\]"):
+        text.parse("name: 'n'")
+    schema.messages.cache_clear()
 
 
 WRITTEN = """# a comment

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import onnx
-import pytest
 
 Shape = list[int]
-
-
-def published() -> ModuleType:
-    """Triton's own schema, from the package tritonclient, without its gRPC client."""
-    found = importlib.util.find_spec("tritonclient")
-    if found is None or found.origin is None:
-        pytest.skip("Triton's schema is not installed: pip install tritonclient==2.69.0")
-    path = Path(found.origin).parent / "grpc" / "model_config_pb2.py"
-    spec = importlib.util.spec_from_file_location("triton_model_config_pb2", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def tensor(name: str, shape: Shape | None, dtype: str | None = "float32", **more: Any):

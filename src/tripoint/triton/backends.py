@@ -127,9 +127,9 @@ def check(parsed: Parsed, backend: str, notes: Notes) -> None:
 
 def _check_group(group: Any, index: int, backend: str, parsed: Parsed, notes: Notes) -> None:
     line = parsed.line("instance_group", index, "kind")
-    if group.kind == schema.KIND_CPU and backend == "tensorrt":
+    if group.kind == schema.kind_cpu() and backend == "tensorrt":
         notes.error("instance-group", "a plan does not run on a CPU", "kind: KIND_GPU", line=line)
-    elif group.kind == schema.KIND_CPU and group.gpus:
+    elif group.kind == schema.kind_cpu() and group.gpus:
         notes.error(
             "instance-group",
             "an instance group of KIND_CPU lists GPUs",

@@ -26,7 +26,7 @@ _PLAN_TYPES = frozenset(
 
 def served_types(backend: Backend) -> frozenset[str]:
     """The data types that a backend takes."""
-    return _PLAN_TYPES if backend == "tensorrt" else schema.DATA_TYPES
+    return _PLAN_TYPES if backend == "tensorrt" else schema.data_types()
 
 
 def make(

@@ -33,7 +33,7 @@ def unreadable(error: TextError, notes: Notes) -> None:
     """Note a text that is no configuration."""
     write = None
     if error.enum == "DataType":
-        close = near(error.value.strip("\"'"), sorted(schema.DATA_TYPES))
+        close = near(error.value.strip("\"'"), sorted(schema.data_types()))
         write = f"data_type: {close or 'TYPE_FP32'}, without quotes"
     elif error.enum is not None:
         write = "one of the values of the schema, without quotes"

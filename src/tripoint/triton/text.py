@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 
 @dataclass(frozen=True, slots=True)
 class UnknownField:
-    """A field that the schema here does not have.
+    """A field that the schema does not have.
 
     Args:
         name: Its name.
@@ -40,7 +40,7 @@ class Parsed:
     Args:
         config: The ``inference.ModelConfig``.
         lines: Line of each field, from 1.
-        unknown: Fields that were skipped, but for those in messages of which only a part is known.
+        unknown: Fields that were skipped.
     """
 
     config: Any
@@ -84,7 +84,7 @@ def write(config: Any) -> str:
 
 
 def parse(text: str) -> Parsed:
-    """Read a configuration. Fields that the schema here does not have are skipped and listed.
+    """Read a configuration. Fields that the schema does not have are skipped and listed.
 
     Raises:
         TextError: If Triton could not read it either.
@@ -155,9 +155,8 @@ class _Walk:
     def skip(self, name: str, start: Position, descriptor: Any) -> None:
         """Note a field that the parser must not see."""
         self.skipped.append((start, self.position()))
-        if descriptor.full_name not in schema.PARTIAL:
-            fields = tuple(descriptor.fields_by_name)
-            self.unknown.append(UnknownField(name, start[0] + 1, fields))
+        fields = tuple(descriptor.fields_by_name)
+        self.unknown.append(UnknownField(name, start[0] + 1, fields))
 
     def values(self, known: Any, place: Place, counts: Counter[str], start: Position) -> None:
         """Read the value of a field, or its list of values."""
