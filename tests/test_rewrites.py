@@ -22,7 +22,7 @@ from graphs import (
 )
 from tripoint.errors import UsageError
 from tripoint.model import Model
-from tripoint.rewrites import all_rewrites
+from tripoint.rewrites import all_rewrites, transaction
 
 CONV, EXPAND, POOL = "conv1d-between-squeezes", "redundant-expand", "global-average-pool"
 THESE = (POOL, CONV, EXPAND)
@@ -579,3 +579,9 @@ def test_any_eca_block_is_fixed(
 def test_result_is_the_same_in_every_run() -> None:
     contents = {to_bytes(tripoint.fix(annotated(), target="7.1").model) for _ in range(3)}
     assert len(contents) == 1
+
+
+def test_names_of_rewrites_are_where_onnxscript_has_those_of_its_rules():
+    from onnxscript.rewriter import RULE_NAME_TAG
+
+    assert transaction.RULE_NAME_TAG == RULE_NAME_TAG

@@ -1,20 +1,8 @@
-"""Reading operators in a check: who made a value, and which axes it is about."""
+"""The axes that an operator is about."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
-
-
-def maker(value: ir.Value) -> ir.Node:
-    """The node that makes a value of a matched pattern.
-
-    Raises:
-        ValueError: If no node does, which a pattern rules out.
-    """
-    node = value.producer()
-    if node is None:
-        raise ValueError(f"{value.name} is not made by a node")
-    return node
 
 
 def constant_axes(node: ir.Node) -> tuple[int, ...] | None:

@@ -1,4 +1,8 @@
-"""What a rewrite is, and what is reported about it."""
+"""What a rewrite is, and what is reported about it.
+
+Every rewrite is a function ``find`` that looks at a node and its surroundings. There is no pattern
+language: most conditions are about shapes, ranges and what TensorRT lost, not about operators.
+"""
 
 from __future__ import annotations
 
@@ -121,14 +125,13 @@ class Rewrite:
     Args:
         name: Stable name in the output, for instance ``"redundant-expand"``.
         title: What it does, in the imperative.
-        rules: onnxscript rewrite rules; each carries pattern, check and replacement.
         may_match: A cheap test of the last node of the pattern that rules out most nodes.
-        find: In place of rules, for a rewrite of a single node or of one with its surroundings.
+        find: Looks at one node, and at its surroundings; None for a rewrite that acts on no node.
         clean_up: Whether it only drops or moves what computes nothing. It is reported once for
             all its nodes, and its proof is that of the whole model.
         initializers: Whether it goes over the initializers as well, and removes those that nothing
             reads.
-        declared: In place of ``find``, for one that acts on no node: the model with other
+        declared: In place of ``find``: the model with other
             declared shapes, given its true shapes by name; the model itself if it does not fit.
         when: ``"always"``, or where TensorRT loses dims although no rewrite of that kind fits
             any more: ``"lost"``, and behind these ``"last"``.
@@ -138,7 +141,6 @@ class Rewrite:
 
     name: str
     title: str
-    rules: tuple[Any, ...] = ()
     may_match: Callable[[ir.Node], bool] = lambda _: True
     find: Find | None = None
     clean_up: bool = False

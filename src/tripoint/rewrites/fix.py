@@ -16,7 +16,7 @@ from tripoint.errors import UsageError
 from tripoint.graph.names import node_name
 from tripoint.model import Model
 from tripoint.numeric.feed import Feed
-from tripoint.rewrites import largest, patterns, proof, transaction
+from tripoint.rewrites import largest, proof, transaction
 from tripoint.rewrites.base import (
     Applied,
     FixResult,
@@ -331,9 +331,7 @@ class _Run:
 
 def _look(rewrite: Rewrite, node: ir.Node, site: Site) -> Replacement | str | None:
     try:
-        if rewrite.find is not None:
-            return rewrite.find(node, site)
-        return patterns.look(rewrite.rules, node, site)
+        return rewrite.find(node, site) if rewrite.find is not None else None
     except _UNREADABLE as error:
         return f"the node, or a constant that it reads, cannot be read: {error!r}"
 

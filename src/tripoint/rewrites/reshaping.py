@@ -12,8 +12,6 @@ from tripoint.rewrites.dims import may_be_zero, same
 from tripoint.shape_inference.truth import shape_of
 from tripoint.symbols import Dim, Shape
 
-"""Operators that keep all elements in their order."""
-
 
 def reshape_operand(given: Shape, wanted: Shape) -> list[int] | str:
     """The operand with which Reshape, ``allowzero`` being 0, makes one shape of another.

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
-from onnxscript.rewriter import RULE_NAME_TAG
 
 from tripoint.graph.names import node_name
 from tripoint.graph.subgraphs import graphs_of, read_by
 from tripoint.rewrites.base import Replacement
 from tripoint.rewrites.constants import elements
+
+RULE_NAME_TAG = "pkg.onnxscript.rewriter.rule_name"
+"""Metadata key of the names of the rewrites that made a node, as onnxscript's rewriter has it."""
 
 FREE_INITIALIZERS = 4
 """IR version since which an initializer need not be a graph input (ONNX IR specification)."""

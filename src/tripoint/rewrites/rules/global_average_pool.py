@@ -11,47 +11,38 @@ without a message. GlobalAveragePool is read right by all versions.
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx_ir as ir
-from onnxscript.rewriter import MatchResult, RewriteRuleClassBase
 
-from tripoint.rewrites.axes import constant_axes, maker, normalized
-from tripoint.rewrites.base import Rewrite
+from tripoint.rewrites.axes import constant_axes, normalized
+from tripoint.rewrites.base import Replacement, Rewrite, Site
+from tripoint.rewrites.reshaping import made
 
 
-class _GlobalAveragePool(RewriteRuleClassBase):  # type: ignore[misc]
-    def __init__(self) -> None:
-        super().__init__("global-average-pool")
-
-    def pattern(self, op: Any, x: Any, axes: Any) -> Any:
-        return op.ReduceMean(x, axes, _outputs=["mean"])
-
-    def check(self, context: Any, x: ir.Value, axes: ir.Value, mean: ir.Value) -> MatchResult:  # noqa: ARG002
-        match = MatchResult()
-        rank = x.shape.rank() if x.shape is not None else None
-        if rank is None:
-            return match.fail(f"the rank of `{x.name}` is not known", [x])
-        if rank < 3:
-            return match.fail(f"`{x.name}` has no spatial axes", [x])
-        if x.dtype is None or not x.dtype.is_floating_point():
-            return match.fail(f"`{x.name}` is not floating point", [x])
-        reduced = constant_axes(maker(mean))
-        if reduced is None:
-            return match.fail(f"the axes of `{mean.name}` are computed at run time", [mean])
-        if sorted(normalized(axis, rank) for axis in reduced) != list(range(2, rank)):
-            return match.fail(f"`{mean.name}` does not reduce exactly the spatial axes", [mean])
-        if not maker(mean).attributes.get_int("keepdims", 1):
-            return match.fail(f"`{mean.name}` drops the axes that it reduces", [mean])
-        return match
-
-    def rewrite(self, op: Any, x: ir.Value, axes: ir.Value, mean: ir.Value) -> Any:  # noqa: ARG002
-        return op.GlobalAveragePool(x)
+def _find(node: ir.Node, site: Site) -> Replacement | str | None:  # noqa: ARG001
+    x, mean = node.inputs[0], node.outputs[0]
+    if x is None or len(node.inputs) != 2 or node.inputs[1] is None:
+        return None
+    rank = x.shape.rank() if x.shape is not None else None
+    if rank is None:
+        return f"the rank of `{x.name}` is not known"
+    if rank < 3:
+        return f"`{x.name}` has no spatial axes"
+    if x.dtype is None or not x.dtype.is_floating_point():
+        return f"`{x.name}` is not floating point"
+    reduced = constant_axes(node)
+    if reduced is None:
+        return f"the axes of `{mean.name}` are computed at run time"
+    if sorted(normalized(axis, rank) for axis in reduced) != list(range(2, rank)):
+        return f"`{mean.name}` does not reduce exactly the spatial axes"
+    if not node.attributes.get_int("keepdims", 1):
+        return f"`{mean.name}` drops the axes that it reduces"
+    pool = made("GlobalAveragePool", [x])
+    return Replacement([node], [mean], [pool], pool.outputs)
 
 
 REWRITE = Rewrite(
     name="global-average-pool",
     title="Pool instead of averaging over axes that old TensorRT versions do not read",
-    rules=(_GlobalAveragePool.rule(),),
-    may_match=lambda node: node.op_type == "ReduceMean",
+    find=_find,
+    may_match=lambda node: node.op_type == "ReduceMean" and not node.domain,
 )

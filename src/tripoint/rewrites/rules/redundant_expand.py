@@ -13,66 +13,49 @@ unknown; later versions print -1 as soon as one step of the computation cannot b
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx_ir as ir
-from onnxscript.rewriter import MatchResult, RewriteRuleClassBase
 
-from tripoint.rewrites.axes import maker
-from tripoint.rewrites.base import Rewrite
+from tripoint.graph.ops import ELEMENTWISE
+from tripoint.rewrites.base import Replacement, Rewrite, Site
+from tripoint.rewrites.reshaping import made
 from tripoint.shape_inference.truth import shape_of
 from tripoint.symbols import Dim, Shape, equal
 
-_OPERATORS = (
-    *("Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "BitShift"),
-    *("And", "Or", "Xor", "BitwiseAnd", "BitwiseOr", "BitwiseXor"),
-    *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
-)
-"""Operators of two inputs with multidirectional broadcasting (ONNX operator specification).
-
-PRelu broadcasts its slope only; the obligation rules out the other direction.
-"""
+_OPERATORS = ELEMENTWISE - {"Max", "Mean", "Min", "Sum", "Where"}  # which may have other counts
+"""Operators of two inputs. The shapes rule out the direction that PRelu does not broadcast."""
 
 
-class _RedundantExpand(RewriteRuleClassBase):  # type: ignore[misc]
-    def __init__(self, operator: str, *, first: bool) -> None:
-        # The Expand stays as long as something else reads it.
-        super().__init__("redundant-expand", remove_nodes=False)
-        self._operator = operator
-        self._first = first
+def _find(node: ir.Node, site: Site) -> Replacement | str | None:  # noqa: ARG001
+    reason = None
+    for position in range(len(node.inputs)):
+        operands = list(node.inputs)
+        expanded = operands[position]
+        expand = expanded.producer() if expanded is not None else None
+        if expand is None or expand.op_type != "Expand" or expand.domain:
+            continue
+        operands[position] = x = expand.inputs[0]
+        other = operands[1 - position]
+        if expanded is None or x is None or other is None:
+            continue
+        reason = _needed(x, other, expanded)
+        if not reason:
+            new = made(node.op_type, operands, **node.attributes)
+            return Replacement([expand, node], node.outputs, [new], new.outputs)
+    return reason
 
-    def pattern(self, op: Any, x: Any, shape: Any, y: Any) -> Any:
-        expanded = op.Expand(x, shape, _outputs=["expanded"])
-        operands = (expanded, y) if self._first else (y, expanded)
-        return getattr(op, self._operator)(*operands, _outputs=["result"])
 
-    def check(
-        self,
-        context: Any,  # noqa: ARG002
-        x: ir.Value,
-        y: ir.Value,
-        expanded: ir.Value,
-        **_: Any,
-    ) -> MatchResult:
-        match = MatchResult()
-        narrow, other, wide = shape_of(x), shape_of(y), shape_of(expanded)
-        if narrow is None or other is None or wide is None:
-            return match.fail(f"not all ranks around `{expanded.name}` are known", [expanded])
-        if len(wide) > max(len(narrow), len(other)):
-            return match.fail(f"`{expanded.name}` has an axis that only Expand adds", [expanded])
-        for axis in range(-len(wide), 0):
-            size = wide[axis]
-            if not any(_same(size, known) for known in (1, _at(narrow, axis), _at(other, axis))):
-                return match.fail(
-                    f"axis {axis} of `{expanded.name}` becomes {size} only through Expand",
-                    [expanded],
-                )
-        return match
-
-    def rewrite(self, op: Any, x: ir.Value, y: ir.Value, result: ir.Value, **_: Any) -> Any:
-        operands = (x, y) if self._first else (y, x)
-        attributes = maker(result).attributes
-        return getattr(op, self._operator)(*operands, **attributes)
+def _needed(x: ir.Value, other: ir.Value, expanded: ir.Value) -> str:
+    """Return why an operator needs its expanded operand; empty if it does not."""
+    narrow, against, wide = shape_of(x), shape_of(other), shape_of(expanded)
+    if narrow is None or against is None or wide is None:
+        return f"not all ranks around `{expanded.name}` are known"
+    if len(wide) > max(len(narrow), len(against)):
+        return f"`{expanded.name}` has an axis that only Expand adds"
+    for axis in range(-len(wide), 0):
+        size = wide[axis]
+        if not any(_same(size, dim) for dim in (1, _at(narrow, axis), _at(against, axis))):
+            return f"axis {axis} of `{expanded.name}` becomes {size} only through Expand"
+    return ""
 
 
 def _at(shape: Shape, axis: int) -> Dim:
@@ -84,6 +67,8 @@ def _same(a: Dim, b: Dim) -> bool:
 
 
 def _reads_an_expand(node: ir.Node) -> bool:
+    if node.op_type not in _OPERATORS or node.domain or len(node.inputs) != 2:
+        return False
     producers = (value.producer() for value in node.inputs if value is not None)
     return any(producer is not None and producer.op_type == "Expand" for producer in producers)
 
@@ -91,10 +76,6 @@ def _reads_an_expand(node: ir.Node) -> bool:
 REWRITE = Rewrite(
     name="redundant-expand",
     title="Let the operator broadcast instead of expanding its operand first",
-    rules=tuple(
-        _RedundantExpand.rule(operator, first=first)
-        for operator in _OPERATORS
-        for first in (True, False)
-    ),
+    find=_find,
     may_match=_reads_an_expand,
 )

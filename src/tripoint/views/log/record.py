@@ -13,8 +13,6 @@ from tripoint.views.log.lines import Line
 from tripoint.views.log.names import unescape
 from tripoint.views.log.versions import Evidence
 
-"""Operators whose nested nodes are parsed, and printed, before their own outputs."""
-
 UNNAMED = "node_of_"
 """How the parser calls a node without a name, before the name of the first output (from 8.0)."""
 
