@@ -81,9 +81,11 @@ def build(
         values: As :func:`tripoint.verify`, likewise.
         input_names: What the ONNX file calls the inputs of the module, in order.
         tensorrt: Name of the importable TensorRT.
-        compute_capabilities: GPUs to build for, such as ``"8.6"``.
-        tf32: Whether products may be rounded to TF32, as TensorRT does by default; see
-            :func:`tripoint.engine.builder.build`.
+        compute_capabilities: GPUs to build for, such as ``"8.6"``; none leaves the choice to
+            the vendor. TensorRT-RTX only.
+        tf32: Whether float32 products may be rounded to TF32 first, as TensorRT does unless
+            told otherwise. With TensorRT-RTX, an engine without it runs only where
+            ``NVIDIA_TF32_OVERRIDE=0`` is set; the manifest says so.
         options: Memory pools, optimization level, timing cache, compatibility, refitting,
             plugins. What this TensorRT lacks is an error.
         precision: ``"fp32"`` (without TF32), ``"tf32"``, ``"fp16"`` or ``"bf16"``; None builds the
@@ -94,9 +96,13 @@ def build(
         timeout: Seconds that the build may take.
         force: Whether existing files may be replaced.
         on_progress: Called with one line now and then.
-        on_phase: Called in place of it with every phase, as TensorRT tells it.
+        on_phase: Called in place of it with every phase, as TensorRT tells it. What it raises
+            stops the build.
 
     Raises:
+        OutputError: If a file exists without ``force`` or cannot be written, or another build
+            writes the same plan.
+        InputError: If a plugin cannot be loaded.
         UsageError: If a dynamic dim has no range, a size is one that the graph cannot take, a
             capability or a node is unknown, or this TensorRT lacks an option.
         MissingDependencyError: If no TensorRT is installed.

@@ -46,12 +46,18 @@ def fix(
         target: As :func:`tripoint.api.facts`: whose lost dims are counted.
         tensorrt: As :func:`tripoint.api.facts`.
         select: Names of the rewrites to try, None for all.
-        unsafe: Whether to try those as well that change results in a corner case.
+        unsafe: Whether to try those as well that change results in a corner case. Where they
+            are named in ``select`` this is needed, too.
         numeric: False leaves the numeric proof out, and the result says so.
         on_progress: Called with one line for each rewrite that is kept.
 
+    Returns:
+        The new model with proofs, refusals, and what remains lost.
+
     Raises:
-        UsageError: If a rewrite, target, symbol or range is unknown or impossible.
+        UsageError: If a rewrite, target, symbol or range is unknown or impossible, or the target
+            is a recorded log.
+        InputError: If shapes cannot be inferred.
     """
     from tripoint.profiles.constraints import separate
     from tripoint.rewrites import fix as fixing

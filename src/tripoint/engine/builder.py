@@ -77,33 +77,9 @@ def build(
     What is guaranteed of the two files, also where a process is killed, is said in
     :mod:`tripoint.engine.outputs`.
 
-    Args:
-        model: The model; the parser reads it by path.
-        output: Where the plan goes.
-        profiles: Optimization profiles, each with shapes of all dynamic inputs and values of all
-            shape inputs.
-        tensorrt: Name of the TensorRT module, None for the first that is installed.
-        compute_capabilities: GPUs to build for, such as ``"8.6"``; none leaves the choice to
-            the vendor. TensorRT-RTX only.
-        tf32: Whether float32 products may be rounded to TF32 first, as TensorRT does unless
-            told otherwise. With TensorRT-RTX, an engine without it runs only where
-            ``NVIDIA_TF32_OVERRIDE=0`` is set; the manifest says so.
-        options: Everything else that can be asked of the builder.
-        precision: The model in the precision that was asked for, None for the model as it is.
-        timeout: Seconds after which the build is stopped, None for no limit.
-        force: Whether existing files may be replaced.
-        on_phase: Called as the build goes on. What it raises stops the build.
-
-    Raises:
-        OutputError: If a file exists without ``force`` or cannot be written, or another build
-            writes the same plan.
-        InputError: If a plugin cannot be loaded.
-        UsageError: If a compute capability is unknown, a dynamic input has no shapes, or this
-            TensorRT lacks an option.
-        MissingDependencyError: If no TensorRT is installed.
-        NotParsedError: If TensorRT refuses the model.
-        ExternalStepError: If TensorRT fails, crashes, or runs out of time or memory, or if the
-            engine lacks the precision that was asked for.
+    Arguments and errors are those of :func:`tripoint.build`, but for: ``profiles``, each with
+    shapes of all dynamic inputs and values of all shape inputs; and ``precision``, the model in
+    the precision that was asked for, None for the model as it is.
     """
     described = manifest.path_for(output)
     asked = options or BuildOptions()

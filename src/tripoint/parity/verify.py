@@ -85,31 +85,11 @@ def verify(
 ) -> Verification:
     """Run every leg that can run, at several points, and compare all outputs by name.
 
-    Args:
-        model: The ONNX model.
-        torch: The module that it was exported from.
-        fixed: The model after rewriting; the engine, if any, is compared with it.
-        engine: The TensorRT engine.
-        no_engine: Why there is none, for the report.
-        bindings: Size of each symbol, one entry for a point, see
-            :func:`tripoint.parity.sweep.points`. With less than three, further points repeat
-            them with other seeds. The example inputs of ``torch`` are a point as well, if they
-            are within the range of these.
-        inputs: Inputs to use in place of generated ones, one entry for a point.
-        input_names: What the ONNX file calls the inputs of the module, in order.
-        output_names: Names for what the module returns, in order.
-        atol: Absolute tolerance in place of the derived one.
-        rtol: Relative tolerance in place of the derived one.
-        seed: Seed of the first point.
-        values: Smallest and largest value of generated inputs, by name.
-        rebuilt: The engine, built a second time, to see that it computes the same; or why it
-            could not be.
-        failing: Where the first failing case is saved.
-
-    Raises:
-        InputError: If an input or output is no tensor of numbers.
-        UsageError: If symbols have no size, given inputs do not fit, or the names of the module
-            and the file cannot be matched.
+    Arguments and errors are those of :func:`tripoint.verify`, but for: ``bindings``, the size of
+    each symbol at each point, see :func:`tripoint.parity.sweep.points`; ``rebuilt``, the engine,
+    built a second time, or why it could not be; and ``failing``, where the first failing case is
+    saved. With less than three points, further ones repeat them with other seeds. The example
+    inputs of ``torch`` are a point as well, if they are within the range of these.
     """
     refuse_unreadable(model)
     specs = inputs_of(model)

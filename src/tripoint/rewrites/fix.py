@@ -72,26 +72,10 @@ def fix(
     Nested graphs and local functions are left as they are, except that the live branch of an If
     whose condition is decided takes its place.
 
-    Args:
-        model: The model; it is not changed.
-        separated: Inputs whose dims have names of their own in place of one that stood for
-            several sizes; the result lists them as a rewrite.
-        points: Where numbers are compared; None looks for sizes at which the model runs.
-        feed: What is said of the inputs at those that are looked for.
-        target: Whose lost dims are counted before and after; see :func:`tripoint.shapes`.
-        tensorrt: Name of the importable TensorRT that ``"installed"`` means.
-        select: Names of the rewrites to try, None for all.
-        unsafe: Whether to try those as well that change results in a corner case. Where they
-            are named in ``select`` this is needed, too.
-        numeric: False leaves the numeric proof out; the result says so.
-        on_progress: Called with one line at each rewrite that is kept.
-
-    Returns:
-        The new model with proofs, refusals, and what remains lost.
-
-    Raises:
-        UsageError: If a rewrite or target is unknown, or the target is a recorded log.
-        InputError: If shapes cannot be inferred.
+    Arguments and errors are those of :func:`tripoint.fix`, but for: ``separated``, inputs whose
+    dims have names of their own in place of one that stood for several sizes, which the result
+    lists as a rewrite; ``points``, where numbers are compared, None for sizes at which the model
+    runs; and ``feed``, what is said of the inputs at those.
     """
     chosen = rewrites.select(tuple(select) if select is not None else None, unsafe=unsafe)
     if target is not None and views.is_log(target):

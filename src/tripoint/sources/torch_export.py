@@ -80,28 +80,7 @@ def export(
     output_names: Sequence[str] | None = None,
     force: bool = False,
 ) -> Export:
-    """Write a PyTorch module as an ONNX file whose nodes know their PyTorch lines.
-
-    Args:
-        model: The module and its example inputs.
-        spec: Shapes, ranges and dtypes of its inputs; inputs that it leaves out are taken from
-            the examples.
-        path: Where the file belongs; large weights go to ``<path>.data`` beside it.
-        exporter: PyTorch's graph capture (``"dynamo"``) or its tracer (``"torchscript"``). Where
-            its graph does not follow a range, see :mod:`tripoint.sources.held`, and that of the
-            other does, the file is the other's, and a note says so.
-        opset: Version of the operator set, by default the exporter's choice.
-        input_names: New names for the inputs, in the order of ``forward``.
-        output_names: New names for the outputs, in order; by default those of ``flatten``.
-        force: Whether existing files may be replaced.
-
-    Raises:
-        UsageError: If the inputs do not fit the module.
-        InputError: If ``forward`` raises or returns something that is not made of tensors.
-        ExternalStepError: If the exporter refuses.
-        RangeLostError: If no exporter keeps a range.
-        OutputError: If the file exists without ``force``, or cannot be written.
-    """
+    """Write a module as an ONNX file; arguments and errors are those of :func:`tripoint.export`."""
     files.refuse_overwrite(path, force=force)
     plan = plan_inputs(model, spec)
     names = _output_names(model, plan, output_names)
