@@ -11,7 +11,7 @@ OUT ?= out/demo
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lint docs bench clean
+.PHONY: setup demo test suite lint docs bench clean
 
 setup: $(STAMP)
 
@@ -25,7 +25,9 @@ demo: setup
 	$(BIN)/tripoint run examples/eca.py:model --input x:1x3x5x5 --exporter torchscript \
 		--target 7.1 -o $(OUT) --force
 
-test: lint
+test: lint suite
+
+suite: setup
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: setup docs
