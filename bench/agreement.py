@@ -39,8 +39,8 @@ from tripoint.shape_inference import truth
 from tripoint.symbols import evaluate, symbols_of
 from tripoint.table import TensorTable
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-import execution
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tests.helpers import execution
 
 SHOWN = 20
 """Lines of one kind that are printed for a model."""

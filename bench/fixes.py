@@ -53,9 +53,8 @@ from tripoint.shape_inference import truth
 from tripoint.spec import Spec
 from tripoint.tolerance.derivation import Budget
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-import execution
-import fixing
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tests.helpers import execution, fixing
 
 MORE_NODES = 1.05
 """How many times the nodes of OnnxSlim's result a fixed model may have."""

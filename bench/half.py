@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from short_types import TYPES, limit_of, retyped
+from tests.helpers.short_types import TYPES, limit_of, retyped
+
 from tripoint import api
 from tripoint.errors import TripointError
 from tripoint.model import Model

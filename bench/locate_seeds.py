@@ -2,10 +2,10 @@
 
     python bench/locate_seeds.py [--seeds 200] [--kit-seeds 5] [--show]
 
-Models are those of ``tests/fault_models.py``; each seed draws other weights and other inputs. Every
-comparison goes over the sizes that ``verify`` tries.
+Models are those of ``tests/helpers/fault_models.py``; each seed draws other weights and other
+inputs. Every comparison goes over the sizes that ``verify`` tries.
 
-* kit: each fault of ``tests/faults.py`` that lies in a file, between two ONNX files, with
+* kit: each fault of ``tests/helpers/faults.py`` that lies in a file, between two ONNX files, with
   ``--kit-seeds`` seeds. An output that is renamed or left out must be seen and has no culprit;
   where outputs trade names, the difference must be seen, and any culprit goes; a node that draws
   random numbers must be named as such, and nothing behind it accused;
@@ -39,10 +39,11 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import fault_models
-from faults import FAULTS, Fault
+from tests.helpers import fault_models
+from tests.helpers.faults import FAULTS, Fault
+
 from tripoint.graph.names import node_name
 from tripoint.model import Model
 from tripoint.numeric.inputs import bindings_of
@@ -129,7 +130,7 @@ def drawn(model: Model, seed: int, weights: Sequence[str] | None = None) -> Mode
     Args:
         model: The model; it is not changed.
         seed: What to draw from.
-        weights: Names of the initializers, by default those of ``tests/fault_models.py``.
+        weights: Names of the initializers, by default those of ``tests/helpers/fault_models.py``.
     """
     copy = model.ir.clone()
     random = np.random.default_rng(seed)

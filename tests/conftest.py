@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.paths import EXAMPLES
 from tripoint.trt import bindings, gpu
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

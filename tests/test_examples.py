@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.paths import EXAMPLES
 from tripoint.graph.source_lines import source_of
 from tripoint.parity.results import Verification
 from tripoint.parity.verify import verify
@@ -14,7 +15,6 @@ from tripoint.sources.reference import PythonReference
 from tripoint.sources.torch_export import export
 from tripoint.spec import Spec
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 STATIC = {"eca": ["x:1x3x5x5"]}
 DYNAMIC = {
     "eca": ["x:Nx3x5x5"],

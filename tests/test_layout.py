@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-SEED = Path(__file__).parent.parent / "examples" / "seed" / "graph_a.onnxtxt"
+from tests.helpers.graphs import GRAPH_A
+
 MOST = 80
 
 
@@ -14,7 +14,7 @@ def test_shapes_imports_a_part_of_the_package() -> None:
     program = (
         "import sys\n"
         "from tripoint.cli import app\n"
-        f"try: app(['shapes', {str(SEED)!r}, '--target', '7.1'], standalone_mode=True)\n"
+        f"try: app(['shapes', {str(GRAPH_A)!r}, '--target', '7.1'], standalone_mode=True)\n"
         "except SystemExit: pass\n"
         "print('modules', *sorted(m for m in sys.modules if m.split('.')[0] == 'tripoint'))"
     )

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from graphs import GRAPH_A, assert_same_function, build, feed, interface, to_bytes
+from tests.helpers.graphs import GRAPH_A, assert_same_function, build, feed, interface, to_bytes
 from tripoint import model as models
 from tripoint.errors import InputError, OutputError
 from tripoint.model import Model, as_file, external_tensors, load, save, sha256

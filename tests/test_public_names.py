@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 import tripoint
 import tripoint.testing
-from marks import needs_tensorrt
+from tests.helpers.marks import needs_tensorrt
+from tests.helpers.paths import SNAPSHOTS
 from tripoint.cli import app
 
-RECORD = Path(__file__).parent / "snapshots" / "public.json"
+RECORD = SNAPSHOTS / "public.json"
 MODEL = """<ir_version: 8, opset_import: ["": 13]>
 net (float[1,3,4,4] x) => (float[1,3,4,4] y) { y = Relu (x) }"""
 COMMANDS = {

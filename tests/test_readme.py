@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from marks import needs_tensorrt
+from tests.helpers.marks import needs_tensorrt
 from tripoint.trt import gpu
 
 ROOT = Path(__file__).parent.parent

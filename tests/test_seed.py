@@ -10,8 +10,8 @@ import onnx_ir as ir
 import pytest
 
 import tripoint
-from graphs import GRAPH_A, GRAPH_B, execute, feed, operators, to_bytes
-from marks import installed
+from tests.helpers.graphs import GRAPH_A, GRAPH_B, execute, feed, operators, to_bytes
+from tests.helpers.marks import installed
 from tripoint.engine.network import NetworkDescription
 from tripoint.model import Model
 from tripoint.rewrites.base import FixResult

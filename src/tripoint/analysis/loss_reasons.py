@@ -2,8 +2,8 @@
 
 What an importer's model says is taken as it is. Of a real parser only shapes are known, so its
 reason is inferred from the graph: what the size operand is computed from, and with what. Facts
-about the core were measured with TensorRT-RTX 1.6.1, on graphs that ``tests/test_origins.py``
-repeats.
+about the core were measured with TensorRT-RTX 1.6.1, on graphs that
+``tests/analysis/test_origins.py`` repeats.
 """
 
 from __future__ import annotations
