@@ -47,7 +47,6 @@ from tests.helpers.faults import FAULTS, Fault
 from tripoint.graph.names import node_name
 from tripoint.model import Model
 from tripoint.numeric.inputs import bindings_of
-from tripoint.parity import sweep
 from tripoint.parity.locate.compare_tensors import scan
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.onnxruntime import OnnxRuntime
@@ -57,6 +56,7 @@ from tripoint.parity.locate.search import partition, replay
 from tripoint.parity.locate.tolerances import Allowed
 from tripoint.parity.locate.torch import PyTorch
 from tripoint.parity.metamorphic import SECOND_RUN
+from tripoint.profiles import points as sizes_to_try
 from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import export
 from tripoint.spec import Range, Spec
@@ -146,7 +146,7 @@ def drawn(model: Model, seed: int, weights: Sequence[str] | None = None) -> Mode
 
 def sizes_of(name: str) -> tuple[dict[str, int], ...]:
     """The sizes to compare at."""
-    return sweep.points(RANGES[name])
+    return sizes_to_try.sweep(RANGES[name])
 
 
 def located(name: str, seed: int, request: Request) -> Location:

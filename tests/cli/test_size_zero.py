@@ -16,8 +16,7 @@ from tests.helpers.marks import installed
 from tests.profiles.test_equations import session_of
 from tripoint import api
 from tripoint.cli import app
-from tripoint.parity import sweep
-from tripoint.profiles import profile, sampling
+from tripoint.profiles import points, profile
 from tripoint.shape_inference import constraints
 from tripoint.shape_inference.constraints.evaluate import holds
 from tripoint.spec import Range, Spec
@@ -52,7 +51,7 @@ def test_ranges_and_shapes_of_zero_are_read() -> None:
 
 def test_points_hold_each_zero_beside_other_sizes() -> None:
     ranges = {"S": Range(1, 8, 16), "P": Range(0, 4, 8), "Q": Range(0, 2, 3)}
-    for found in (sampling.points(ranges, 8), sweep.points(ranges)):
+    for found in (points.few(ranges, 8), points.sweep(ranges)):
         assert {"S": 8, "P": 0, "Q": 2} in found
         assert {"S": 8, "P": 4, "Q": 0} in found
 

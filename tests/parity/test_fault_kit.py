@@ -12,12 +12,12 @@ from tests.helpers.fault_models import branches, detector, encoder, torch_of
 from tests.helpers.faults import FAULTS, Fault
 from tripoint.model import Model
 from tripoint.numeric.inputs import generate, inputs_of
-from tripoint.parity import sweep
 from tripoint.parity.compare_legs import compare_legs
 from tripoint.parity.legs.onnxruntime import OnnxRuntimeLeg
 from tripoint.parity.points import Point
 from tripoint.parity.results import TENSORRT, Verification
 from tripoint.parity.verify import verify
+from tripoint.profiles import points as sizes_to_try
 from tripoint.spec import Range
 
 RANGES = {"detector": {"N": Range(1, 8, 32)}, "branches": {"N": Range(1, 2, 4)}}
@@ -34,7 +34,7 @@ def one_thread() -> Iterator[None]:
 
 
 def sizes_of(model: Model) -> tuple[dict[str, int], ...]:
-    return sweep.points(RANGES[model.ir.graph.name or ""])
+    return sizes_to_try.sweep(RANGES[model.ir.graph.name or ""])
 
 
 def stand_in(fault: Fault) -> Verification:

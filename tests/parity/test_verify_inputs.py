@@ -24,8 +24,8 @@ from tripoint.errors import InputError, UsageError
 from tripoint.model import Model
 from tripoint.numeric import npz
 from tripoint.numeric.inputs import generate, inputs_of
-from tripoint.parity import sweep
 from tripoint.parity.verify import verify
+from tripoint.profiles import points as sizes_to_try
 from tripoint.spec import Range
 
 Array = np.ndarray[Any, Any]
@@ -311,21 +311,21 @@ def test_strings_and_sequences_are_refused(text: str, message: str) -> None:
 
 
 def test_the_sweep_takes_what_leaves_something_over() -> None:
-    sizes = [point["N"] for point in sweep.points({"N": Range(1, 8, 32)})]
+    sizes = [point["N"] for point in sizes_to_try.sweep({"N": Range(1, 8, 32)})]
     assert sizes[:7] == [1, 8, 32, 3, 7, 17, 31]
     assert len(set(sizes)) == 8
-    assert [point["N"] for point in sweep.points({"N": Range(1, 2, 4)})] == [1, 2, 4, 3]
-    assert sweep.points({}) == ({},)
-    assert len(sweep.points({"N": Range(1, 8, 32)}, 100)) == 32
-    assert [point["N"] for point in sweep.points({"N": Range(1, 8, 32)}, 1)] == [1]
+    assert [point["N"] for point in sizes_to_try.sweep({"N": Range(1, 2, 4)})] == [1, 2, 4, 3]
+    assert sizes_to_try.sweep({}) == ({},)
+    assert len(sizes_to_try.sweep({"N": Range(1, 8, 32)}, 100)) == 32
+    assert [point["N"] for point in sizes_to_try.sweep({"N": Range(1, 8, 32)}, 1)] == [1]
 
 
 def test_the_sweep_varies_symbols_apart() -> None:
-    points = sweep.points({"N": Range(1, 8, 32), "L": Range(16, 64, 512)}, seed=1)
+    points = sizes_to_try.sweep({"N": Range(1, 8, 32), "L": Range(16, 64, 512)}, seed=1)
     assert len(points) == 8
     assert {"N": 3, "L": 511} in points or any(p["N"] == 3 for p in points)
     assert all(16 <= point["L"] <= 512 and 1 <= point["N"] <= 32 for point in points)
-    assert points != sweep.points({"N": Range(1, 8, 32), "L": Range(16, 64, 512)}, seed=2)
+    assert points != sizes_to_try.sweep({"N": Range(1, 8, 32), "L": Range(16, 64, 512)}, seed=2)
 
 
 # Importing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tripoint.errors import UsageError
-from tripoint.profiles import profile, sampling
+from tripoint.profiles import points, profile
 from tripoint.spec import Range, Spec
 
 IMAGE = {"x": ("N", 3, "H", "W")}
@@ -15,7 +15,7 @@ TEXT = {"ids": ("batch", "length"), "mask": ("batch", "length")}
 def test_static_inputs_need_nothing():
     made = profile.from_spec({"x": (1, 3, 5, 5)}, Spec())
     assert made.inputs == (profile.InputProfile("x", (1, 3, 5, 5), (1, 3, 5, 5), (1, 3, 5, 5)),)
-    assert sampling.points({}) == [{}]
+    assert points.few({}) == [{}]
 
 
 def test_dims_bind_symbols_of_every_input():
@@ -91,13 +91,13 @@ def test_one_symbol_in_two_inputs_has_one_range():
 
 def test_points_hold_the_ends_and_repeat_by_seed():
     ranges = {"N": Range(1, 8, 32), "L": Range(16, 64, 128)}
-    found = sampling.points(ranges, count=6, seed=3)
+    found = points.few(ranges, count=6, seed=3)
     assert found[:3] == [{"N": 1, "L": 16}, {"N": 8, "L": 64}, {"N": 32, "L": 128}]
     assert len({tuple(point.values()) for point in found}) == 6
     assert all(1 <= point["N"] <= 32 and 16 <= point["L"] <= 128 for point in found)
-    assert found == sampling.points(ranges, count=6, seed=3)
-    assert found[3:] != sampling.points(ranges, count=6, seed=4)[3:]
+    assert found == points.few(ranges, count=6, seed=3)
+    assert found[3:] != points.few(ranges, count=6, seed=4)[3:]
 
 
 def test_points_are_no_more_than_the_range_holds():
-    assert sampling.points({"N": Range(1, 1, 2)}, count=5) == [{"N": 1}, {"N": 2}]
+    assert points.few({"N": Range(1, 1, 2)}, count=5) == [{"N": 1}, {"N": 2}]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tripoint.api.arguments import as_given, feed_of, input_shapes, is_plan
 from tripoint.api.tables import shapes
+from tripoint.progress import Progress
 from tripoint.spec import Spec
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def build(
     numeric: bool = True,
     timeout: float | None = None,
     force: bool = False,
-    on_progress: Callable[[str], None] | None = None,
+    on_progress: Progress | None = None,
     on_phase: OnPhase | None = None,
 ) -> BuildResult:
     """Build an engine with its optimization profiles, and a manifest beside it.
@@ -117,6 +118,7 @@ def build(
     from tripoint.parity import points as choice
     from tripoint.precision import prepare
     from tripoint.precision.lower import LOW
+    from tripoint.profiles import points
     from tripoint.profiles.constraints import profiles as constrained
 
     model = as_given(model, spec, *specs)
@@ -127,7 +129,7 @@ def build(
     at = None
     if numeric and precision in LOW:
         specs_of = inputs_of(model)
-        sizes = prepare.points(input_shapes(model), profiles)
+        sizes = points.ends_of(input_shapes(model), profiles)
         at = (
             choice.given(specs_of, feed.given)
             if feed.given

@@ -52,7 +52,7 @@ def verify(
         no_engine: Why there is none, for the report.
         spec: Range of every dynamic dim.
         points: Sizes by symbol in place of those that follow from ``spec``, or how many of
-            those to take; see :func:`tripoint.parity.sweep.points`.
+            those to take; see :func:`tripoint.profiles.points.sweep`.
         inputs: Inputs to use in place of generated ones: one mapping for a point, or what
             :func:`tripoint.sources.inputs_file.read_inputs` reads.
         values: Smallest and largest value of generated inputs, by name.
@@ -148,8 +148,8 @@ def _with_misread(
 
 
 def _sizes(model: Model, spec: Spec | None, count: int | None) -> Sequence[Mapping[str, int]]:
-    from tripoint.parity import sweep
+    from tripoint.profiles import points
     from tripoint.profiles.constraints.legal import LegalSizes
 
     legal = LegalSizes.of(model, spec)
-    return sweep.points(legal.ranges, count or sweep.POINTS, allowed=legal.take)
+    return points.sweep(legal.ranges, count or points.SWEEP, allowed=legal.take)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tripoint.api.arguments import as_given, as_model, as_torch, sweep
+from tripoint.progress import Progress, silent
 
 if TYPE_CHECKING:
     from tripoint.api.arguments import ModelLike
@@ -40,7 +41,7 @@ def locate(
     most_tensors: int = 64,
     folder: str | os.PathLike[str] | None = None,
     force: bool = False,
-    on_progress: Callable[[str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> Location:
     """Find the first node, in graph order, that makes two legs differ.
 
@@ -106,7 +107,7 @@ def locate(
         limits=Limits(most_tensors, atol, rtol),
         folder=Path(folder) if folder is not None else None,
         force=force,
-        say=on_progress or (lambda _: None),
+        progress=on_progress or silent,
     )
 
 
@@ -122,7 +123,7 @@ def locate_precision(
     seed: int = 0,
     folder: str | os.PathLike[str] | None = None,
     force: bool = False,
-    on_progress: Callable[[str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> Ranking:
     """Rank the nodes by what a lower precision costs there, in ONNX Runtime.
 
@@ -159,6 +160,6 @@ def locate_precision(
         [point.inputs for point in points(graph, where, inputs, seed, values=values)],
         atol=atol,
         rtol=rtol,
-        say=on_progress or (lambda _: None),
+        progress=on_progress or silent,
     )
     return costs.write(ranking, Path(folder), force=force) if folder is not None else ranking

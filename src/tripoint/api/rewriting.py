@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tripoint.api.arguments import as_given, as_model, feed_of
+from tripoint.progress import Progress
 
 if TYPE_CHECKING:
     from tripoint.api.arguments import ModelLike
@@ -31,7 +32,7 @@ def fix(
     select: Sequence[str] | None = None,
     unsafe: bool = False,
     numeric: bool = True,
-    on_progress: Callable[[str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> FixResult:
     """Rewrite a model so that TensorRT understands it, with proof.
 

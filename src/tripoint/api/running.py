@@ -21,6 +21,7 @@ from tripoint.parity import failing
 from tripoint.parity.failing import CASE
 from tripoint.parity.locate import command
 from tripoint.parity.results import TENSORRT, Verification
+from tripoint.progress import Progress, silent
 from tripoint.rewrites.base import FixResult
 from tripoint.sources import reference
 from tripoint.spec import Spec
@@ -100,7 +101,7 @@ def run(
     atol: float | None = None,
     rtol: float | None = None,
     force: bool = False,
-    on_progress: Callable[[str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> RunResult:
     """Take a model from PyTorch to a verdict over PyTorch, ONNX Runtime and TensorRT.
 
@@ -133,7 +134,7 @@ def run(
         TripointError: If a stage cannot be carried out at all. A build that fails does not raise:
             the comparison goes on without the engine, and the result says so.
     """
-    say = on_progress or (lambda _: None)
+    progress = on_progress or silent
     spec = spec or Spec()
     found, output = reference.parse(model), Path(output)
     views.resolve(target, tensorrt=tensorrt)
@@ -149,7 +150,7 @@ def run(
             origin = _Origin(models.save(loaded, output / "model.onnx", force=force))
         else:
             module = arguments.as_torch(model)
-            say(f"export ({exporter})")
+            progress(f"export ({exporter})")
             exported = exporting.export(
                 module,
                 output / "model.onnx",
@@ -163,7 +164,7 @@ def run(
             origin = _Origin(exported.model, module, exported.log, exported.notes)
             spec = Spec(dims=exported.symbols)
 
-        say("shapes and rewrites")
+        progress("shapes and rewrites")
         result = rewriting.fix(
             origin.model,
             spec=spec,
@@ -175,12 +176,12 @@ def run(
             tensorrt=tensorrt,
             select=select,
             numeric=numeric,
-            on_progress=say,
+            on_progress=progress,
         )
         kept = result.model if result.proven else origin.model
         fixed = models.save(kept, output / "model.fixed.onnx", force=force)
 
-        say("build")
+        progress("build")
         built, no_build, failed = _attempt(
             lambda: building.build(
                 fixed,
@@ -198,10 +199,10 @@ def run(
                 numeric=numeric,
                 timeout=timeout,
                 force=force,
-                on_progress=say,
+                on_progress=progress,
             )
         )
-        say("compare")
+        progress("compare")
         verification = comparing.verify(
             origin.model,
             torch=origin.torch,

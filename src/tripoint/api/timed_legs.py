@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from tripoint.engine import manifest
 from tripoint.errors import TripointError, UsageError
 from tripoint.model import Model
+from tripoint.progress import Progress
 from tripoint.spec import Spec
 from tripoint.trt import bindings, gpu
 
@@ -82,7 +83,7 @@ def engine_legs(
     tensorrt: str | None,
     folder: Path,
     timeout: float | None,
-    say: Callable[[str], None],
+    progress: Progress,
 ) -> list[Candidate]:
     """The engines that were given, or those of the exported and of the fixed graph.
 
@@ -93,7 +94,7 @@ def engine_legs(
         tensorrt: Name of the importable TensorRT.
         folder: Where engines are built.
         timeout: Seconds for one build.
-        say: Takes a line at each step.
+        progress: Takes a line at each step.
     """
     named = [(f"TensorRT ({path.name})", path) for path in engines]
     if len({name for name, _ in named}) < len(named):
@@ -109,7 +110,7 @@ def engine_legs(
     if absent:
         return [Candidate(name, reason=f"no GPU to run it on: {absent}") for name in names]
     if not named:
-        return _built(model, spec, binding.name, folder, timeout, say)
+        return _built(model, spec, binding.name, folder, timeout, progress)
     environment: Mapping[str, Any] | None = None
     legs = []
     for name, path in named:
@@ -147,7 +148,7 @@ def _built(
     tensorrt: str,
     folder: Path,
     timeout: float | None,
-    say: Callable[[str], None],
+    progress: Progress,
 ) -> list[Candidate]:
     from tripoint import model as models
     from tripoint.api import building, rewriting
@@ -158,13 +159,13 @@ def _built(
         try:
             source = model
             if name == FIXED:
-                say("fix")
+                progress("fix")
                 result = rewriting.fix(model, target="installed", tensorrt=tensorrt, numeric=False)
                 if not result.applied:
                     legs.append(Candidate(name, reason="fix changes nothing in this graph"))
                     continue
                 source = models.save(result.model, folder / "fixed.onnx")
-            say(f"build {name}")
+            progress(f"build {name}")
             built = building.build(source, path, spec=spec, tensorrt=tensorrt, timeout=timeout)
         except TripointError as error:
             legs.append(Candidate(name, reason=error.fact, failed=True))

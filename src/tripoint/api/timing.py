@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from tripoint.errors import InputError
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays, bindings_of, generate, inputs_of
 from tripoint.profiles.constraints.separate import separated
+from tripoint.progress import Progress, silent
 from tripoint.shape_inference.dim_names import file_for_tensorrt
 from tripoint.spec import Spec
 from tripoint.timing.interleave import Plan, summarize
@@ -39,7 +40,7 @@ def bench(
     tensorrt: str | None = None,
     timeout: float | None = None,
     seed: int = 0,
-    on_progress: Callable[[str], None] = lambda _: None,
+    on_progress: Progress = silent,
 ) -> Bench:
     """Time every leg that can run, in turns, in one child process.
 
@@ -126,7 +127,7 @@ def _measure(
     request: dict[str, Any],
     candidates: Sequence[Candidate],
     timeout: float | None,
-    say: Callable[[str], None],
+    progress: Progress,
 ) -> list[LegTiming]:
     """Time all candidates; one that takes the process down is left out the next time."""
     crashed: dict[str, str] = {}
@@ -148,7 +149,7 @@ def _measure(
                 line = event["at"] if event["at"].startswith("preparing") else "timing, in turns"
                 if line not in said:
                     said.add(line)
-                    say(line)
+                    progress(line)
 
         try:
             result = process.call(

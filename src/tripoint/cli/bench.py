@@ -90,7 +90,7 @@ def bench(
     spec = shapes.spec()
     if torch is None and isinstance(reference.parse(model), reference.PythonReference):
         torch = model
-    with console.progress(quiet=quiet) as say, opened(model, spec) as loaded:
+    with console.progress(quiet=quiet) as progress, opened(model, spec) as loaded:
         names = options.names(input_names)
         points = read_inputs(inputs_file, inputs_of(loaded), names) if inputs_file else None
         result = timing.bench(
@@ -107,7 +107,7 @@ def bench(
             tensorrt=tensorrt,
             timeout=timeout,
             seed=seed,
-            on_progress=say,
+            on_progress=progress,
         )
         console.emit(
             form,

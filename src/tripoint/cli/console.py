@@ -21,6 +21,7 @@ from tripoint import files
 from tripoint.cli import options
 from tripoint.cli.options import Format
 from tripoint.errors import TripointError
+from tripoint.progress import Progress, silent
 from tripoint.sanitize import clean, clean_lines
 
 if TYPE_CHECKING:
@@ -217,13 +218,13 @@ def emit(
 
 
 @contextlib.contextmanager
-def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+def progress(*, quiet: bool) -> Iterator[Progress]:
     """A function that says what is going on, on stderr.
 
     A terminal shows one line that changes; anything else gets plain lines; ``quiet`` nothing.
     """
     if quiet:
-        yield lambda _: None
+        yield silent
     elif sys.stderr.isatty():
         from rich.console import Console
         from rich.text import Text

@@ -35,8 +35,8 @@ def export(
     from tripoint.report import networks
     from tripoint.sanitize import clean, clean_lines
 
-    with console.progress(quiet=quiet) as say:
-        say(f"export ({how.exporter.value})")
+    with console.progress(quiet=quiet) as progress:
+        progress(f"export ({how.exporter.value})")
         exported = api.export(
             model,
             output,

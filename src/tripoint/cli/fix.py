@@ -64,7 +64,7 @@ def fix(
         if path is not None and not dry_run:
             files.refuse_same(Path(model), path)
             files.refuse_overwrite(path, force=form.force)
-        with console.progress(quiet=quiet) as say:
+        with console.progress(quiet=quiet) as progress:
             result = api.fix(
                 loaded,
                 spec=spec,
@@ -75,7 +75,7 @@ def fix(
                 select=select,
                 unsafe=unsafe_fixes,
                 numeric=not no_numeric_proof,
-                on_progress=say,
+                on_progress=progress,
             )
         written = path if result.proven and not dry_run else None
         if written is not None:

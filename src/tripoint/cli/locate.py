@@ -118,9 +118,9 @@ def locate(
         torch = model
     with (
         opened(model, common["spec"], options.Export(exporter=exporter)) as loaded,
-        console.progress(quiet=quiet) as say,
+        console.progress(quiet=quiet) as progress,
     ):
-        common["on_progress"] = say
+        common["on_progress"] = progress
         if inputs_file is not None:
             common["inputs"] = read_inputs(inputs_file, inputs_of(loaded), names["input_names"])
         elif values:

@@ -49,7 +49,7 @@ def run(
 
     lowered = lowering.arguments()
     form.refuse_overwrite()
-    with console.progress(quiet=quiet) as say:
+    with console.progress(quiet=quiet) as progress:
         result = run_pipeline(
             model,
             output,
@@ -66,7 +66,7 @@ def run(
             atol=atol,
             rtol=rtol,
             force=form.force,
-            on_progress=say,
+            on_progress=progress,
         )
     if debug:
         sys.stderr.write(clean_lines(result.log) + "\n")

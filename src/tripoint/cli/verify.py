@@ -62,8 +62,8 @@ def verify(
 
     loaded = api.load(model)
     asked = comparison.arguments()
-    with console.progress(quiet=quiet) as say:
-        say("compare")
+    with console.progress(quiet=quiet) as progress:
+        progress("compare")
         result = api.verify(
             loaded,
             torch=torch,

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tripoint.progress import Progress
+
 _SECONDS_BETWEEN_LINES = 5.0
 _DEPTH_OF_LINES = 2
 
@@ -69,7 +71,7 @@ class Lines:
         say: Takes a line.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Progress) -> None:
         self.say = say
         self.open = Open()
         self.said: set[str] = set()

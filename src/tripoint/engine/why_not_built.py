@@ -27,6 +27,7 @@ from tripoint.graph.source_lines import source_of
 from tripoint.model import Model
 from tripoint.profiles.constraints import profiles as constrained
 from tripoint.profiles.profile import Profile, from_ranges
+from tripoint.progress import Progress
 from tripoint.shape_inference import truth
 from tripoint.shape_inference.dim_names import file_for_tensorrt
 from tripoint.spec import Range
@@ -60,7 +61,7 @@ class Failed:
         made: The layers of the network, see :mod:`tripoint.views.layers`; empty if the
             builder crashed.
         call: Builds something else, the same way.
-        say: Told what is tried.
+        progress: Told what is tried.
     """
 
     model: Model
@@ -69,7 +70,7 @@ class Failed:
     lines: Sequence[str]
     made: Sequence[layers.Layer]
     call: Call
-    say: Callable[[str], None]
+    progress: Progress
     tries: int = 0
     start: float = field(default_factory=time.monotonic)
 
@@ -79,7 +80,7 @@ class Failed:
         if left <= 0 or self.tries >= _TRIES:
             return None
         self.tries += 1
-        self.say(f"trying {what}")
+        self.progress(f"trying {what}")
         with (
             tempfile.TemporaryDirectory(prefix="tripoint-") as folder,
             file_for_tensorrt(Model(model)) as source,

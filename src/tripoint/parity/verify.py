@@ -86,7 +86,7 @@ def verify(
     """Run every leg that can run, at several points, and compare all outputs by name.
 
     Arguments and errors are those of :func:`tripoint.verify`, but for: ``bindings``, the size of
-    each symbol at each point, see :func:`tripoint.parity.sweep.points`; ``rebuilt``, the engine,
+    each symbol at each point, see :func:`tripoint.profiles.points.sweep`; ``rebuilt``, the engine,
     built a second time, or why it could not be; and ``failing``, where the first failing case is
     saved. With less than three points, further ones repeat them with other seeds. The example
     inputs of ``torch`` are a point as well, if they are within the range of these.

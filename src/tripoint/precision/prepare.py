@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,11 @@ from tripoint import model as models
 from tripoint.errors import ExternalStepError
 from tripoint.graph.names import node_name
 from tripoint.model import Model
-from tripoint.numeric.inputs import MINIMUM_POINTS, Arrays
+from tripoint.numeric.inputs import Arrays
 from tripoint.precision.lower import LOW, Io, Lowered, Precision, lower
 from tripoint.precision.simulate import Overflow, Rehearsal, overflow, rehearse
-from tripoint.profiles.profile import Profile
+from tripoint.progress import Progress, silent
 from tripoint.shape_inference.dim_names import distinct, file_for_tensorrt
-from tripoint.spec import ENDS
-from tripoint.symbols import Shape, is_plain
 from tripoint.words import number_of
 
 _MOST_ROUNDS = 8
@@ -50,7 +48,7 @@ def prepare(
     io: Io = "keep",
     points: Sequence[Mapping[str, int]] | None = None,
     inputs: Sequence[Arrays] | None = None,
-    on_progress: Callable[[str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> Prepared:
     """Convert a model where the precision takes that, and measure what it costs.
 
@@ -69,16 +67,16 @@ def prepare(
             holds a lower one than fp32, or numbers leave the range; then the message names the
             first node and the list to keep in float32.
     """
-    say = on_progress or (lambda _: None)
+    progress = on_progress or silent
     if requested == "fp32":
         _refuse_lower(model)
     if requested is None or requested not in LOW:
         return Prepared(requested)
-    say(f"precision: converting to {requested}")
+    progress(f"precision: converting to {requested}")
     lowered = lower(model, requested, keep=keep, io=io)
     if points is None:
         return Prepared(requested, lowered)
-    say(f"precision: comparing {requested} with float32 at {number_of(len(points), 'point')}")
+    progress(f"precision: comparing {requested} with float32 at {number_of(len(points), 'point')}")
     try:
         rehearsal = rehearse(lowered, points, inputs=inputs, original=model)
     except ExternalStepError as error:
@@ -86,31 +84,6 @@ def prepare(
     if not rehearsal.finite:
         raise _refusal(model, requested, keep, io, points, inputs, lowered)
     return Prepared(requested, lowered, rehearsal)
-
-
-def points(shapes: Mapping[str, Shape], profiles: Sequence[Profile]) -> list[dict[str, int]]:
-    """Sizes to compare at: the ends of every optimization profile.
-
-    Args:
-        shapes: True shape by graph input.
-        profiles: The profiles, none for a static model.
-
-    Returns:
-        A size by symbol for each point; one point alone is repeated, for other random inputs.
-    """
-    found: dict[tuple[tuple[str, int], ...], None] = {}
-    for profile in profiles:
-        for end in ENDS:
-            sizes = {
-                dim: size
-                for entry in profile.inputs
-                if not entry.values
-                for dim, size in zip(shapes[entry.name], getattr(entry, end), strict=True)
-                if isinstance(dim, str) and is_plain(dim)
-            }
-            found[tuple(sizes.items())] = None
-    distinct = [dict(point) for point in found] or [{}]
-    return distinct * (MINIMUM_POINTS if len(distinct) == 1 else 1)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from tripoint.errors import UsageError
 from tripoint.graph.names import node_name
 from tripoint.model import Model
 from tripoint.numeric.feed import Feed
+from tripoint.progress import Progress, silent
 from tripoint.rewrites import largest, proof, transaction
 from tripoint.rewrites.base import (
     Applied,
@@ -65,7 +66,7 @@ def fix(
     select: Sequence[str] | None = None,
     unsafe: bool = False,
     numeric: bool = True,
-    on_progress: Callable[[str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> FixResult:
     """Rewrite a model into one that TensorRT understands, and prove that it is the same function.
 
@@ -98,11 +99,12 @@ def fix(
         points = replace(Points.fitting(model.ir, original), feed=feed or Feed())
     prover = proof.Prover(original.opset_imports, points, numeric=numeric)
     before = Facts(model, known, pending(known.shapes))
-    say = on_progress or (lambda _: None)
+    progress = on_progress or silent
 
     def attempt(most: int | None, excluded: Mapping[Place, str]) -> Attempt:
         state = State.of(original.clone(deep_copy=True))
-        run = _Run(state, prover, see, before.view, say, most, excluded, declared, points.ranges)
+        ranges = points.ranges
+        run = _Run(state, prover, see, before.view, progress, most, excluded, declared, ranges)
         for applied in misnamed:
             run.note(applied)
         run.until_nothing_fits(chosen)
@@ -123,7 +125,7 @@ def fix(
         return Attempt(state, Facts(fixed, found, run.view), whole)
 
     with truth.tensor_names_kept(original):
-        kept = largest.proven(attempt, say)
+        kept = largest.proven(attempt, progress)
     state, after = kept.state, kept.after or before
     there = {node_name(node) for node in state.model.graph}
     refused = tuple(each for each in state.refused.values() if each.node in there)
@@ -145,7 +147,7 @@ class _Run:
     prover: proof.Prover
     see: Callable[[ir.Model], View]
     view: View
-    on_progress: Callable[[str], None]
+    on_progress: Progress
     most: int | None
     excluded: Mapping[Place, str]
     declared: Mapping[str | None, ir.Shape | None]

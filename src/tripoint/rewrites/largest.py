@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tripoint.analysis.facts import Facts
+from tripoint.progress import Progress
 from tripoint.rewrites.base import Proof
 from tripoint.rewrites.state import Place, State
 
@@ -42,18 +43,18 @@ Try = Callable[[int | None, Mapping[Place, str]], Attempt]
 """Rewrites a model at so many places at most, and not at the given ones; why not, by place."""
 
 
-def proven(attempt: Try, say: Callable[[str], None]) -> Attempt:
+def proven(attempt: Try, progress: Progress) -> Attempt:
     """All rewrites, or if with them the model is not the same, as many as can be kept.
 
     Args:
         attempt: Makes them, the same in the same order each time.
-        say: Called with one line where the search starts.
+        progress: Called with one line where the search starts.
     """
     excluded: dict[Place, str] = {}
     done, good = attempt(None, excluded), 0
     if not done.differs:
         return done
-    say("the whole differs: looking for the rewrite with which that starts")
+    progress("the whole differs: looking for the rewrite with which that starts")
     left = _ATTEMPTS
     while done.differs and left > 0:
         good, bad, worst = 0, len(done.state.places), done

@@ -14,6 +14,7 @@ from tripoint.parity.locate.legs import Reference, Suspect
 from tripoint.parity.locate.search import Replayed, replay
 from tripoint.parity.locate.tensor_cache import Shelf
 from tripoint.parity.locate.tolerances import Allowed
+from tripoint.progress import Progress, silent
 
 Array = np.ndarray[Any, Any]
 
@@ -26,7 +27,7 @@ def narrow(
     allowed: Allowed,
     *,
     limit: int,
-    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = silent,
 ) -> Replayed:
     """The fewest consecutive nodes of a part that still make an error.
 
@@ -40,7 +41,7 @@ def narrow(
         feed: Array by input name of the graph.
         allowed: Tolerances.
         limit: Tensors to have in memory at a time.
-        say: Told what goes on.
+        progress: Told what goes on.
 
     Returns:
         The smallest part that was seen to be wrong, which may be the whole.
@@ -58,7 +59,7 @@ def narrow(
 
         def wrong(start: int, end: int) -> bool:
             if (start, end) not in trials:
-                say(f"bisect: nodes {start + 1} to {end} of {len(nodes)}")
+                progress(f"bisect: nodes {start + 1} to {end} of {len(nodes)}")
                 part = _usable(nodes[start:end], suspect, shelf)
                 trials[start, end] = (
                     replay(suspect, part, _values(part, shelf), allowed) if part else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import onnx_ir as ir
 
@@ -12,6 +12,7 @@ from tripoint.parity.locate.deviation import measure
 from tripoint.parity.locate.onnxruntime import OnnxRuntime
 from tripoint.parity.locate.tolerances import Allowed
 from tripoint.parity.locate.torch import PyTorch
+from tripoint.progress import Progress
 from tripoint.tolerance.derivation import Products
 
 _ENOUGH = 0.5
@@ -24,13 +25,13 @@ class Instead:
     Args:
         leg: The module, which has run.
         limit: Tensors to have in memory at a time.
-        say: Told what goes on.
+        progress: Told what goes on.
     """
 
-    def __init__(self, leg: PyTorch, limit: int, say: Callable[[str], None]) -> None:
+    def __init__(self, leg: PyTorch, limit: int, progress: Progress) -> None:
         self._leg = leg
         self._limit = limit
-        self._say = say
+        self._say = progress
         self.changes: Mapping[ir.Node, list[str]] = {}
         self.reasons: list[str] = []
         self.notes: list[str] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,11 +25,10 @@ from tripoint.parity.locate.search import Found, Replayed, search
 from tripoint.parity.locate.tolerances import Allowed
 from tripoint.parity.locate.torch import PyTorch
 from tripoint.parity.results import TENSORRT, LegReport
+from tripoint.progress import Progress, silent
 from tripoint.sources.pairing import moved
 from tripoint.tolerance.derivation import Given, products_of
 from tripoint.words import number_of
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def locate(
     limits: Limits | None = None,
     folder: repro.Target | None = None,
     notes: Sequence[str] = (),
-    say: Say = lambda _: None,
+    progress: Progress = silent,
 ) -> Location:
     """Compare pair by pair and point by point, and search where the first one differs.
 
@@ -103,7 +102,7 @@ def locate(
         limits: What the search may use.
         folder: Where a minimal model goes.
         notes: What was assumed already.
-        say: Told what goes on.
+        progress: Told what goes on.
     """
     limits = limits or Limits()
     legs: dict[str, LegReport] = {report.name: report for report in absent}
@@ -111,10 +110,10 @@ def locate(
     holes: dict[str, None] = {}
     unfit = False
     for index, pair in enumerate(pairs):
-        comparison = _Comparison(pair, specs, limits, say)
+        comparison = _Comparison(pair, specs, limits, progress)
         try:
             for number, point in enumerate(points):
-                say(f"compare {pair.title} at point {number + 1} of {len(points)}")
+                progress(f"compare {pair.title} at point {number + 1} of {len(points)}")
                 outputs = comparison.outputs(point)
                 if outputs.differ:
                     found = comparison.investigate(point, outputs, folder)
@@ -167,11 +166,11 @@ class _LegError(Exception):
 class _Comparison:
     """One pair on its way through the points."""
 
-    def __init__(self, pair: Pair, specs: InputSpecs, limits: Limits, say: Say) -> None:
+    def __init__(self, pair: Pair, specs: InputSpecs, limits: Limits, progress: Progress) -> None:
         self.pair = pair
         self._specs = specs
         self._limits = limits
-        self._say = say
+        self._say = progress
 
     def outputs(self, point: Point) -> findings.Outputs:
         """The outputs of both legs at one point."""
@@ -233,7 +232,7 @@ class _Comparison:
             return found
         result = search(
             pair.reference, pair.suspect, scanned, feed, allowed,
-            limit=self._limits.tensors, say=self._say,
+            limit=self._limits.tensors, progress=self._say,
         )  # fmt: skip
         graphs = findings.Graphs(pair.suspect.graph, pair.graph, again=pair is not self.pair)
         if drawing:
@@ -310,7 +309,7 @@ class _Comparison:
             return None
         return narrow(
             pair.reference, pair.suspect, result.makers[0], feed, allowed,
-            limit=self._limits.tensors, say=self._say,
+            limit=self._limits.tensors, progress=self._say,
         )  # fmt: skip
 
     def _entered(
@@ -320,7 +319,7 @@ class _Comparison:
             subgraphs.Spot(pair.reference, pair.suspect, pair.graph, feed, scanned, first),
             freeze=pair.reproduce.kind == "engine",
             limit=self._limits.tensors,
-            say=self._say,
+            progress=self._say,
         )
 
     def _drawing(

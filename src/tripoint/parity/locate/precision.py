@@ -25,6 +25,7 @@ from tripoint.parity.locate.bisect import first
 from tripoint.parity.locate.deviation import Deviation, measure
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.rounding_toggles import SWITCHES, rounds, switched
+from tripoint.progress import Progress, silent
 from tripoint.tolerance.derivation import Chain, Given, Tolerance, derive, override
 from tripoint.words import number_of
 
@@ -34,7 +35,6 @@ DTYPES: Mapping[Precision, ir.DataType] = {
     "bf16": ir.DataType.BFLOAT16,
 }
 LIST = "keep-fp32.txt"
-Say = Callable[[str], None]
 Outputs = Mapping[str, "np.ndarray[Any, Any]"]
 
 
@@ -112,7 +112,7 @@ def rank(
     *,
     atol: Given = None,
     rtol: Given = None,
-    say: Say = lambda _: None,
+    progress: Progress = silent,
 ) -> Ranking:
     """Round one node after the other, then find how many of the costliest must be kept.
 
@@ -126,7 +126,7 @@ def rank(
             which is the size to tune for, and the result is checked at all.
         atol: Absolute tolerance of outputs in place of that goal.
         rtol: Relative tolerance, likewise.
-        say: Told what goes on.
+        progress: Told what goes on.
 
     Raises:
         ExternalStepError: If ONNX Runtime cannot run the graph.
@@ -138,7 +138,7 @@ def rank(
     costs: list[NodeCost] = []
     for index, node in enumerate(nodes):
         if index % 20 == 0:
-            say(f"round node {index + 1} of {len(nodes)}")
+            progress(f"round node {index + 1} of {len(nodes)}")
         worst = bench.cost(chosen, {index})
         named = node_name(node), node.op_type, source_of(node)
         costs.append(NodeCost(*named, worst.output, worst.error, worst.share))
@@ -146,7 +146,7 @@ def rank(
     everything = set(range(len(nodes)))
 
     def with_kept(count: int) -> Cost:
-        say(f"keep {count} of {number_of(len(nodes), 'node')}")
+        progress(f"keep {count} of {number_of(len(nodes), 'node')}")
         left = everything - set(order[:count])
         return max((bench.cost(run, left) for run in runs), key=lambda cost: cost.share)
 

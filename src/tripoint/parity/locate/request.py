@@ -14,7 +14,7 @@ from tripoint.numeric import trials
 from tripoint.numeric.inputs import Arrays, bindings_of, generate
 from tripoint.parity.locate.graph import Graph
 from tripoint.parity.locate.legs import Reference, Suspect
-from tripoint.parity.locate.locate import Limits, Pair, Point, Say, locate
+from tripoint.parity.locate.locate import Limits, Pair, Point, locate
 from tripoint.parity.locate.onnxruntime import OnnxRuntime
 from tripoint.parity.locate.recorded import Recorded
 from tripoint.parity.locate.repro import Options, Target
@@ -23,6 +23,7 @@ from tripoint.parity.locate.tensorrt import TensorRT
 from tripoint.parity.locate.torch import PyTorch
 from tripoint.parity.points import examples_of
 from tripoint.parity.results import FIXED, ONNX_RUNTIME, TENSORRT, LegReport
+from tripoint.progress import Progress, silent
 from tripoint.sources.python import TorchModel
 
 
@@ -88,7 +89,7 @@ def run(
     limits: Limits | None = None,
     folder: Path | None = None,
     force: bool = False,
-    say: Say = lambda _: None,
+    progress: Progress = silent,
 ) -> Location:
     """Find where the legs of a request part.
 
@@ -101,7 +102,7 @@ def run(
         limits: What the search may use.
         folder: Where a minimal model goes, None to write none.
         force: Whether files in it may be replaced.
-        say: Told what goes on.
+        progress: Told what goes on.
 
     Raises:
         UsageError: If there is nothing to compare, names cannot be matched, symbols have no
@@ -124,7 +125,7 @@ def run(
             limits=limits,
             folder=target,
             notes=[*notes, *further],
-            say=say,
+            progress=progress,
         )
 
     names = request.input_names
@@ -133,7 +134,7 @@ def run(
     found = at(usual)
     if not found.unsuited:
         return found
-    say("look for inputs that suit the model")
+    progress("look for inputs that suit the model")
     seeds = [(size, seed + index) for index, size in enumerate(bindings)]
     tried = list(trials.suited(graph.model, graph.specs, seeds, given=values, like=like))
     note = trials.note(trial.values for trial in tried if trial is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from tripoint.parity.locate.legs import Reference, Suspect
 from tripoint.parity.locate.tensor_cache import Shelf
 from tripoint.parity.locate.tied import settled
 from tripoint.parity.locate.tolerances import Allowed
+from tripoint.progress import Progress, silent
 from tripoint.shape_inference import truth
 from tripoint.tolerance.decisions import decides
 
@@ -79,7 +80,7 @@ def search(
     allowed: Allowed,
     *,
     limit: int,
-    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = silent,
 ) -> Found:
     """Replay the parts behind which outputs differ.
 
@@ -93,7 +94,7 @@ def search(
         feed: Array by input name.
         allowed: Tolerances.
         limit: Tensors to have in memory at a time.
-        say: Told what goes on.
+        progress: Told what goes on.
     """
     parts = partition(suspect.graph, list(scanned))
     relevant = _behind_outputs(suspect.graph, parts, scanned)
@@ -106,7 +107,8 @@ def search(
         chosen = batch if budget is None else batch[:budget]
         for replayed in _replay_all(reference, suspect, chosen, feed, allowed, limit):
             done.append(replayed)
-            say(f"replay {len(done)}: {replayed.part.nodes[-1].name or replayed.part.tensors[-1]}")
+            part = replayed.part
+            progress(f"replay {len(done)}: {part.nodes[-1].name or part.tensors[-1]}")
         if budget is not None:
             budget -= len(chosen)
         if any(replayed.makes for replayed in done):

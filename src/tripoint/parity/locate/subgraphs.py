@@ -7,7 +7,7 @@ Loop or Scan is fed with changes from one round to the next, so the search ends 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from tripoint.parity.locate.legs import Reference, Suspect
 from tripoint.parity.locate.onnxruntime import OnnxRuntime
 from tripoint.parity.locate.search import Replayed, search
 from tripoint.parity.locate.tolerances import Allowed
+from tripoint.progress import Progress
 from tripoint.tolerance.derivation import products_of
 from tripoint.words import number_of
 
@@ -58,14 +59,14 @@ class Spot:
     note: str = ""
 
 
-def enter(spot: Spot, *, freeze: bool, limit: int, say: Callable[[str], None]) -> Spot:
+def enter(spot: Spot, *, freeze: bool, limit: int, progress: Progress) -> Spot:
     """Follow an error into the branch of an If, as deep as it goes.
 
     Args:
         spot: Where the error is made.
         freeze: As :meth:`tripoint.parity.locate.graph.Graph.cut` takes it.
         limit: Tensors to have in memory at a time.
-        say: Told what goes on.
+        progress: Told what goes on.
 
     Returns:
         A spot inside, or the same one with a note if it is a node with a body that was not
@@ -79,15 +80,15 @@ def enter(spot: Spot, *, freeze: bool, limit: int, say: Callable[[str], None]) -
     opened = _opened(spot, node, freeze=freeze)
     if opened is None:
         return replace(spot, note=f"{kind}; {NOT_INSIDE}")
-    say(f"search inside {node_name(node)}")
+    progress(f"search inside {node_name(node)}")
     try:
-        found = _searched(opened, limit=limit, say=say)
+        found = _searched(opened, limit=limit, progress=progress)
     except TripointError as error:
         return replace(spot, note=f"{kind}; the search inside failed: {error.fact}")
     if found is None:
         return replace(spot, note=f"{kind}; {NONE_ALONE}")
     within = (*spot.within, f"{node_name(node)} ({node.op_type})")
-    return enter(replace(found, within=within), freeze=freeze, limit=limit, say=say)
+    return enter(replace(found, within=within), freeze=freeze, limit=limit, progress=progress)
 
 
 def _alone(spot: Spot) -> ir.Node | None:
@@ -168,7 +169,7 @@ def _live(model: Model, name: str) -> Graph | None:
     return Graph(model)
 
 
-def _searched(opened: _Opened, *, limit: int, say: Callable[[str], None]) -> Spot | None:
+def _searched(opened: _Opened, *, limit: int, progress: Progress) -> Spot | None:
     """The first part of the branch that makes an error."""
     reference, suspect, feed = opened.reference, opened.suspect, opened.feed
     allowed = Allowed(
@@ -177,8 +178,9 @@ def _searched(opened: _Opened, *, limit: int, say: Callable[[str], None]) -> Spo
     common = set(reference.graph.comparable)
     known = [name for name in suspect.graph.comparable if name in common]
     scanned = scan(reference, suspect, known, feed, allowed.behind)
-    result = search(reference, suspect, scanned, feed, allowed, limit=limit, say=say)
+    result = search(reference, suspect, scanned, feed, allowed, limit=limit, progress=progress)
     if not result.makers:
         return None
-    first = narrow(reference, suspect, result.makers[0], feed, allowed, limit=limit, say=say)
+    maker = result.makers[0]
+    first = narrow(reference, suspect, maker, feed, allowed, limit=limit, progress=progress)
     return Spot(reference, suspect, reference.graph, feed, scanned, first)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from tripoint.model import Model
 from tripoint.numeric.inputs import MINIMUM_POINTS
-from tripoint.profiles import sampling
+from tripoint.profiles import points
 from tripoint.profiles.constraints import profiles
 from tripoint.profiles.constraints.needs import Needs
+from tripoint.profiles.points import Point
 from tripoint.profiles.profile import Profile
-from tripoint.profiles.sampling import Point
 from tripoint.spec import Range, Spec
 
 
@@ -56,6 +56,6 @@ class LegalSizes:
 
     def points(self) -> list[Point]:
         """Min, opt, max, what is 0 and a random point, or fewer repeated: three at least."""
-        count = 4 + min(2, sum(1 for _ in sampling.empty(self.ranges)))
-        found = sampling.points(self.ranges, count, allowed=self.take)
+        count = 4 + min(2, sum(1 for _ in points.empty(self.ranges)))
+        found = points.few(self.ranges, count, allowed=self.take)
         return found * math.ceil(MINIMUM_POINTS / len(found))
