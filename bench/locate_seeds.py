@@ -214,7 +214,7 @@ def exported(name: str, folder: Path) -> Exported:
     # PyTorch takes a dim that may be 1 for static or for another one.
     dims = [text.replace("=1..", "=2..") if text.startswith("L") else text for text in dims]
     module = TorchModel.of(fault_models.torch_of(MODELS[name]()).module, inputs)
-    made = export(module, Spec.parse(shapes, dims), folder / f"{name}.onnx", exporter="dynamo")
+    made = export(module, folder / f"{name}.onnx", spec=Spec.parse(shapes, dims), exporter="dynamo")
     weights = {
         _initializer(made.model, buffer_name, buffer): buffer
         for buffer_name, buffer in module.module.named_buffers()

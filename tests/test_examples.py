@@ -30,7 +30,7 @@ def export_and_verify(
 ) -> Verification:
     model = load_module(PythonReference(EXAMPLES / f"{name}.py", "model"))
     path = folder / "model.onnx"
-    done = export(model, spec, path, exporter=exporter)
+    done = export(model, path, spec=spec, exporter=exporter)
     assert path.stat().st_size < 1 << 20
     for node in done.model.ir.graph.all_nodes():
         assert Path(str(source_of(node)).rpartition(":")[0]).name == f"{name}.py"

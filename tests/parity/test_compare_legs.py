@@ -62,7 +62,7 @@ def detector() -> TorchModel:
 def exported(detector: TorchModel, tmp_path_factory: pytest.TempPathFactory) -> Model:
     path = tmp_path_factory.mktemp("parity") / "model.onnx"
     spec = Spec.parse(["x:Nx3x16x16"], ["N=1..2..4"])
-    return export(detector, spec, path, exporter="torchscript").model
+    return export(detector, path, spec=spec, exporter="torchscript").model
 
 
 @pytest.fixture

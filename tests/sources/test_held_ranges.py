@@ -83,7 +83,7 @@ class Added(nn.Module):
 
 def exported(module: nn.Module, path: Path, exporter: Exporter = "dynamo") -> Export:
     torch.manual_seed(0)
-    return export(TorchModel.of(module.eval()), SPEC, path / "a.onnx", exporter=exporter)
+    return export(TorchModel.of(module.eval()), path / "a.onnx", spec=SPEC, exporter=exporter)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_range_that_forward_itself_does_not_take_is_told(tmp_path: Path) -> No
     assert done.exporter == "torchscript"
     assert done.notes[0].startswith("forward fails with x_dim0 = 3: RuntimeError: The size")
     with pytest.raises(ExternalStepError, match=r"axis 0 of input x was to be x_dim0=3\.\.5"):
-        export(TorchModel.of(Added()), SPEC, tmp_path / "b.onnx")
+        export(TorchModel.of(Added()), tmp_path / "b.onnx", spec=SPEC)
 
 
 FROZEN = """<ir_version: 8, opset_import: ["": 18]>

@@ -112,7 +112,7 @@ FORMS: dict[str, tuple[nn.Module, Any, list[str]]] = {
 
 
 def exported(model: TorchModel, path: Path, exporter: Any = "dynamo") -> Export:
-    return export(model, Spec(), path, exporter=exporter)
+    return export(model, path, spec=Spec(), exporter=exporter)
 
 
 def compared(made: Export, model: TorchModel) -> set[str]:
@@ -165,7 +165,7 @@ def test_constants_are_told() -> None:
 
 def test_an_input_without_tensor_may_still_be_given(tmp_path: Path) -> None:
     model = TorchModel.of(OptionalMask(), (X, None))
-    made = export(model, Spec.parse(["x:3x8", "m:3x8"], []), tmp_path / "m.onnx")
+    made = export(model, tmp_path / "m.onnx", spec=Spec.parse(["x:3x8", "m:3x8"], []))
     assert list(made.example_inputs) == ["x", "m"]
     assert compared(made, model) == {"equal"}
 
@@ -288,5 +288,5 @@ def test_a_complex_input_is_refused_with_what_to_do(tmp_path: Path) -> None:
 
     module = TorchModel.of(Magnitude(), torch.randn(2, 4, dtype=torch.complex64))
     with pytest.raises(UsageError, match="input 'z' is complex") as raised:
-        export(module, Spec(), tmp_path / "m.onnx")
+        export(module, tmp_path / "m.onnx", spec=Spec())
     assert "view_as_complex" in (raised.value.hint or "")

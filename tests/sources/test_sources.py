@@ -52,7 +52,10 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], E
     folder = tmp_path_factory.mktemp("exports")
     return {
         (name, exporter): export(
-            loaded(f"{file}:model"), spec, folder / f"{name}-{exporter}.onnx", exporter=exporter
+            loaded(f"{file}:model"),
+            folder / f"{name}-{exporter}.onnx",
+            spec=spec,
+            exporter=exporter,
         )
         for name, (file, spec) in SPECS.items()
         for exporter in EXPORTERS
@@ -272,7 +275,10 @@ def test_a_static_export_has_no_symbol(
 
 def test_the_exporters_print_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     done = export(
-        loaded(f"{ECA}:model"), Spec.parse(["1x3x5x5"]), tmp_path / "a.onnx", exporter="torchscript"
+        loaded(f"{ECA}:model"),
+        tmp_path / "a.onnx",
+        spec=Spec.parse(["1x3x5x5"]),
+        exporter="torchscript",
     )
     assert capfd.readouterr() == ("", "")
     assert "Exported graph" in done.log
@@ -283,9 +289,9 @@ def test_an_existing_file_is_kept_without_force(tmp_path: Path) -> None:
     path.write_text("mine")
     model, spec = loaded(f"{ECA}:model"), Spec.parse(["1x3x5x5"])
     with pytest.raises(OutputError, match="exists"):
-        export(model, spec, path, exporter="torchscript")
+        export(model, path, spec=spec, exporter="torchscript")
     assert path.read_text() == "mine"
-    export(model, spec, path, exporter="torchscript", force=True)
+    export(model, path, spec=spec, exporter="torchscript", force=True)
     assert models.load(path).nodes > 0
     assert list(tmp_path.iterdir()) == [path]
 
@@ -306,14 +312,14 @@ def test_inputs_that_do_not_fit_the_module(
     tmp_path: Path, file: Path, inputs: list[str], dims: list[str], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        export(loaded(f"{file}:model"), Spec.parse(inputs, dims), tmp_path / "a.onnx")
+        export(loaded(f"{file}:model"), tmp_path / "a.onnx", spec=Spec.parse(inputs, dims))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_shape_that_forward_cannot_take_names_the_line(tmp_path: Path) -> None:
     model = loaded(f"{ECA}:model")
     with pytest.raises(InputError, match=r"forward failed with x float32\[1, 4, 5, 5\].*eca.py:45"):
-        export(model, Spec.parse(["1x4x5x5"]), tmp_path / "a.onnx")
+        export(model, tmp_path / "a.onnx", spec=Spec.parse(["1x4x5x5"]))
     assert not list(tmp_path.iterdir())
 
 
@@ -347,7 +353,7 @@ class Odd(nn.Module):
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_an_odd_interface_survives(tmp_path: Path, exporter: str) -> None:
     spec = Spec.parse(["x:2x3", "unused:2x3", "y:2x3"])
-    done = export(TorchModel.of(Odd()), spec, tmp_path / "a.onnx", exporter=exporter)
+    done = export(TorchModel.of(Odd()), tmp_path / "a.onnx", spec=spec, exporter=exporter)
     assert [value.name for value in done.model.ir.graph.inputs] == ["x", "unused", "y"]
     assert done.output_names == ("second", "first")
 
@@ -359,7 +365,7 @@ class Frozen(nn.Module):
 
 def test_a_dim_that_forward_fixes_is_not_silently_static(tmp_path: Path) -> None:
     with pytest.raises(ExternalStepError, match=r"axis 0 of input x was to be x_dim0=1..2..4"):
-        export(TorchModel.of(Frozen()), Spec.parse(["1..2..4x3"]), tmp_path / "a.onnx")
+        export(TorchModel.of(Frozen()), tmp_path / "a.onnx", spec=Spec.parse(["1..2..4x3"]))
 
 
 class Branching(nn.Module):
@@ -369,7 +375,7 @@ class Branching(nn.Module):
 
 def test_a_refusal_of_torch_fits_on_the_screen(tmp_path: Path) -> None:
     with pytest.raises(ExternalStepError, match="dynamo exporter refuses: Guard") as caught:
-        export(TorchModel.of(Branching()), Spec.parse(["2x3"]), tmp_path / "a.onnx")
+        export(TorchModel.of(Branching()), tmp_path / "a.onnx", spec=Spec.parse(["2x3"]))
     assert "test_sources.py:" in str(caught.value)
     assert len(str(caught.value)) < 500
     assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tripoint.analysis.differences import compare
     from tripoint.api.arguments import (
         PLAN_SUFFIXES,
         ModelLike,
@@ -12,17 +13,17 @@ if TYPE_CHECKING:
         as_torch,
         input_shapes,
         is_plan,
-        load,
         read_inputs,
         sweep,
     )
     from tripoint.api.building import build, inspect, profile
     from tripoint.api.comparing import verify
-    from tripoint.api.exporting import Exporter, export
     from tripoint.api.locating import locate, locate_precision
     from tripoint.api.rewriting import fix
     from tripoint.api.running import run
-    from tripoint.api.tables import compare, explain, facts, recorded, shapes, why
+    from tripoint.api.tables import explain, facts, recorded, shapes, why
+    from tripoint.model import load
+    from tripoint.sources.torch_export import Exporter, export
 
 __all__ = [
     "PLAN_SUFFIXES",
@@ -53,31 +54,31 @@ __all__ = [
 ]
 
 _HOMES = {
-    "PLAN_SUFFIXES": "arguments",
-    "ModelLike": "arguments",
-    "as_model": "arguments",
-    "as_torch": "arguments",
-    "input_shapes": "arguments",
-    "is_plan": "arguments",
-    "load": "arguments",
-    "read_inputs": "arguments",
-    "sweep": "arguments",
-    "build": "building",
-    "inspect": "building",
-    "profile": "building",
-    "verify": "comparing",
-    "Exporter": "exporting",
-    "export": "exporting",
-    "locate": "locating",
-    "locate_precision": "locating",
-    "fix": "rewriting",
-    "run": "running",
-    "compare": "tables",
-    "explain": "tables",
-    "facts": "tables",
-    "recorded": "tables",
-    "shapes": "tables",
-    "why": "tables",
+    "PLAN_SUFFIXES": "tripoint.api.arguments",
+    "ModelLike": "tripoint.api.arguments",
+    "as_model": "tripoint.api.arguments",
+    "as_torch": "tripoint.api.arguments",
+    "input_shapes": "tripoint.api.arguments",
+    "is_plan": "tripoint.api.arguments",
+    "load": "tripoint.model",
+    "read_inputs": "tripoint.api.arguments",
+    "sweep": "tripoint.api.arguments",
+    "build": "tripoint.api.building",
+    "inspect": "tripoint.api.building",
+    "profile": "tripoint.api.building",
+    "verify": "tripoint.api.comparing",
+    "Exporter": "tripoint.sources.torch_export",
+    "export": "tripoint.sources.torch_export",
+    "locate": "tripoint.api.locating",
+    "locate_precision": "tripoint.api.locating",
+    "fix": "tripoint.api.rewriting",
+    "run": "tripoint.api.running",
+    "compare": "tripoint.analysis.differences",
+    "explain": "tripoint.api.tables",
+    "facts": "tripoint.api.tables",
+    "recorded": "tripoint.api.tables",
+    "shapes": "tripoint.api.tables",
+    "why": "tripoint.api.tables",
 }
 
 
@@ -88,4 +89,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    return getattr(importlib.import_module(home), name)

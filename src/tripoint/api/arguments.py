@@ -24,17 +24,12 @@ ModelLike = str | os.PathLike[str] | Model | ir.Model
 PLAN_SUFFIXES = frozenset({".plan", ".engine", ".trt"})
 
 
-def load(path: str | os.PathLike[str]) -> Model:
-    """Read an ONNX model; see :func:`tripoint.model.load`."""
-    return models.load(path)
-
-
 def as_model(model: ModelLike) -> Model:
     """What a user holds, as a :class:`~tripoint.model.Model`."""
     if isinstance(model, Model):
         return model
     if isinstance(model, (str, os.PathLike)):
-        return load(model)
+        return models.load(model)
     return Model(model)
 
 

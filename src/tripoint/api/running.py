@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tripoint import files, views
 from tripoint import model as models
-from tripoint.api import arguments, building, comparing, exporting, rewriting
+from tripoint.api import arguments, building, comparing, rewriting
 from tripoint.engine import manifest
 from tripoint.engine.builder import BuildResult
 from tripoint.engine.network import NetworkDescription, describe
@@ -149,9 +149,11 @@ def run(
             arguments.sweep(loaded, spec)  # a missing range is an error before anything is written
             origin = _Origin(models.save(loaded, output / "model.onnx", force=force))
         else:
+            from tripoint.sources import torch_export
+
             module = arguments.as_torch(model)
             progress(f"export ({exporter})")
-            exported = exporting.export(
+            exported = torch_export.export(
                 module,
                 output / "model.onnx",
                 spec=spec,

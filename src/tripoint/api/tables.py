@@ -10,7 +10,6 @@ from tripoint.api.arguments import as_model
 from tripoint.errors import UsageError
 
 if TYPE_CHECKING:
-    from tripoint.analysis.differences import Differences
     from tripoint.api.arguments import ModelLike
     from tripoint.table import Chain, TensorTable
 
@@ -48,13 +47,6 @@ def shapes(
     Arguments and errors are those of :func:`facts`.
     """
     return facts(model, target=target, tensorrt=tensorrt).table
-
-
-def compare(a: TensorTable, b: TensorTable) -> Differences:
-    """Where two targets see one model differently; see :mod:`tripoint.analysis.differences`."""
-    from tripoint.analysis import differences
-
-    return differences.compare(a, b)
 
 
 def recorded(path: str | os.PathLike[str]) -> tuple[Facts, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from tripoint.sources import held, normalize, ranges
 from tripoint.sources.capture import Captured, captured
 from tripoint.sources.example_inputs import InputPlan, plan_inputs
 from tripoint.sources.flatten import flatten
+from tripoint.sources.named import as_torch
 from tripoint.sources.python import TorchModel, copies, describe_failure
 from tripoint.spec import Range, Spec
 
@@ -70,19 +72,43 @@ class RangeLostError(ExternalStepError):
 
 
 def export(
-    model: TorchModel,
-    spec: Spec,
-    path: Path,
+    model: str | TorchModel,
+    path: str | os.PathLike[str],
     *,
+    spec: Spec | None = None,
     exporter: Exporter = "dynamo",
     opset: int | None = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     force: bool = False,
 ) -> Export:
-    """Write a module as an ONNX file; arguments and errors are those of :func:`tripoint.export`."""
+    """Export a PyTorch module to an ONNX file whose nodes know their source lines.
+
+    Args:
+        model: ``file.py:name``, ``pkg.module:name`` or a
+            :class:`~tripoint.sources.python.TorchModel`.
+        path: The ONNX file to write; large weights go to ``<path>.data`` beside it.
+        spec: Shapes, ranges and dtypes of the inputs; inputs that it leaves out are taken from
+            the examples of the module.
+        exporter: PyTorch's graph capture (``"dynamo"``) or its tracer (``"torchscript"``). Where
+            its graph does not follow a range, see :mod:`tripoint.sources.held`, and that of the
+            other does, the file is the other's, and a note says so.
+        opset: Opset to export, by default the exporter's choice.
+        input_names: Names for the inputs in the file, in the order of ``forward``.
+        output_names: Names for what the module returns, in order; by default those of
+            :mod:`tripoint.sources.flatten`.
+        force: Whether existing files may be replaced.
+
+    Raises:
+        UsageError: If the reference is not one to PyTorch code, or the inputs do not fit.
+        InputError: If the code raises, or returns something that is not made of tensors.
+        ExternalStepError: If the exporter refuses.
+        RangeLostError: If no exporter keeps a range.
+        OutputError: If the file exists without ``force``, or cannot be written.
+    """
+    model, path = as_torch(model), Path(path)
     files.refuse_overwrite(path, force=force)
-    plan = plan_inputs(model, spec)
+    plan = plan_inputs(model, spec or Spec())
     names = _output_names(model, plan, output_names)
     notes = model.notes
     if exporter == "dynamo" and _is_script(model):

@@ -51,7 +51,7 @@ def of(**new: Any) -> TorchModel:
 def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
     folder = tmp_path_factory.mktemp("changed")
     return {
-        name: export(of(), Spec(), folder / f"{name}.onnx", exporter=name).model
+        name: export(of(), folder / f"{name}.onnx", spec=Spec(), exporter=name).model
         for name in EXPORTERS
     }
 

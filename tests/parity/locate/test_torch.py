@@ -70,7 +70,7 @@ def module() -> TorchModel:
 def exports(module: TorchModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
     folder = tmp_path_factory.mktemp("exports")
     return {
-        name: export(module, DYNAMIC, folder / f"{name}.onnx", exporter=name).model
+        name: export(module, folder / f"{name}.onnx", spec=DYNAMIC, exporter=name).model
         for name in EXPORTERS
     }
 
@@ -246,7 +246,7 @@ def test_a_module_that_is_called_twice_is_not_compared(tmp_path: Path) -> None:
 
     torch.manual_seed(1)
     model = TorchModel.of(Twice(), torch.randn(3, 4))
-    exported = export(model, Spec(), tmp_path / "m.onnx", exporter="torchscript").model
+    exported = export(model, tmp_path / "m.onnx", spec=Spec(), exporter="torchscript").model
     assert tripoint.locate(exported, torch=model).verdict == "equal"
     bad, node = changed(exported, "Gemm", 2, weight)
     found = tripoint.locate(bad, torch=model)
