@@ -315,7 +315,7 @@ def test_the_sweep_takes_what_leaves_something_over() -> None:
     assert sizes[:7] == [1, 8, 32, 3, 7, 17, 31]
     assert len(set(sizes)) == 8
     assert [point["N"] for point in sizes_to_try.sweep({"N": Range(1, 2, 4)})] == [1, 2, 4, 3]
-    assert sizes_to_try.sweep({}) == ({},)
+    assert sizes_to_try.sweep({}) == [{}]
     assert len(sizes_to_try.sweep({"N": Range(1, 8, 32)}, 100)) == 32
     assert [point["N"] for point in sizes_to_try.sweep({"N": Range(1, 8, 32)}, 1)] == [1]
 
