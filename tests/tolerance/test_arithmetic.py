@@ -45,15 +45,6 @@ def allowed(graph: ir.Model, reference: Array) -> Tolerance:
     return Budget(graph).allowed({"y": reference.astype(np.float32)}, {})["y"]
 
 
-def test_every_operator_of_the_newest_opset_is_in_the_table() -> None:
-    names = {
-        schema.name
-        for schema in onnx.defs.get_all_schemas()
-        if schema.domain == "" and not schema.deprecated
-    }
-    assert names <= TABLE.keys()
-
-
 def along(array: Array, axis: int, count: int, how: str, factor: float | None = None) -> Array:
     """Linear interpolation along an axis, in float64."""
     size = array.shape[axis]
