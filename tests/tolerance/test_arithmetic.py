@@ -15,7 +15,6 @@ from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
 from tripoint.shape_inference import truth
-from tripoint.tolerance.arithmetic import TABLE
 from tripoint.tolerance.derivation import Budget, Products, Tolerance
 from tripoint.tolerance.sensitivity import Sensitivity
 

