@@ -1,4 +1,4 @@
-"""Roles of docstrings, such as :func:`tripoint.verify`, as the Markdown of the site."""
+"""Sphinx markup of docstrings, such as :func:`tripoint.verify`, as the Markdown of the site."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 import griffe
 
 ROLE = re.compile(r":[a-z]+:`~?([\w.]+)`")
+LITERAL = re.compile(r"::$", re.MULTILINE)
+"""Before a block of code, which the indentation shows already."""
 
 
 def markdown(match: re.Match[str]) -> str:
@@ -21,4 +23,4 @@ class SphinxRoles(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
         """Rewrite the docstring of one object in place."""
         if obj.docstring:
-            obj.docstring.value = ROLE.sub(markdown, obj.docstring.value)
+            obj.docstring.value = LITERAL.sub(":", ROLE.sub(markdown, obj.docstring.value))
