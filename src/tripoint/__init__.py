@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     )
     from tripoint.api.environment import doctor
     from tripoint.errors import TripointError
-    from tripoint.runner.arrays import DeviceArray
     from tripoint.runner.engine import Engine
+    from tripoint.runner.tensors import DeviceArray
 
 __all__ = [
     "DeviceArray",
@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DeviceArray": "tripoint.runner.arrays",
+    "DeviceArray": "tripoint.runner.tensors",
     "Engine": "tripoint.runner.engine",
     "TripointError": "tripoint.errors",
     "doctor": "tripoint.api.environment",

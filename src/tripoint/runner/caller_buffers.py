@@ -1,4 +1,4 @@
-"""What a caller gives for an input or output: host memory, PyTorch, or other device memory."""
+"""Memory of the caller for an input or output: of the host, PyTorch, or another library."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import numpy as np
 
 from tripoint.errors import InputError, UsageError
 from tripoint.graph import passthrough
-from tripoint.runner.arrays import DeviceArray
-from tripoint.runner.tensors import Shape, Tensor, as_wanted, nbytes
+from tripoint.runner.tensors import DeviceArray, Shape, Tensor, as_wanted, nbytes
 from tripoint.trt import array_ipc
 
 Kind = Literal["host", "torch", "device"]
@@ -22,7 +21,7 @@ _torch_names: dict[Any, str] = {}
 
 
 @dataclass(slots=True)
-class Given:
+class CallerBuffer:
     """Memory of a caller.
 
     Args:
@@ -45,12 +44,12 @@ class Given:
 
 def torch_tensor_type() -> type | None:
     """``torch.Tensor`` if the caller has imported torch; it is not imported here."""
-    found = getattr(sys.modules.get("torch"), "Tensor", None)
-    return found if isinstance(found, type) else None
+    tensor = getattr(sys.modules.get("torch"), "Tensor", None)
+    return tensor if isinstance(tensor, type) else None
 
 
 def in_order(tensors: Sequence[Tensor], inputs: Mapping[str, Any]) -> list[Any]:
-    """What was given for each input, in the engine's order.
+    """Return what the caller gave for each input, in the engine's order.
 
     Raises:
         InputError: If an input is missing or unknown.
@@ -60,18 +59,18 @@ def in_order(tensors: Sequence[Tensor], inputs: Mapping[str, Any]) -> list[Any]:
             return [inputs[tensor.name] for tensor in tensors]
         except KeyError:
             pass
-    found = [passthrough.given(tensor.name, inputs) for tensor in tensors]
-    if len(inputs) == len(tensors) and all(value is not None for value in found):
-        return found
+    values = [passthrough.given(tensor.name, inputs) for tensor in tensors]
+    if len(inputs) == len(tensors) and all(value is not None for value in values):
+        return values
     names = [tensor.name for tensor in tensors]
-    for name, value in zip(names, found, strict=True):
+    for name, value in zip(names, values, strict=True):
         if value is None:
             raise InputError(f"input {name!r} of the engine was not given")
     unknown = next(name for name in inputs if name not in names)
     raise InputError(f"the engine has no input {unknown!r}; it has {', '.join(names) or 'none'}")
 
 
-def take(tensor: Tensor, value: Any, device: int) -> Given:
+def take(tensor: Tensor, value: Any, device: int) -> CallerBuffer:
     """Memory that was given for an input.
 
     Args:
@@ -85,17 +84,17 @@ def take(tensor: Tensor, value: Any, device: int) -> Given:
     """
     if isinstance(value, np.ndarray):
         array = as_wanted(tensor, value)
-        return Given("host", array.shape, 0, array)
+        return CallerBuffer("host", array.shape, 0, array)
     torch_tensor = torch_tensor_type()
     if torch_tensor is not None and isinstance(value, torch_tensor):
         return _take_torch(tensor, value, device)
     if isinstance(value, DeviceArray) or hasattr(value, "__cuda_array_interface__"):
         return _take_device(tensor, value)
     array = as_wanted(tensor, _host_array(tensor, value))
-    return Given("host", array.shape, 0, array)
+    return CallerBuffer("host", array.shape, 0, array)
 
 
-def take_output(tensor: Tensor, value: Any, shape: Shape, device: int) -> Given:
+def take_output(tensor: Tensor, value: Any, shape: Shape, device: int) -> CallerBuffer:
     """Memory that was given for an output to be written to.
 
     Args:
@@ -109,30 +108,30 @@ def take_output(tensor: Tensor, value: Any, shape: Shape, device: int) -> Given:
     """
     what = f"the memory given for output {tensor.name!r}"
     if isinstance(value, np.ndarray):
-        found = Given("host", value.shape, 0, value, value)
+        buffer = CallerBuffer("host", value.shape, 0, value, value)
         if value.dtype != tensor.dtype:
             raise UsageError(f"{what} is {value.dtype.name}, the engine writes {tensor.dtype.name}")
         if not value.flags.writeable:
             raise UsageError(f"{what} cannot be written")
     else:
         try:
-            found = take(tensor, value, device)
+            buffer = take(tensor, value, device)
         except InputError as error:
             raise UsageError(error.fact.replace("input", "the memory given for output", 1)) from (
                 error
             )
-        if found.kind == "host":
+        if buffer.kind == "host":
             raise UsageError(f"{what} is neither a NumPy array nor device memory")
-        if found.owner is not value or _is_read_only(value):
+        if buffer.owner is not value or _is_read_only(value):
             raise UsageError(f"{what} cannot be written in place: it is read-only or not row-major")
-    if found.shape != shape:
-        raise UsageError(f"{what} has shape {found.shape}, the output has {shape}")
-    if tensor.on_host and found.array is None:
+    if buffer.shape != shape:
+        raise UsageError(f"{what} has shape {buffer.shape}, the output has {shape}")
+    if tensor.on_host and buffer.array is None:
         raise UsageError(f"output {tensor.name!r} is written in host memory; give a NumPy array")
-    return found
+    return buffer
 
 
-def _take_torch(tensor: Tensor, value: Any, device: int) -> Given:
+def _take_torch(tensor: Tensor, value: Any, device: int) -> CallerBuffer:
     name = _torch_names.get(value.dtype) or _name_of(value.dtype)
     if not value.is_cuda or tensor.on_host:
         if value.is_cuda:
@@ -141,7 +140,7 @@ def _take_torch(tensor: Tensor, value: Any, device: int) -> Given:
                 hint="its values decide shapes: give them as a NumPy array or a list",
             )
         array = as_wanted(tensor, _torch_to_numpy(value, name))
-        return Given("host", array.shape, 0, array)
+        return CallerBuffer("host", array.shape, 0, array)
     if name != tensor.dtype.name:
         raise InputError(
             f"input {tensor.name!r} is {name} on the device, the engine takes {tensor.dtype.name}"
@@ -153,10 +152,10 @@ def _take_torch(tensor: Tensor, value: Any, device: int) -> Given:
         )
     if not value.is_contiguous():
         value = value.contiguous()
-    return Given("torch", tuple(value.shape), value.data_ptr(), None, value)
+    return CallerBuffer("torch", tuple(value.shape), value.data_ptr(), None, value)
 
 
-def _take_device(tensor: Tensor, value: Any) -> Given:
+def _take_device(tensor: Tensor, value: Any) -> CallerBuffer:
     if tensor.on_host:
         raise InputError(
             f"input {tensor.name!r} is read in host memory, and its array is on the device",
@@ -178,7 +177,7 @@ def _take_device(tensor: Tensor, value: Any) -> Given:
             f"input {tensor.name!r} is {dtype.name} on the device, "
             f"the engine takes {tensor.dtype.name}"
         )
-    return Given("device", shape, address, None, value, stream)
+    return CallerBuffer("device", shape, address, None, value, stream)
 
 
 def _host_array(tensor: Tensor, value: Any) -> np.ndarray[Any, Any]:

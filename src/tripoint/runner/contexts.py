@@ -66,15 +66,15 @@ class Contexts:
         Raises:
             ExternalStepError: If TensorRT cannot make one.
         """
-        made = self._create(specialized)
-        if made is None:
+        created = self._create(specialized)
+        if created is None:
             raise ExternalStepError(
                 f"TensorRT could not make an execution context for this plan: {self._last_error()}"
             )
         if self._scratch is not None:
-            made.set_device_memory(self._scratch.address, self._scratch.size)
-        self._on_context(made)
-        return Context(self._trt, made, self._signature, self._last_error)
+            created.set_device_memory(self._scratch.address, self._scratch.size)
+        self._on_context(created)
+        return Context(self._trt, created, self._signature, self._last_error)
 
     def _create(self, specialized: bool) -> Any:
         engine = self._engine
@@ -232,7 +232,7 @@ class Context:
         return bool(self._native.execute_async_v3(stream))
 
     def capturable(self, stream: int) -> bool:
-        """Whether TensorRT says that a run can be captured; one that cannot say is tried."""
+        """Return whether TensorRT says that a run can be captured; one that cannot say is tried."""
         ask = getattr(self._native, "is_stream_capturable", None)
         return ask is None or bool(ask(stream))
 

@@ -1,4 +1,4 @@
-"""Executing an engine: one call from given memory to outputs."""
+"""Executing an engine: one call from memory of the caller to outputs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from typing import Any
 
 from tripoint.errors import UsageError
 from tripoint.runner import caller_buffers, tensors
-from tripoint.runner.async_run import Arriving, Pending
-from tripoint.runner.bound_run import Bound
-from tripoint.runner.call_guard import Gate
-from tripoint.runner.caller_buffers import Given, Kind
+from tripoint.runner.async_run import Arriving, Bound, Pending
+from tripoint.runner.buffers import InputMemory, OutputMemory, Placed
+from tripoint.runner.caller_buffers import CallerBuffer, Kind
 from tripoint.runner.contexts import Contexts, OnContext
 from tripoint.runner.device import Cuda
 from tripoint.runner.execution import Execution
-from tripoint.runner.inputs import InputMemory
-from tripoint.runner.output_buffers import OutputMemory, Placed
-from tripoint.runner.streams import Streams
+from tripoint.runner.streams import Gate, Streams
 
 
 class Session:
@@ -26,7 +23,7 @@ class Session:
         trt: The TensorRT module.
         cuda: The device that the engine was loaded on.
         engine: ``ICudaEngine``.
-        graphs: How many CUDA graphs to keep; 0 captures none.
+        graphs: Number of CUDA graphs that to keep; 0 captures none.
         poison: Whether to fill outputs with 0xFF before each run.
         on_context: Takes each ``IExecutionContext`` before its first run.
         last_error: What TensorRT logged last.
@@ -80,12 +77,12 @@ class Session:
 
     @property
     def captured(self) -> int:
-        """How many CUDA graphs are kept at present."""
+        """Number of CUDA graphs kept at present."""
         return self._execution.captured
 
     @property
     def not_captured(self) -> str | None:
-        """Why no CUDA graphs are captured; None if they are."""
+        """Reason that no CUDA graphs are captured, None if they are."""
         return self._execution.not_captured
 
     def enqueue(
@@ -98,7 +95,7 @@ class Session:
         """Queue a run and return without waiting for it.
 
         Args:
-            inputs: What is given for each input.
+            inputs: Value of each input.
             outputs: Memory to write outputs to.
             stream: Handle of the stream to use, None for PyTorch's current one if PyTorch
                 tensors are given, else the session's own.
@@ -135,12 +132,12 @@ class Session:
             return self._bind(inputs, outputs or {}, stream)
 
     def fixed(self, inputs: Mapping[str, Any]) -> bool:
-        """Whether the sizes of all outputs follow from the inputs before a run."""
+        """Return whether the sizes of all outputs follow from the inputs before a run."""
         with self._gate:
             taken = self._take(inputs)
             run = self._streams.begin(_kind(taken), None, taken)
             situation, _ = self._inputs.place(self.signature.inputs, taken, run)
-            return self._execution.known(situation, run).fixed
+            return self._execution.resolve(situation, run).fixed
 
     def launch(self, queue: Callable[[], None], stream: int, outers: frozenset[int]) -> None:
         """Queue a prepared run after everything that it depends on.
@@ -198,11 +195,11 @@ class Session:
         kind = _kind(taken)
         run = self._streams.begin(kind, stream, taken)
         situation, addresses = self._inputs.place(self.signature.inputs, taken, run)
-        known = self._execution.known(situation, run)
-        placed = self._outputs.place(self.signature.outputs, known.outputs, kind, given_outputs)
+        resolved = self._execution.resolve(situation, run)
+        placed = self._outputs.place(self.signature.outputs, resolved.outputs, kind, given_outputs)
         if self._poison:
             self._outputs.fill(placed, run)
-        self._execution.run(situation, known, addresses, placed, kind, run)
+        self._execution.run(situation, resolved, addresses, placed, kind, run)
         pending = self._results(placed, kind, run, owned, taken)
         self._streams.end(run)
         self._keeps = taken
@@ -234,12 +231,12 @@ class Session:
         own_outputs = OutputMemory(self._cuda, self.settle)
         situation, addresses = own_inputs.place(self.signature.inputs, taken, run)
         self._inputs.place(self.signature.inputs, taken, run)
-        known = self._execution.known(situation, run)
-        placed = own_outputs.place(self.signature.outputs, known.outputs, kind, given_outputs)
-        if not known.fixed:
-            raise UsageError(f"{known.undecided}, so it cannot be bound to memory")
+        resolved = self._execution.resolve(situation, run)
+        placed = own_outputs.place(self.signature.outputs, resolved.outputs, kind, given_outputs)
+        if not resolved.fixed:
+            raise UsageError(f"{resolved.undecided}, so it cannot be bound to memory")
         context, graph = self._execution.prepare(
-            situation, known, own_inputs.on_host, addresses, placed, run
+            situation, resolved, own_inputs.on_host, addresses, placed, run
         )
         shown = {output.tensor.name: own_outputs.shown(output, run) for output in placed}
         outers = self._streams.end(run)
@@ -248,18 +245,23 @@ class Session:
         self._bound.append(bound)
         return bound
 
-    def _take(self, inputs: Mapping[str, Any]) -> list[Given]:
+    def _take(self, inputs: Mapping[str, Any]) -> list[CallerBuffer]:
         wanted, device = self.signature.inputs, self._cuda.device
         values = caller_buffers.in_order(wanted, inputs)
         return [caller_buffers.take(*pair, device) for pair in zip(wanted, values, strict=True)]
 
     def _results(
-        self, placed: Sequence[Placed], kind: Kind, stream: int, owned: bool, keeps: list[Given]
+        self,
+        placed: Sequence[Placed],
+        kind: Kind,
+        stream: int,
+        owned: bool,
+        keeps: list[CallerBuffer],
     ) -> Pending:
         on_device: dict[str, Any] = {}
         arriving: dict[str, Arriving] = {}
         for output in placed:
-            name, mine = output.tensor.name, output.given
+            name, mine = output.tensor.name, output.buffer
             if output.tensor.on_host:
                 arriving[name] = Arriving(output, output.memory)
             elif (kind if mine is None else mine.kind) == "host":
@@ -284,6 +286,6 @@ class Session:
         )
 
 
-def _kind(taken: Sequence[Given]) -> Kind:
+def _kind(taken: Sequence[CallerBuffer]) -> Kind:
     kinds = {item.kind for item in taken}
     return "torch" if "torch" in kinds else "device" if "device" in kinds else "host"

@@ -11,8 +11,7 @@ from typing import Any
 from tripoint.engine.manifest import Machine
 from tripoint.errors import ExternalStepError, TripointError, UsageError
 from tripoint.runner import loading, streams
-from tripoint.runner.async_run import Pending
-from tripoint.runner.bound_run import Bound
+from tripoint.runner.async_run import Bound, Pending
 from tripoint.runner.tensors import Tensor
 from tripoint.trt import bindings, cuda, devices, gpu
 
@@ -239,10 +238,10 @@ class Engine:
 
     @property
     def captured(self) -> int:
-        """How many CUDA graphs are kept at present."""
+        """Number of CUDA graphs kept at present."""
         return self._session.captured
 
     @property
     def not_captured(self) -> str | None:
-        """Why no CUDA graphs are captured; None if they are."""
+        """Reason that no CUDA graphs are captured, None if they are."""
         return self._session.not_captured

@@ -8,20 +8,19 @@ from typing import Any
 
 from tripoint.errors import ExternalStepError, TripointError
 from tripoint.runner import select_profile
+from tripoint.runner.buffers import OutputMemory, Placed, Situation
 from tripoint.runner.caller_buffers import Kind
 from tripoint.runner.contexts import Context, Contexts
 from tripoint.runner.device import Cuda
 from tripoint.runner.graphs import Recent, Sightings
-from tripoint.runner.inputs import Situation
-from tripoint.runner.output_buffers import OutputMemory, Placed
 from tripoint.runner.tensors import UNKNOWN, Shape, Signature, Tensor
 
 _SITUATIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What follows from the shapes of the inputs.
+class Resolved:
+    """Profile and output shapes that follow from the shapes of the inputs.
 
     Args:
         profile: Index of the optimization profile.
@@ -33,14 +32,14 @@ class Known:
 
     @property
     def undecided(self) -> str | None:
-        """Which output has a size that the values decide, None if none has."""
-        found = (name for name, shape in self.outputs.items() if UNKNOWN in shape)
-        name = next(found, None)
+        """Sentence on the output whose size the values decide, None if none has one."""
+        names = (name for name, shape in self.outputs.items() if UNKNOWN in shape)
+        name = next(names, None)
         return None if name is None else f"values decide the size of output {name!r}"
 
     @property
     def fixed(self) -> bool:
-        """Whether the sizes of all outputs are known before the run."""
+        """Return whether the sizes of all outputs are known before the run."""
         return self.undecided is None
 
 
@@ -86,35 +85,35 @@ class Execution:
         self._settle = settle
         self._main = contexts.make()
         self._told: Situation | None = None
-        self._situations: Recent[Known] = Recent(_SITUATIONS)
+        self._situations: Recent[Resolved] = Recent(_SITUATIONS)
         self._graphs: Recent[_Captured] = Recent(graphs)
         self._sightings = Sightings(graphs)
 
     @property
     def captured(self) -> int:
-        """How many CUDA graphs are kept at present."""
+        """Number of CUDA graphs kept at present."""
         return len(self._graphs)
 
-    def known(self, situation: Situation, stream: int) -> Known:
-        """What follows from the shapes and values of the inputs.
+    def resolve(self, situation: Situation, stream: int) -> Resolved:
+        """Return profile and output shapes for the shapes and values of the inputs.
 
         Raises:
             InputError: If no profile holds them, or TensorRT finds no shapes.
         """
-        known = self._situations.get(situation)
-        if known is None:
+        resolved = self._situations.get(situation)
+        if resolved is None:
             profile = select_profile.choose(self._signature, *situation)
             shapes = self._tell(self._main, profile, situation, stream)
-            known = Known(profile, shapes)
-            if not known.fixed and self.not_captured is None:
-                self.not_captured = known.undecided
-            self._situations.put(situation, known)
-        return known
+            resolved = Resolved(profile, shapes)
+            if not resolved.fixed and self.not_captured is None:
+                self.not_captured = resolved.undecided
+            self._situations.put(situation, resolved)
+        return resolved
 
     def run(
         self,
         situation: Situation,
-        known: Known,
+        resolved: Resolved,
         addresses: tuple[int, ...],
         placed: Sequence[Placed],
         kind: Kind,
@@ -124,7 +123,7 @@ class Execution:
 
         Args:
             situation: Shapes and values of the inputs.
-            known: What follows from them.
+            resolved: Profile and output shapes that follow from them.
             addresses: Address of each input.
             placed: The outputs; those whose size the run decides are completed.
             kind: Where such outputs take their memory from.
@@ -139,10 +138,10 @@ class Execution:
             if captured is not None:
                 self._cuda.launch(captured.graph, stream)
                 return
-            if self._sightings.again(key) and self._capture(key, known, placed, stream):
+            if self._sightings.again(key) and self._capture(key, resolved, placed, stream):
                 return
         if self._told != situation:
-            self._tell(self._main, known.profile, situation, stream)
+            self._tell(self._main, resolved.profile, situation, stream)
         self._bind(self._main, addresses, placed, kind, stream)
         self._main.execute(stream)
         for output in placed:
@@ -154,7 +153,7 @@ class Execution:
     def prepare(
         self,
         situation: Situation,
-        known: Known,
+        resolved: Resolved,
         host: Mapping[str, int],
         addresses: Sequence[int],
         placed: Sequence[Placed],
@@ -164,7 +163,7 @@ class Execution:
 
         Args:
             situation: Shapes and values of the inputs.
-            known: What follows from them.
+            resolved: Profile and output shapes that follow from them.
             host: Address by name of the inputs that are read in host memory.
             addresses: Address of each input.
             placed: The outputs, all of known size.
@@ -174,7 +173,7 @@ class Execution:
             The context, and its graph or None.
         """
         context = self._contexts.make(specialized=self.not_captured is None)
-        context.set_shapes(known.profile, situation[0], host, stream)
+        context.set_shapes(resolved.profile, situation[0], host, stream)
         self._bind(context, addresses, placed, "device", stream)
         context.execute(stream)
         return context, self._captured(context, stream)
@@ -191,10 +190,10 @@ class Execution:
     ) -> dict[str, Shape]:
         if context is self._main:
             self._told = None
-        found = context.set_shapes(profile, situation[0], self._host, stream)
+        outputs = context.set_shapes(profile, situation[0], self._host, stream)
         if context is self._main:
             self._told = situation
-        return found
+        return outputs
 
     def _bind(
         self,
@@ -227,7 +226,7 @@ class Execution:
     def _capture(
         self,
         key: tuple[Situation, tuple[int, ...], tuple[int, ...]],
-        known: Known,
+        resolved: Resolved,
         placed: Sequence[Placed],
         stream: int,
     ) -> bool:
@@ -243,7 +242,7 @@ class Execution:
             self._cuda.destroy_graph(oldest.graph)
         try:
             context = oldest.context if oldest else self._contexts.make(specialized=True)
-            self._tell(context, known.profile, situation, stream)
+            self._tell(context, resolved.profile, situation, stream)
             self._bind(context, addresses, placed, "device", stream)
             context.execute(stream)
         except TripointError as error:

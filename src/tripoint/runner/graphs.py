@@ -1,4 +1,4 @@
-"""When a CUDA graph is captured, and which ones are kept."""
+"""Choice of the CUDA graphs that are captured and kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SEEN_PER_KEPT = 8
 
 
 class Recent(Generic[Kept]):
-    """What was used most recently, up to a number of entries.
+    """Entries that were used most recently, up to a number of entries.
 
     Args:
         capacity: How many are kept; 0 keeps none.
@@ -30,10 +30,10 @@ class Recent(Generic[Kept]):
 
     def get(self, key: Hashable) -> Kept | None:
         """The entry of a key, which becomes the most recent; None if it is not kept."""
-        found = self._kept.get(key)
-        if found is not None:
+        entry = self._kept.get(key)
+        if entry is not None:
             self._kept.move_to_end(key)
-        return found
+        return entry
 
     def put(self, key: Hashable, entry: Kept) -> None:
         """Keep an entry. Make :meth:`room` first, or the oldest is dropped."""
@@ -64,7 +64,7 @@ class Sightings:
         self._seen: Recent[bool] = Recent(_SEEN_PER_KEPT * kept)
 
     def again(self, key: Hashable) -> bool:
-        """Whether a key was seen before, lately enough to be remembered."""
+        """Return whether a key was seen before, lately enough to be remembered."""
         if self._seen.get(key):
             return True
         self._seen.put(key, True)

@@ -82,20 +82,20 @@ def refuse_unfit(
     beside = manifest.path_for(plan)
     if not beside.is_file():
         return
-    known = manifest.read(beside)
-    if known["engine"].get("sha256") != hashlib.sha256(content).hexdigest():
+    recorded = manifest.read(beside)
+    if recorded["engine"].get("sha256") != hashlib.sha256(content).hexdigest():
         raise InputError(
             f"this is not the plan that {beside.name} describes: their hashes differ",
             hint="build it again, or remove the manifest if the plan is from elsewhere",
         ).within(subject=str(plan))
-    differences = manifest.differences(known, machine)
+    differences = manifest.differences(recorded, machine)
     if differences:
         raise ExternalStepError(
             f"this plan does not fit this machine: {'; '.join(differences)}",
             hint="build it again here: tripoint build MODEL",
         ).within(subject=str(plan))
     here = os.environ if environment is None else environment
-    for name, value in (known.get("environment") or {}).items():
+    for name, value in (recorded.get("environment") or {}).items():
         if here.get(name) != value:
             was = f"set to {value}" if value is not None else "not set"
             raise ExternalStepError(

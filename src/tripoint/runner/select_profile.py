@@ -1,4 +1,4 @@
-"""Which optimization profile holds a set of inputs, or why none does."""
+"""Choice of the optimization profile that holds a set of inputs, or the reason that none does."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def choose(signature: Signature, shapes: Sequence[Shape], values: Sequence[Value
 def _misfits(
     signature: Signature, profile: int, shapes: Sequence[Shape], values: Sequence[Values]
 ) -> Iterator[_Misfit]:
-    for tensor, shape, given in zip(signature.inputs, shapes, values, strict=True):
+    for tensor, shape, numbers in zip(signature.inputs, shapes, values, strict=True):
         yield from _outside(tensor, "axis", shape, tensor.sizes[profile])
         limits = tensor.values[profile] if tensor.values else None
-        if given is not None and limits is not None:
-            yield from _outside(tensor, "value", given, limits)
+        if numbers is not None and limits is not None:
+            yield from _outside(tensor, "value", numbers, limits)
 
 
 def _outside(

@@ -1,14 +1,49 @@
-"""Which stream a call runs on, and what must be done before it and wait for it."""
+"""Order of calls: one at a time, on a stream that waits for what the call needs."""
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 from tripoint.errors import UsageError
-from tripoint.runner.caller_buffers import Given, Kind
+from tripoint.runner.caller_buffers import CallerBuffer, Kind
 from tripoint.runner.device import LEGACY_STREAMS, Cuda
+
+
+class Gate:
+    """Lets one call in, on the device of the session; refuses others instead of waiting.
+
+    Args:
+        cuda: The device, which CUDA keeps by thread.
+    """
+
+    def __init__(self, cuda: Cuda) -> None:
+        self.closed = False
+        self._cuda = cuda
+        self._busy = threading.Lock()
+        self._thread = threading.get_ident()
+
+    def __enter__(self) -> None:
+        if not self._busy.acquire(blocking=False):
+            raise UsageError(
+                "this engine is in use by another thread",
+                hint="give each thread an engine of its own, or hold a lock around the calls",
+            )
+        try:
+            if self.closed:
+                raise UsageError("this engine is closed")
+            thread = threading.get_ident()
+            if thread != self._thread:
+                self._cuda.select()
+                self._thread = thread
+        except BaseException:
+            self._busy.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._busy.release()
 
 
 def handle(stream: object) -> int | None:
@@ -49,7 +84,7 @@ class Streams:
         self._event: Any = None
         self._outers: frozenset[int] = frozenset()
 
-    def begin(self, kind: Kind, wanted: int | None, taken: Sequence[Given]) -> int:
+    def begin(self, kind: Kind, wanted: int | None, taken: Sequence[CallerBuffer]) -> int:
         """The stream of a call, ordered after all that it depends on, without waiting here.
 
         Args:

@@ -1,4 +1,4 @@
-"""The inputs and outputs of an engine, read from it once."""
+"""Inputs and outputs of an engine, read from it once, and arrays in device memory without torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tripoint.errors import ExternalStepError, InputError
 from tripoint.trt import array_ipc, native
@@ -18,7 +19,7 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one optimization profile allows an input.
+    """Range that one optimization profile allows an input.
 
     Args:
         min: Smallest size by axis; for a shape tensor its smallest values.
@@ -67,12 +68,12 @@ class Signature:
 
     @property
     def dynamic(self) -> bool:
-        """Whether the shapes of a run are decided by its inputs."""
+        """Return whether the shapes of a run are decided by its inputs."""
         return any(UNKNOWN in tensor.shape or tensor.on_host for tensor in self.inputs)
 
 
 def read(trt: Any, engine: Any) -> Signature:
-    """What an engine says of its inputs and outputs.
+    """Return what an engine says of its inputs and outputs.
 
     Args:
         trt: The TensorRT module.
@@ -136,10 +137,10 @@ def as_wanted(tensor: Tensor, array: np.ndarray[Any, Any]) -> np.ndarray[Any, An
 
 def _dtype(engine: Any, name: str) -> np.dtype[Any]:
     kind = engine.get_tensor_dtype(name)
-    known = native.NUMPY_DTYPES.get(kind.name)
+    numpy_name = native.NUMPY_DTYPES.get(kind.name)
     try:
-        if known is not None:
-            return array_ipc.dtype(known)
+        if numpy_name is not None:
+            return array_ipc.dtype(numpy_name)
     except (TypeError, ImportError):
         pass
     raise ExternalStepError(
@@ -173,16 +174,98 @@ def _limits(engine: Any, name: str, shape: Shape, profile: int) -> Limits:
 def _values(engine: Any, name: str, profile: int) -> Limits | None:
     # The bindings declare (name, profile_index) and take them the other way round.
     try:
-        found = engine.get_tensor_profile_values(profile, name)
+        ends = engine.get_tensor_profile_values(profile, name)
     except TypeError:
-        found = engine.get_tensor_profile_values(name, profile)
+        ends = engine.get_tensor_profile_values(name, profile)
     except (RuntimeError, ValueError):
         return None
-    if not found:
+    if not ends:
         return None
-    low, _, high = (_sizes(ends) for ends in found)
+    low, _, high = (_sizes(end) for end in ends)
     return Limits(low, high)
 
 
 def _sizes(dims: Any) -> Shape:
     return tuple(int(size) for size in dims)
+
+
+class DeviceArray:
+    """A row-major array in the memory of a CUDA device.
+
+    Outputs come as these where inputs were given in device memory without torch. To give an
+    engine the memory of a library that shares neither ``__cuda_array_interface__`` nor PyTorch
+    tensors, such as a ``cuda.core`` buffer, wrap its address:
+    ``DeviceArray(int(buffer.handle), (1, 3, 224, 224), "float32", owner=buffer)``.
+
+    Args:
+        address: Where it begins.
+        shape: Size by axis.
+        dtype: Element type, anything that ``numpy.dtype`` takes.
+        owner: Kept alive as long as this array is.
+        stream: CUDA stream on which the content becomes valid; None if it is already.
+    """
+
+    __slots__ = ("address", "dtype", "owner", "shape", "stream")
+
+    def __init__(
+        self,
+        address: int,
+        shape: Shape,
+        dtype: npt.DTypeLike,
+        *,
+        owner: object = None,
+        stream: int | None = None,
+    ) -> None:
+        self.address = int(address)
+        self.shape = tuple(int(size) for size in shape)
+        self.dtype = np.dtype(dtype)
+        self.owner = owner
+        self.stream = stream
+
+    def __repr__(self) -> str:
+        return f"DeviceArray(0x{self.address:x}, {self.shape}, {self.dtype.name})"
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return nbytes(self.shape, self.dtype)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Version 3 of the interface, which CuPy, Numba and PyTorch read."""
+        interface: dict[str, Any] = {
+            "version": 3,
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.address, False),
+            "strides": None,
+        }
+        if self.stream is not None:
+            # The interface has no 0; 1 is its name for the default stream.
+            interface["stream"] = self.stream or 1
+        return interface
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """A copy in host memory; waits until the content is valid.
+
+        Raises:
+            MissingDependencyError: If cuda-bindings is not installed.
+            ExternalStepError: If CUDA cannot copy it.
+        """
+        from tripoint.trt import cuda
+
+        runtime = cuda.runtime()
+        array: npt.NDArray[Any] = np.empty(self.shape, self.dtype)
+        stream = self.stream or 0
+        if array.nbytes:
+            kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+            cuda.check(
+                runtime.cudaMemcpyAsync,
+                array.ctypes.data,
+                self.address,
+                array.nbytes,
+                kind,
+                stream,
+            )
+        cuda.check(runtime.cudaStreamSynchronize, stream)
+        return array

@@ -19,8 +19,8 @@ from tripoint.graph import passthrough
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import first_line
 from tripoint.runner import loading
-from tripoint.runner.arrays import DeviceArray
 from tripoint.runner.device import Cuda, view
+from tripoint.runner.tensors import DeviceArray
 from tripoint.sources.flatten import flatten
 from tripoint.trt import bindings, devices
 from tripoint.trt import cuda as cuda_task

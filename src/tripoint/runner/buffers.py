@@ -1,4 +1,4 @@
-"""Where outputs lie."""
+"""Memory of the inputs and outputs of a run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,115 @@ from typing import Any
 import numpy as np
 
 from tripoint.errors import UsageError
-from tripoint.runner.arrays import DeviceArray
-from tripoint.runner.caller_buffers import Given, Kind, take_output
+from tripoint.runner.caller_buffers import CallerBuffer, Kind, take_output
 from tripoint.runner.device import POISON, Buffer, Cuda, view
 from tripoint.runner.graphs import Recent
-from tripoint.runner.tensors import UNKNOWN, Shape, Tensor, nbytes
+from tripoint.runner.select_profile import Values
+from tripoint.runner.tensors import UNKNOWN, DeviceArray, Shape, Tensor, nbytes
+
+Situation = tuple[tuple[Shape, ...], tuple[Values, ...]]
+"""Shape of each input, and the values of those that are shape tensors."""
+
+
+class InputMemory:
+    """The memory of inputs that come from the host, kept from call to call.
+
+    Args:
+        cuda: Where it lies.
+        settle: Called before memory is replaced or overwritten that may still be in use.
+    """
+
+    def __init__(self, cuda: Cuda, settle: Callable[[], None]) -> None:
+        self._cuda = cuda
+        self._settle = settle
+        self._buffers: dict[tuple[str, str], Buffer] = {}
+        self._values: dict[str, bytes] = {}
+        self._uploaded: Any = None
+        self._uploading = False
+        self.on_host: dict[str, int] = {}
+        """Address by name of each input that TensorRT reads in host memory."""
+
+    def place(
+        self, inputs: Sequence[Tensor], taken: Sequence[CallerBuffer], stream: int
+    ) -> tuple[Situation, tuple[int, ...]]:
+        """Bring every input to where TensorRT reads it.
+
+        Args:
+            inputs: The inputs of the engine.
+            taken: What was given for each.
+            stream: Where copies are queued.
+
+        Returns:
+            Shapes and values, and the address of each input.
+        """
+        shapes = tuple(item.shape for item in taken)
+        values: list[Values] = []
+        addresses: list[int] = []
+        uploads = False
+        for tensor, item in zip(inputs, taken, strict=True):
+            value: Values = None
+            if tensor.on_host:
+                assert item.array is not None  # noqa: S101 - caller_buffers.take refuses the device
+                address, value = self._keep(tensor, item.array)
+            elif item.array is not None:
+                if not uploads:
+                    self._free_staging()
+                    uploads = True
+                address = self._upload(tensor, item.array, stream)
+            else:
+                # Memory of no size may have no address, which TensorRT does not take.
+                address = item.address or self._buffer(tensor.name, "device").reserve(0)
+            values.append(value)
+            addresses.append(address)
+        if uploads:
+            if self._uploaded is None:
+                self._uploaded = self._cuda.event()
+            self._cuda.record(self._uploaded, stream)
+            self._uploading = True
+        return (shapes, tuple(values)), tuple(addresses)
+
+    def clear(self) -> None:
+        """Give everything back."""
+        self._buffers.clear()
+        self._values.clear()
+        if self._uploaded is not None:
+            self._cuda.destroy_event(self._uploaded)
+            self._uploaded = None
+
+    def _free_staging(self) -> None:
+        # What the last call copied from must be read before it is overwritten.
+        if self._uploading:
+            self._cuda.join(self._uploaded)
+            self._uploading = False
+
+    def _upload(self, tensor: Tensor, array: np.ndarray[Any, Any], stream: int) -> int:
+        staging = self._buffer(tensor.name, "pinned")
+        source = staging.reserve(array.nbytes)
+        np.copyto(view(staging.held, array.shape, array.dtype), array)
+        address = self._buffer(tensor.name, "device").reserve(array.nbytes)
+        self._cuda.upload(address, source, array.nbytes, stream)
+        return address
+
+    def _keep(self, tensor: Tensor, array: np.ndarray[Any, Any]) -> tuple[int, Values]:
+        content = array.tobytes()
+        buffer = self._buffer(tensor.name, "pinned")
+        if self._values.get(tensor.name) != content:
+            # A run that was queued with the values before may still read them.
+            self._settle()
+            buffer.reserve(array.nbytes)
+            np.copyto(view(buffer.held, array.shape, array.dtype), array)
+            self._values[tensor.name] = content
+        address = buffer.reserve(array.nbytes)
+        self.on_host[tensor.name] = address
+        return address, tuple(array.reshape(-1).tolist())
+
+    def _buffer(self, name: str, form: str) -> Buffer:
+        buffer = self._buffers.get((name, form))
+        if buffer is None:
+            allocate = self._cuda.allocate_pinned if form == "pinned" else self._cuda.allocate
+            buffer = self._buffers[(name, form)] = Buffer(allocate, self._settle)
+        return buffer
+
 
 _VIEWS = 64
 
@@ -35,8 +139,8 @@ class TorchMemory:
 
     def view(self, shape: Shape, dtype: np.dtype[Any]) -> Any:
         """The first bytes as a tensor of a shape and dtype."""
-        found = getattr(sys.modules["torch"], dtype.name)
-        return self.tensor[: nbytes(shape, dtype)].view(found).reshape(shape)
+        element = getattr(sys.modules["torch"], dtype.name)
+        return self.tensor[: nbytes(shape, dtype)].view(element).reshape(shape)
 
 
 @dataclass(slots=True)
@@ -48,14 +152,14 @@ class Placed:
         shape: Its shape.
         address: Where it lies.
         memory: What owns that memory.
-        given: What the caller gave for it, None if the memory is the engine's.
+        buffer: Memory of the caller, None if the memory is the engine's.
     """
 
     tensor: Tensor
     shape: Shape
     address: int
     memory: Any
-    given: Given | None = None
+    buffer: CallerBuffer | None = None
 
     @property
     def nbytes(self) -> int:
@@ -87,7 +191,7 @@ class OutputMemory:
         tensors: Sequence[Tensor],
         shapes: Mapping[str, Shape],
         kind: Kind,
-        given: Mapping[str, Any],
+        callers: Mapping[str, Any],
     ) -> list[Placed]:
         """Decide where each output is written to.
 
@@ -96,16 +200,16 @@ class OutputMemory:
             shapes: Shape by name, with -1 where the values of the run decide it; such an output
                 gets its memory when it asks for it.
             kind: The form of the outputs that nothing was given for.
-            given: What the caller gave, by name.
+            callers: Memory of the caller, by name.
 
         Raises:
             UsageError: If it does not fit, or its name is unknown.
         """
-        _refuse_unknown(tensors, given)
+        _refuse_unknown(tensors, callers)
         placed = []
         for tensor in tensors:
             shape = shapes[tensor.name]
-            mine = self._given(tensor, shape, given) if tensor.name in given else None
+            mine = self._callers(tensor, shape, callers) if tensor.name in callers else None
             if mine is not None and mine.array is None:
                 # Memory of no size may have no address, which TensorRT does not take.
                 address = mine.address or self.buffer(tensor, kind).reserve(0)
@@ -133,16 +237,16 @@ class OutputMemory:
 
     def shown(self, placed: Placed, stream: int) -> Any:
         """An output where it lies, for a caller who knows about streams."""
-        if placed.given is not None and placed.given.kind != "host":
-            return placed.given.owner
+        if placed.buffer is not None and placed.buffer.kind != "host":
+            return placed.buffer.owner
         memory = placed.memory
         if isinstance(memory, TorchMemory):
             key = (placed.address, placed.shape, placed.tensor.dtype.name)
-            found = self._views.get(key)
-            if found is None:
-                found = memory.view(placed.shape, placed.tensor.dtype)
-                self._views.put(key, found)
-            return found
+            output = self._views.get(key)
+            if output is None:
+                output = memory.view(placed.shape, placed.tensor.dtype)
+                self._views.put(key, output)
+            return output
         return DeviceArray(
             placed.address, placed.shape, placed.tensor.dtype, owner=memory, stream=stream
         )
@@ -164,33 +268,33 @@ class OutputMemory:
         self._buffers.clear()
         self._views.clear()
 
-    def _given(self, tensor: Tensor, shape: Shape, given: Mapping[str, Any]) -> Given:
+    def _callers(self, tensor: Tensor, shape: Shape, callers: Mapping[str, Any]) -> CallerBuffer:
         if UNKNOWN in shape:
             raise UsageError(
                 f"the values of a run decide the size of output {tensor.name!r}, "
                 "so no memory can be given for it"
             )
-        return take_output(tensor, given[tensor.name], shape, self._cuda.device)
+        return take_output(tensor, callers[tensor.name], shape, self._cuda.device)
 
     def _buffer(self, name: str, form: str) -> Buffer:
-        found = self._buffers.get((name, form))
-        if found is None:
+        buffer = self._buffers.get((name, form))
+        if buffer is None:
             cuda = self._cuda
             allocate: Callable[[int], Any] = {
                 "pinned": cuda.allocate_pinned,
                 "torch": lambda size: TorchMemory(size, cuda.device),
                 "device": cuda.allocate,
             }[form]
-            found = self._buffers[(name, form)] = Buffer(allocate, self._let_go)
-        return found
+            buffer = self._buffers[(name, form)] = Buffer(allocate, self._let_go)
+        return buffer
 
     def _let_go(self) -> None:
         self._settle()
         self._views.clear()
 
 
-def _refuse_unknown(tensors: Sequence[Tensor], given: Mapping[str, Any]) -> None:
+def _refuse_unknown(tensors: Sequence[Tensor], callers: Mapping[str, Any]) -> None:
     names = [tensor.name for tensor in tensors]
-    for name in given:
+    for name in callers:
         if name not in names:
             raise UsageError(f"the engine has no output {name!r}; it has {', '.join(names)}")
