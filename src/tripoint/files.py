@@ -98,7 +98,7 @@ def result_folder(path: Path) -> Iterator[Path]:
 
 
 def _make_folder(path: Path) -> bool:
-    """Whether the folder was not there before."""
+    """Return whether the folder was created, because it was not there before."""
     try:
         try:
             path.mkdir(parents=True)

@@ -149,7 +149,7 @@ def _keep_inputs(graph: ir.Graph, proto: onnx.GraphProto) -> None:
 
 
 def _root(error: BaseException) -> BaseException:
-    """What an error was made from; onnx-ir wraps it in one for each level of the model."""
+    """Return the cause of an error; onnx-ir wraps it in one for each level of the model."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error

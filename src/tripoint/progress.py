@@ -1,4 +1,4 @@
-"""What a stage says while it works."""
+"""Messages of a stage while it works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sizes hold besides arithmetic, as functions of sympy: rounding, comparisons, cases.
+"""Functions of sympy that sizes hold besides arithmetic: rounding, comparisons, cases.
 
 A float that shape arithmetic made is written as what it is: ``floor(float32(0.3*H))`` is the floor
 of the product of ``H`` and the float32 that is next to 0.3, which itself is rounded to a float32
@@ -55,7 +55,7 @@ def nearest_root(square: Fraction, digits: int) -> Fraction:
 
 
 def radicand(expression: Any) -> Any:
-    """What an expression is the square root of; None if it is no root.
+    """Return the expression that an expression is the square root of; None if it is no root.
 
     sympy writes the root of ``3*H`` as a product of roots.
     """

@@ -30,12 +30,12 @@ _FUNCTIONS = (
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text is a symbol by itself: a name, and not that of a function."""
+    """Return whether a text is a symbol by itself: a name, and not that of a function."""
     return bool(_NAME.fullmatch(text)) and text not in _FUNCTIONS
 
 
 def is_made_up(text: str) -> bool:
-    """Whether a text is the name of a size that inference made up: ``_d0``, ``_d1`` and so on."""
+    """Return whether a text names a size that inference made up: ``_d0``, ``_d1`` and so on."""
     return bool(_MADE_UP.fullmatch(text))
 
 
@@ -250,7 +250,7 @@ def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int | None:
 
 
 def equal(a: Dim, b: Dim) -> bool | None:
-    """Whether two dims are the same for all positive sizes.
+    """Return whether two dims are the same for all positive sizes.
 
     Returns:
         True or False where that is decided, None where it is not.
@@ -272,7 +272,7 @@ def _equal(a: Dim, b: Dim, zero: frozenset[str]) -> bool | None:
 
 
 def differ(a: Dim, b: Dim) -> bool:
-    """Whether two dims are seen to differ at some sizes, which a few tell quickly.
+    """Return whether two dims are seen to differ at some sizes, which a few tell quickly.
 
     Raises:
         ValueError: If a text is not an expression.
@@ -288,7 +288,7 @@ def differ(a: Dim, b: Dim) -> bool:
 
 
 def equal_within(a: Dim, b: Dim, ranges: Mapping[str, tuple[int, int]]) -> bool | None:
-    """Whether two dims are the same for all sizes in some ranges, found by trying them all.
+    """Return whether two dims are the same for all sizes in some ranges, by trying them all.
 
     Args:
         a: The one.

@@ -76,7 +76,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How large a size can be that tensor values decide.
+    """Bound of a size that tensor values decide.
 
     Args:
         symbol: The symbol that stands for the size.
@@ -120,7 +120,7 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why an importer gave a tensor a -1.
+    """Reason that an importer gave a tensor a -1.
 
     Args:
         text: One sentence.
@@ -133,7 +133,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one TensorRT knows of each tensor while the network is built.
+    """View of each tensor by one TensorRT while the network is built.
 
     Args:
         target: Whose view it is.
@@ -207,14 +207,14 @@ class TensorFacts:
 
     @property
     def differs(self) -> bool:
-        """Whether TensorRT prints a size or rank that is not the true one."""
+        """Return whether TensorRT prints a size or rank that is not the true one."""
         if self.shape is None or self.tensorrt is None:
             return False
         return contradicts(self.shape, self.tensorrt, self.varies)
 
 
 def contradicts(true: Shape, seen: ViewShape, varies: Container[int] = ()) -> bool:
-    """Whether a rank, or a size of a shape that TensorRT prints, cannot be the true one.
+    """Return whether a rank, or a size of a shape that TensorRT prints, cannot be the true one.
 
     Args:
         true: The true shape.
@@ -243,7 +243,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Why one tensor lost dimensions, and how far that reaches.
+    """Chain of steps by which one tensor lost dimensions, and its reach.
 
     Args:
         tensor: The tensor that was asked about.

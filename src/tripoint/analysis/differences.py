@@ -1,4 +1,4 @@
-"""Where two targets see one model differently."""
+"""Differences between the views of one model by two targets."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Differences:
-    """How the views of two targets differ.
+    """Differences between the views of two targets.
 
     Args:
         a: The first target.

@@ -60,7 +60,7 @@ class Facts:
         )
 
     def chain(self, tensor: str) -> Chain:
-        """Why one tensor lost dimensions.
+        """Return the chain of reasons why one tensor lost dimensions.
 
         Raises:
             KeyError: If the model has no tensor of that name.
@@ -81,7 +81,7 @@ class Facts:
 
     @property
     def _passed(self) -> Iterator[str]:
-        """What TensorRT makes of outputs that are inputs, or that are listed twice."""
+        """Yield what TensorRT makes of outputs that are inputs, or that are listed twice."""
         graph = self.graph.graph
         outputs = Counter(value.name or "" for value in graph.outputs)
         for value in truth.given_inputs(graph):

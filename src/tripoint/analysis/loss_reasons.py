@@ -1,4 +1,4 @@
-"""Why a TensorRT loses a dimension that it could know, in one sentence.
+"""Reason that a TensorRT loses a dimension that it could know, in one sentence.
 
 What an importer's model says is taken as it is. Of a real parser only shapes are known, so its
 reason is inferred from the graph: what the size operand is computed from, and with what. Facts
@@ -42,7 +42,7 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What is known of how an element of a size operand comes about.
+    """Origin of an element of a size operand, as far as it is known.
 
     Args:
         unable: The nearest node with which no size can be computed.
@@ -128,7 +128,7 @@ class Mechanisms:
         return f"{self.version} does not derive the size of axis {axis.index}"
 
     def is_running(self, place: SizeRef) -> bool:
-        """Whether TensorRT knows a size only at run time."""
+        """Return whether TensorRT knows a size only at run time."""
         copied = self._copied(place)
         if isinstance(copied, Element):
             return self.sizes.constant(copied) is None
@@ -137,7 +137,7 @@ class Mechanisms:
         return seen is not None and copied.index < len(seen) and seen[copied.index] == -1
 
     def name(self, value: ir.Value | None) -> str:
-        """How the table calls a tensor."""
+        """Return the table's name of a tensor."""
         if value is None:
             return ""
         facts = self.facts.get(value)
@@ -310,7 +310,7 @@ class Mechanisms:
         return self._not_folded(elements[0].value)
 
     def _made_from(self, place: SizeRef) -> _Made:
-        """What an element is made from; each element of the graph is looked at once."""
+        """Return what an element is made from; each element of the graph is looked at once."""
         made = self._elements
         pending, entered = [place], set[SizeRef]()
         while pending:

@@ -18,7 +18,7 @@ _SIZED_BY_OPERAND = frozenset({"Reshape", "Expand", "ConstantOfShape", "Range"})
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How the losses of one table spread.
+    """Rules of how the losses of one table spread.
 
     Args:
         sizes: Where the sizes of the graph come from.
@@ -38,7 +38,7 @@ class Rules:
     folds: bool
 
     def is_lost(self, place: SizeRef) -> bool:
-        """Whether a place is a lost axis."""
+        """Return whether a place is a lost axis."""
         return isinstance(place, Axis) and place.index in self.lost.get(place.value, ())
 
     def sources(self, place: SizeRef) -> list[SizeRef]:
@@ -131,7 +131,7 @@ class Losses:
         return found
 
     def reach(self, ends: Mapping[SizeRef, int]) -> dict[SizeRef, int]:
-        """Which ends a loss goes to from each place.
+        """Return the ends that a loss goes to from each place.
 
         Args:
             ends: One bit for each end.
@@ -150,6 +150,6 @@ class Losses:
 
 
 def computed(value: ir.Value) -> bool:
-    """Whether a tensor is made by a node, and not by a Constant."""
+    """Return whether a tensor is produced by a node, and not by a Constant."""
     node = value.producer()
     return node is not None and node.op_type != "Constant"

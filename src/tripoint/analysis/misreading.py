@@ -1,4 +1,4 @@
-"""Where a TensorRT makes another shape or meaning of a node than the model has, and why."""
+"""Nodes that a TensorRT gives another shape or meaning than the model, and the reasons."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _untrue(
 def untrue_outputs(
     model: Model, outputs: Mapping[str, Sequence[int | str] | None]
 ) -> tuple[str, ...]:
-    """Where the outputs of an engine do not have the shapes of the model.
+    """Return the outputs of an engine that do not have the shapes of the model.
 
     Args:
         model: The model that it was built from.

@@ -1,4 +1,4 @@
-"""Where a loss starts, why, and how far it reaches."""
+"""Origin of a loss, its reason and its reach."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ class Explainer:
     # Dimensions that are not lost
 
     def _known(self, value: ir.Value) -> Iterator[Step]:
-        """Why a tensor has symbols, is not seen, or is a shape tensor."""
+        """Yield the reason that a tensor has symbols, is not seen, or is a shape tensor."""
         facts = self._facts.get(value)
         if facts is None:
             return

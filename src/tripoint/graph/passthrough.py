@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 def engine_name(name: str, outputs: Container[str]) -> str:
-    """What TensorRT calls a graph input.
+    """Return TensorRT's name of a graph input.
 
     Args:
         name: Its ONNX name.
@@ -25,7 +25,7 @@ def engine_name(name: str, outputs: Container[str]) -> str:
 
 
 def given(name: str, entries: Mapping[str, _T]) -> _T | None:
-    """What was given for an input of an engine, under its name there or its ONNX name.
+    """Return the entry for an input of an engine, under its name there or its ONNX name.
 
     Args:
         name: Its name in the engine.

@@ -60,12 +60,12 @@ class Frame:
 
     @property
     def in_torch(self) -> bool:
-        """Whether PyTorch itself made this frame."""
+        """Return whether PyTorch itself made this frame."""
         return bool(_TORCH.search(self._posix)) or self.file.startswith("<")
 
     @property
     def in_library(self) -> bool:
-        """Whether the frame is PyTorch, an installed package, Python itself or generated code."""
+        """Return whether the frame is PyTorch, an installed package, Python or generated code."""
         return self.in_torch or bool(_LIBRARY.search(self._posix))
 
     @property

@@ -62,7 +62,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class ProfileResult:
-    """What ``tripoint profile`` finds.
+    """Result of ``tripoint profile``.
 
     Args:
         needed: Inputs, shape tensors and equations of the model.
@@ -173,7 +173,7 @@ def _from_record(found: recording.Recorded, guess: _Guess) -> tuple[Range, str]:
 
 
 def _kind_of(symbol: str, inputs: Mapping[str, Shape], dtypes: Mapping[str, str]) -> str:
-    """What a symbol stands for, by its name and by where it first stands."""
+    """Return what a symbol stands for, by its name and by where it first stands."""
     name, shape, axis = next(
         (name, shape, axis)
         for name, shape in inputs.items()

@@ -1,4 +1,4 @@
-"""What a file declares of tensors that its nodes make otherwise.
+"""Declarations of a file that its nodes contradict.
 
 A declared shape is a remark that nobody checks before a model runs. Where it contradicts what the
 nodes make, each reader believes something else: ONNX Runtime forgets the rank of the tensor, or the
@@ -22,7 +22,7 @@ from tripoint.table import format_shape
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a file says of one tensor.
+    """Declaration of one tensor by a file.
 
     Args:
         shape: Its dims, None if it says nothing of the rank; a dim without a size or a name is
@@ -56,7 +56,7 @@ class Contradiction:
 
 
 def read(model: ir.Model) -> dict[ir.Value, Declared]:
-    """What is declared of the tensors that something in the model makes, in graph order.
+    """Return what is declared of the tensors that something in the model produces, in graph order.
 
     Those are constants among the inputs and outputs, outputs of nodes, and inputs of nested graphs.
     """

@@ -1,4 +1,4 @@
-"""What the names of dims in a file mean, and names that TensorRT does not misread.
+"""Meaning of the names of dims in a file, and names that TensorRT does not misread.
 
 ONNX lets an exporter write any text as the name of a dim, and Paddle writes ``?`` at every dim that
 it does not know. TensorRT takes equal texts for equal sizes, ``?`` and blanks among them (seen with
@@ -26,7 +26,7 @@ _NO_NAME = re.compile(r"[\W_]*|\s*-\s*\d+\s*|\s*(None|none|null|nan|NaN)\s*")
 
 
 def names_nothing(text: str) -> bool:
-    """Whether a text in the place of a dim's name is none: ``?``, blanks, ``-1``, ``None``."""
+    """Return whether a text in place of a dim's name is none: ``?``, blanks, ``-1``, ``None``."""
     return bool(_NO_NAME.fullmatch(text))
 
 

@@ -85,7 +85,7 @@ class _Search:
     # What the checks ask
 
     def is_expression(self, size: Element) -> bool:
-        """Whether a size is an expression in symbols of the inputs."""
+        """Return whether a size is an expression in symbols of the inputs."""
         return isinstance(size, sympy.Expr) and all(
             symbol.name in self.symbols for symbol in size.free_symbols
         )
@@ -290,7 +290,7 @@ def _volume(
 
 
 def _is_one(ratio: Element) -> bool:
-    """Whether an expression may be 1 for all sizes."""
+    """Return whether an expression may be 1 for all sizes."""
     names = sorted(ratio.free_symbols, key=lambda symbol: str(symbol.name))
     at = {symbol: _PROBES[index % len(_PROBES)] for index, symbol in enumerate(names)}
     return bool(ratio.subs(at) == 1)

@@ -1,4 +1,4 @@
-"""Which tensors hold data and which hold sizes, decided by who consumes them."""
+"""Roles of tensors, which hold data or sizes, decided by who consumes them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where a model comes from: an ONNX file, or PyTorch through an exporter."""
+"""Sources of a model: an ONNX file, or PyTorch through an exporter."""

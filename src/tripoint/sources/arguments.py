@@ -1,4 +1,4 @@
-"""How ``forward`` is called: which tensor goes where, and what it is given beside tensors."""
+"""Arguments of ``forward``: where each tensor goes, and what is passed beside tensors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """Where a tensor goes in an example."""
+    """Place of a tensor in an example."""
 
     name: str
 
@@ -217,7 +217,7 @@ def _filled(template: object, tensors: Mapping[str, Tensor]) -> object:
 
 
 def _constants(value: object, place: str) -> dict[str, object]:
-    """What is no tensor, by its place; the default of a parameter that is not given is not."""
+    """Return what is no tensor, by its place; not the default of a parameter that is left out."""
     import torch
 
     if isinstance(value, torch.Tensor):

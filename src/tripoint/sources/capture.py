@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Captured:
-    """What was printed, and the warnings with their places; filled when the block ends."""
+    """Output that was printed, and the warnings with their places; filled when the block ends."""
 
     text: str = ""
     warnings: list[warnings.WarningMessage] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Which inputs an export gets: their sizes, their symbols and a tensor for each."""
+"""Inputs that an export gets: their sizes, their symbols and a tensor for each."""
 
 from __future__ import annotations
 

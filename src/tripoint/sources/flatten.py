@@ -49,7 +49,7 @@ def flatten(value: object) -> dict[str, Tensor]:
 
 
 def is_unnamed(names: Iterable[str]) -> bool:
-    """Whether the names say nothing but the position, as those of tuples and lists do."""
+    """Return whether the names say nothing but the position, as those of tuples and lists do."""
     return all(_PLACE.fullmatch(name) for name in names)
 
 

@@ -1,4 +1,4 @@
-"""Whether an export follows the ranges that were asked for, found out by running it elsewhere.
+"""Check that an export follows the ranges that were asked for, by running it at other sizes.
 
 Both exporters may leave sizes of the example in the graph without a word: the dynamo exporter the
 length of a sequence in nn.LSTM (PyTorch 2.13), the tracer every loop over a length. So one dim
@@ -70,7 +70,7 @@ class Stayed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What running an export at other sizes found.
+    """Result of running an export at other sizes.
 
     Args:
         stayed: The dims that do not follow.
@@ -182,7 +182,7 @@ def _stood(
     before: tuple[Arrays, Arrays],
     expected: Arrays,
 ) -> bool:
-    """Whether an output has the shape that it had before, and that of ``forward`` has not."""
+    """Return whether an output has the shape that it had before, unlike that of ``forward``."""
     try:
         got = session.run(_feed(session, tensors))
     except TripointError:

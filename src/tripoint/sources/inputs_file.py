@@ -172,7 +172,7 @@ def _examples(
 
 
 def _collected(value: object) -> list[dict[str, Array]] | None:
-    """What a loader gave, as arrays; None for a module with its examples."""
+    """Return the result of a loader as arrays; None for a module with its examples."""
     if isinstance(value, tuple) and len(value) == 2 and hasattr(value[0], "forward"):
         return None
     points = [value] if isinstance(value, Mapping) else value

@@ -1,4 +1,4 @@
-"""Which name of PyTorch belongs to which name of the ONNX file, by order where it has none."""
+"""Pairs of a name of PyTorch and a name of the ONNX file, by order where PyTorch has none."""
 
 from __future__ import annotations
 

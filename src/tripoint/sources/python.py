@@ -83,7 +83,7 @@ class TorchModel:
         )
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> object:
-        """What ``forward`` returns.
+        """Return the result of ``forward``.
 
         Args:
             tensors: Tensor by input name; ``forward`` gets copies, since it may change them.

@@ -33,7 +33,7 @@ _ASSUMED = 2
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What an export recorded of one symbol.
+    """Range that an export recorded of one symbol.
 
     Args:
         min: Smallest size, at least 1.
@@ -60,7 +60,7 @@ def record(model: ir.Model, ranges: Mapping[str, Range]) -> None:
 
 
 def recorded(model: ir.Model, symbols: Collection[str]) -> dict[str, Recorded]:
-    """What an export left of ranges, by symbol.
+    """Return the ranges that an export recorded, by symbol.
 
     Args:
         model: The model; what cannot be read in it is left out.

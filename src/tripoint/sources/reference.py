@@ -1,4 +1,4 @@
-"""What the MODEL argument of a command names: an ONNX file, or something in Python code."""
+"""Object that the MODEL argument of a command names: an ONNX file, or something in Python code."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def _checked(
     names: Sequence[str],
     opset: int | None,
 ) -> tuple[ir.Model, Captured, held.Held]:
-    """What an exporter gives, its log, and what is known of the ranges.
+    """Return what an exporter gives, its log, and what is known of the ranges.
 
     Raises:
         RangeLostError: If it does not follow one.
@@ -237,7 +237,7 @@ def _run(
 
 
 def _lost_by_both(lost: RangeLostError, other: TripointError, exporter: str) -> RangeLostError:
-    """What is said where the other exporter does not help."""
+    """Return the error for a range that the other exporter does not keep either."""
     if isinstance(other, RangeLostError):
         why = f"the {exporter} exporter was tried, too, and does not keep it either"
     else:
@@ -484,7 +484,7 @@ def _described(dim: int | str, plan: InputPlan) -> str:
 
 
 def _refusal(error: BaseException, exporter: Exporter) -> ExternalStepError:
-    """What torch says at the bottom of its chain of exceptions, without the rest."""
+    """Return the error at the bottom of torch's chain of exceptions, without the rest."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = str(error)

@@ -1,1 +1,1 @@
-"""What the child process can do, one module a task; each has ``run(request, emit)``."""
+"""Tasks of the child process, one module a task; each has ``run(request, emit)``."""

@@ -1,4 +1,4 @@
-"""What a build is given: options, plugins, profiles. Imported in the child process only.
+"""Inputs of a build: options, plugins, profiles. Imported in the child process only.
 
 Whether this TensorRT has an option is asked of it: the member must exist, must give back what was
 set, and, where only a build shows it, one layer must build with it.
@@ -28,7 +28,7 @@ _FLAGS = {
 
 @dataclass
 class Configured:
-    """What options are set on.
+    """Objects that options are set on.
 
     Args:
         trt: The TensorRT module.
@@ -82,7 +82,7 @@ def _load_plugin(trt: Any, logger: Any, registry: Any, path: Path) -> dict[str, 
 
 
 def _registers_itself(registry: Any, path: Path) -> bool:
-    """Whether loading a library of the older kind, without an entry point, brings plugins."""
+    """Return whether loading an older library, one without an entry point, registers plugins."""
     before = _creators(registry)
     try:
         ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)

@@ -1,4 +1,4 @@
-"""What the layers of a parsed network are. Imported in the child process only."""
+"""Layers of a parsed network. Imported in the child process only."""
 
 from __future__ import annotations
 

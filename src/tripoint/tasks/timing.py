@@ -32,7 +32,7 @@ class TimingCache:
     read: bytes = b""
 
     def as_json(self) -> dict[str, str | None]:
-        """What the manifest keeps of it."""
+        """Return what the manifest keeps of it."""
         return {"location": str(self.path) if self.path else None, "reason": self.reason}
 
 
@@ -102,7 +102,7 @@ def save(cache: TimingCache, config: Any, warn: Warn) -> None:
 
 
 def _combined(cache: TimingCache, path: Path, config: Any) -> Any:
-    """What this build measured, with what other builds have saved meanwhile."""
+    """Return what this build measured, with what other builds have saved meanwhile."""
     mine = config.get_timing_cache()
     now = path.read_bytes() if path.exists() else b""
     if now not in (b"", cache.read):
@@ -123,7 +123,7 @@ def _write(path: Path, content: Any) -> None:
 
 
 def _lack(config: Any) -> str | None:
-    """Why there is no timing cache, None if there is one."""
+    """Return the reason that there is no timing cache, None if there is one."""
     if not all(
         hasattr(config, name)
         for name in ("create_timing_cache", "set_timing_cache", "get_timing_cache")

@@ -14,7 +14,7 @@ MOST_RUNS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long to measure.
+    """Duration of a measurement.
 
     Args:
         rounds: How many turns each leg gets; each gives one sample, the mean of its runs.

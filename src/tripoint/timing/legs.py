@@ -1,4 +1,4 @@
-"""What is timed, one class a leg. Imported in the child process that measures.
+"""Legs that are timed, one class each. Imported in the child process that measures.
 
 Each leg is made with everything that it needs in place, and then gives turns. Without copies,
 inputs and outputs stay where the leg computes; with copies, each run goes from NumPy arrays to

@@ -1,4 +1,4 @@
-"""How long every leg took; the fields are the keys of the JSON output."""
+"""Times of every leg; the fields are the keys of the JSON output."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class LegTiming:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """How long every leg takes.
+    """Times of every leg.
 
     Args:
         shapes: Sizes by input name.

@@ -1,4 +1,4 @@
-"""Which backend a configuration is for, and what that backend does not take."""
+"""Backend that a configuration is for, and what that backend does not take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether Triton may batch requests for a model along its first axis, and up to which size."""
+"""Batching of requests by Triton along a model's first axis, and its largest size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TrueShapes:
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """What ``max_batch_size`` is and why.
+    """Value of ``max_batch_size`` and the reason for it.
 
     Args:
         max_batch_size: The value; 0 is no batching.
@@ -107,7 +107,7 @@ def _as_wanted(wanted: int, refusal: str | None, most: int | None, shapes: TrueS
 
 
 def _not_batchable(interface: Interface) -> str | None:
-    """Why the first axis is not one that varies in all tensors."""
+    """Return the reason that the first axis is not one that varies in all tensors."""
     if not interface.inputs:
         return "the model has no input"
     for kind, tensors in (("input", interface.inputs), ("output", interface.outputs)):
@@ -127,7 +127,7 @@ def _not_batchable(interface: Interface) -> str | None:
 
 
 def _several_sizes(interface: Interface, shapes: Mapping[str, Shape | None]) -> str | None:
-    """Why the first axes are not one and the same size."""
+    """Return the reason that the first axes are not one and the same size."""
     symbol = _first(shapes.get(interface.inputs[0].name))
     if not isinstance(symbol, str) or not is_plain(symbol):
         name = interface.inputs[0].name

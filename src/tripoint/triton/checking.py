@@ -143,7 +143,7 @@ def _compare(known: Interface | None, parsed: Parsed | None, notes: Notes) -> li
 
 
 def _of_plan(file: ModelFile, root: Path, notes: Notes) -> Interface | None:
-    """What a plan takes and gives: by its manifest, else by the ONNX model beside it."""
+    """Return a plan's inputs and outputs: by its manifest, else by the ONNX model beside it."""
     described = plan.manifest_path(file.path)
     shown = str(Path(file.shown).with_name(described.name))
     if described.is_file() and not repository.outside(described, root):

@@ -62,7 +62,7 @@ class Comparison:
 
     @property
     def is_plan(self) -> bool:
-        """Whether the model is a plan."""
+        """Return whether the model is a plan."""
         return self.interface.backend == "tensorrt"
 
     def check_type(self, tensor: Tensor) -> None:

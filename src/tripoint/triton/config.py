@@ -105,7 +105,7 @@ def _fill(field: Any, tensor: Tensor, interface: Interface, max_batch_size: int)
 
 
 def unserved(tensor: Tensor, backend: Backend, max_batch_size: int) -> tuple[str, str] | None:
-    """Why Triton cannot serve a tensor, and what helps; None if it can."""
+    """Return why Triton cannot serve a tensor, and what helps; None if it can."""
     if tensor.data_type not in served_types(backend):
         return (
             f"it has element type {tensor.dtype or 'unknown'}, which the backend {backend} "

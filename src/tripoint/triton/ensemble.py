@@ -140,7 +140,7 @@ class _Ensemble:
         self.check_circle()
 
     def check_fields(self) -> None:
-        """What an ensemble must have, and what it must not."""
+        """Check the fields that an ensemble must have, and those that it must not."""
         if not self.steps:
             self.error("an ensemble needs steps", "step [ { model_name: ... } ]", _STEPS)
         for which in ("instance_group", "optimization", "model_warmup"):
@@ -245,7 +245,7 @@ class _Ensemble:
             )
 
     def check_flow(self) -> None:
-        """Whether each tensor is made and read, and each output can be computed."""
+        """Check that each tensor is produced and consumed, and that each output can be computed."""
         inputs = [each.name for each in self.config.input]
         outputs = [each.name for each in self.config.output]
         for index, name in enumerate(inputs):
@@ -283,7 +283,7 @@ class _Ensemble:
         self.check_order(inputs)
 
     def check_order(self, inputs: Iterable[str]) -> None:
-        """Whether steps wait for each other."""
+        """Report steps that wait for each other."""
         ready = {*inputs, *(name for name in self.flow.read if name not in self.flow.made)}
         left = list(range(len(self.steps)))
         while True:
@@ -303,7 +303,7 @@ class _Ensemble:
             )
 
     def check_circle(self) -> None:
-        """Whether the ensemble is a step of itself, at whatever depth."""
+        """Report an ensemble that is a step of itself, at whatever depth."""
         path = _circle(self.name, self.name, self.members, ())
         if path is not None:
             self.error(f"the ensemble contains itself: {' -> '.join(path)}")
@@ -325,7 +325,7 @@ def _circle(
 
 
 def _fit(own: tuple[int, ...] | None, other: tuple[int, ...] | None) -> bool:
-    """Whether sizes are the same where neither varies (``CompareDimsWithWildcard``)."""
+    """Return whether sizes are the same where neither varies (``CompareDimsWithWildcard``)."""
     if own is None or other is None or len(own) != len(other):
         return False
     return all(a == b or -1 in (a, b) for a, b in zip(own, other, strict=True))

@@ -251,7 +251,7 @@ def _folders(path: Path) -> Iterator[None]:
 
 
 def _needs(built: Plan | None) -> Iterator[str]:
-    """What the machine with Triton must have."""
+    """Yield what the machine with Triton must have."""
     if built is None:
         yield "Triton with the backend onnxruntime, of a version that knows the model's opset"
         return
@@ -283,7 +283,7 @@ def _corrected(untrue: Mapping[str, Shape], shapes: TrueShapes) -> Iterator[str]
 
 
 def rtx(built: Plan) -> str:
-    """Why Triton cannot load a plan of TensorRT-RTX."""
+    """Return the reason that Triton cannot load a plan of TensorRT-RTX."""
     return (
         f"Triton cannot load this plan: it is one of TensorRT-RTX {built.version}, and the backend "
         "tensorrt is made with TensorRT, another library that reads its own plans only. Build "

@@ -1,4 +1,4 @@
-"""What a configuration gets wrong by itself, whatever the model is.
+"""Errors of a configuration by itself, whatever the model is.
 
 The conditions are those under which Triton's core refuses a configuration (release 2.73).
 """

@@ -1,4 +1,4 @@
-"""What ``tripoint triton check`` finds, and what it could not look at."""
+"""Findings of ``tripoint triton check``, and what it could not look at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model takes and gives, as Triton's backend will find it in the plan or the ONNX file."""
+"""Inputs and outputs of a model, as Triton's backend finds them in the plan or the ONNX file."""
 
 from __future__ import annotations
 

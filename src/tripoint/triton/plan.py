@@ -19,7 +19,7 @@ _LARGEST = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a manifest says of a plan.
+    """Description of a plan by its manifest.
 
     Args:
         interface: What it takes and gives.
@@ -43,12 +43,12 @@ class Plan:
 
 
 def manifest_path(plan: Path) -> Path:
-    """Where the manifest of a plan lies."""
+    """Return the path of the manifest of a plan."""
     return manifests.path_for(plan)
 
 
 def read(plan: Path) -> Plan | None:
-    """What the manifest beside a plan says; None if there is none.
+    """Return what the manifest beside a plan says; None if there is none.
 
     An input whose values a profile bounds is a shape tensor.
 

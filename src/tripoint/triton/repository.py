@@ -63,7 +63,7 @@ def model_folders(repository: Path) -> list[Path]:
 
 
 def outside(path: Path, repository: Path) -> Path | None:
-    """Where a path leads if that is out of the repository, by a link or by its own parts."""
+    """Return the target of a path if that is out of the repository, by a link or its own parts."""
     try:
         # Unlike Path.resolve, it takes links in a circle for what they are: no file.
         found = Path(os.path.realpath(path))

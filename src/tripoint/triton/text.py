@@ -185,7 +185,7 @@ class _Walk:
         return token
 
     def position(self) -> Position:
-        """Where the token is."""
+        """Return the position of the token."""
         here = self.tokens.ParseError("")
         return here.GetLine() - 1, here.GetColumn() - 1
 

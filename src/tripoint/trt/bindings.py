@@ -1,4 +1,4 @@
-"""Which TensorRT can be used, found without loading any of it.
+"""TensorRT bindings that can be used, looked up without loading any of them.
 
 Three packages offer the same Python API under different names. The parent process only looks
 where they lie; :func:`load` imports one, in the child process or where an engine is to run in

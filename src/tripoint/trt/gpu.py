@@ -1,4 +1,4 @@
-"""Which GPUs this machine has, asked for in a child process so that no driver is loaded here."""
+"""GPUs of this machine, asked for in a child process so that no driver is loaded here."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What was found.
+    """Result of the probe.
 
     Args:
         devices: The CUDA devices; empty if there is none.
@@ -50,7 +50,7 @@ class Probe:
 
 
 def absence() -> str | None:
-    """Why there can be no GPU here, found without touching any driver.
+    """Return the reason that there can be no GPU here, found without touching any driver.
 
     Returns:
         One sentence, or None if there may be a GPU.

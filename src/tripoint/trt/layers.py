@@ -86,17 +86,17 @@ class Layer:
 
     @property
     def told(self) -> bool:
-        """Whether the types of its tensors are known."""
+        """Return whether the types of its tensors are known."""
         return any(tensor.dtype for tensor in (*self.inputs, *self.outputs))
 
     @property
     def shape_only(self) -> bool:
-        """Whether all that it makes are shape tensors."""
+        """Return whether all that it produces are shape tensors."""
         return bool(self.outputs) and all(tensor.shape_tensor for tensor in self.outputs)
 
     @property
     def computes(self) -> bool:
-        """Whether it does more than to move, convert or hold numbers."""
+        """Return whether it does more than to move, convert or hold numbers."""
         return (self.type or "").upper() not in _MOVERS and not self.shape_only
 
 
@@ -173,7 +173,7 @@ def _top_level(text: str) -> list[str]:
 
 
 def counted(layers: Iterable[Layer]) -> dict[str, int]:
-    """How many of the layers that compute have which precision, the most frequent first."""
+    """Return how many of the layers that compute have which precision, the most frequent first."""
     found = Counter(
         layer.precision or ("integers" if layer.told else "not told")
         for layer in layers

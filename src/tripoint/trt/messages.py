@@ -1,4 +1,4 @@
-"""What messages of TensorRT really mean, where their words mislead or say too little."""
+"""Meanings of messages of TensorRT whose words mislead or say too little."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tasks and the runner share: logger, network, dtypes."""
+"""Parts shared by the tasks and the runner: logger, network, dtypes."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def tensor_shape(tensor: Any) -> list[int] | None:
 
 
 def strongly_typed(trt: Any, network: Any) -> bool:
-    """Whether the network keeps the types of the model.
+    """Return whether the network keeps the types of the model.
 
     Without a flag that says so it must, unless a builder flag offers to lower them (TensorRT 8).
     """
@@ -179,7 +179,7 @@ def deserialize(trt: Any, logger: Any, plan: bytes) -> tuple[Any, Any]:
 
 
 def network_flags(trt: Any) -> int:
-    """What a network is created with: explicit batch, types of the model."""
+    """Return the flags that a network is created with: explicit batch, types of the model."""
     # TensorRT 8 and 9 need the first flag, 10 knows both, 11 and RTX have no other network.
     flag = trt.NetworkDefinitionCreationFlag
     names = ("EXPLICIT_BATCH", "STRONGLY_TYPED")

@@ -1,4 +1,4 @@
-"""Where the child process imports from."""
+"""Folders that the child process imports from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the child process sends to its parent."""
+"""Messages that the child process sends to its parent."""
 
 from __future__ import annotations
 

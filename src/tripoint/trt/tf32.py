@@ -20,7 +20,7 @@ Environment = Mapping[str, str | None]
 
 
 def for_build(kind: Literal["tensorrt", "rtx"], *, tf32: bool) -> Environment:
-    """What a build needs in its environment.
+    """Return what a build needs in its environment.
 
     Args:
         kind: Which product builds; the full TensorRT heeds its builder flag.
@@ -35,5 +35,5 @@ def in_effect() -> Environment:
 
 
 def is_off() -> bool:
-    """Whether the environment of this process forbids TF32."""
+    """Return whether the environment of this process forbids TF32."""
     return os.environ.get(VARIABLE) == "0"

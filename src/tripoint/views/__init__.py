@@ -1,4 +1,4 @@
-"""How a given TensorRT sees a model: a real parser, a model of one version's importer, or a log."""
+"""Views of a model by one TensorRT: its real parser, a model of its importer, or its log."""
 
 from __future__ import annotations
 
@@ -118,6 +118,6 @@ def resolve(target: str | None, *, tensorrt: str | None = None) -> str:
 
 
 def is_log(target: str) -> bool:
-    """Whether a target is meant as the path of a verbose log: by its suffix, or it is there."""
+    """Return whether a target is meant as the path of a verbose log: by suffix, or it exists."""
     path = Path(target)
     return path.suffix in LOG_SUFFIXES or path.is_file()

@@ -1,4 +1,4 @@
-"""Which layers of a network were made for which node of the model.
+"""Layers of a network by the node of the model that they were created for.
 
 The parser adds layers of its own: casts, shuffles to equal ranks, constants, the parts of a loop.
 TensorRT notes the ONNX node on some only. The others belong to the node whose layer reads them.

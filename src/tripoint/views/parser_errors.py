@@ -1,4 +1,4 @@
-"""What a parser error says, in one sentence that names the node."""
+"""Text of a parser error in one sentence that names the node."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ def _culprit(error: Mapping[str, Any], graph: ir.Graph, outer: ir.Node | None) -
 
 
 def parser_names(node: ir.Node) -> set[str]:
-    """What the parser may call a node: a name of its own replaces an empty one."""
+    """Return the names that the parser may call a node: a name of its own replaces an empty one."""
     first = next((value.name for value in node.outputs if value.name), "")
     return {node.name or "", f"node_of_{first}"}
 
 
 def _stack(entries: Sequence[str]) -> str:
-    """Where an error arose inside of: calls of local functions, or an If and its branch."""
+    """Return the scopes of an error: calls of local functions, or an If and its branch."""
     inside = ", ".join(entries)
     bodies = any(entry.endswith(_BODIES) for entry in entries)
     return f"inside {inside}" if bodies else f"in the local function {inside}"
@@ -118,7 +118,7 @@ def _unnamed(error: Mapping[str, Any], outer: ir.Node | None, graph: ir.Graph) -
 
 
 def reason(error: Mapping[str, Any], version: str, where: str) -> str:
-    """What is wrong with a node, in one sentence.
+    """Return what is wrong with a node, in one sentence.
 
     Args:
         error: As the child sends it.

@@ -1,4 +1,4 @@
-"""What to export instead of the quantized operators that TensorRT does not read.
+"""Exports to use instead of the quantized operators that TensorRT does not read.
 
 TensorRT reads quantization as pairs of QuantizeLinear and DequantizeLinear around 0, in int8, int4
 and float8, and nothing else. What is said here was tried: ONNX Runtime's ``quantize_static`` with
@@ -83,7 +83,7 @@ def explained(refusals: Iterable[Refusal], graph: ir.Graph) -> tuple[Refusal, ..
 
 
 def hint(refusal: Refusal) -> str | None:
-    """What to do about one refusal, with the call that quantizes as TensorRT reads it."""
+    """Return the remedy for one refusal, with the call that quantizes as TensorRT reads it."""
     if refusal.next is None:
         return None
     other = ", or quantize to a signed type around 0" if refusal.next.startswith(_FIX) else ""
@@ -91,7 +91,7 @@ def hint(refusal: Refusal) -> str | None:
 
 
 def hints(refusals: Iterable[Refusal]) -> list[str]:
-    """What to do about all that is refused, once each, with operators and nodes."""
+    """Return the remedies for all that is refused, once each, with operators and nodes."""
     found: dict[str, dict[str, str]] = {}
     for refusal in refusals:
         if refusal.next:
@@ -127,7 +127,7 @@ def _advice(refusal: Refusal, node: ir.Node | None) -> str:
 
 
 def is_read(node: ir.Node) -> bool:
-    """Whether some TensorRT reads what a node quantizes or dequantizes.
+    """Return whether some TensorRT reads what a node quantizes or dequantizes.
 
     None does in a type that it does not dequantize, or with a zero point that is not 0. A zero
     point that is not known is taken for 0.
@@ -158,13 +158,13 @@ def zero_point(node: ir.Node) -> np.ndarray[Any, Any] | None:
 
 
 def _is_folded(node: ir.Node) -> bool:
-    """Whether a node becomes a constant: a small one that no TensorRT dequantizes."""
+    """Return whether a node becomes a constant: a small one that no TensorRT dequantizes."""
     tensor = _constant(node.inputs[0]) if node.op_type == "DequantizeLinear" else None
     return tensor is not None and tensor.size <= _MOST and not is_read(node)
 
 
 def _is_moved(node: ir.Node) -> bool:
-    """Whether a constant, a row of it, or a pair is around the middle, which is moved to 0."""
+    """Return whether a constant, its row or a pair is around the middle, which is moved to 0."""
     if node.op_type == "QuantizeLinear":
         readers = [reader.op_type for reader, _ in node.outputs[0].uses()]
         return _is_around_the_middle(node) and set(readers) == {"DequantizeLinear"}
@@ -178,7 +178,7 @@ def _is_moved(node: ir.Node) -> bool:
 
 
 def _is_around_the_middle(node: ir.Node) -> bool:
-    """Whether a node and its partner quantize as a signed type does, only shifted."""
+    """Return whether a node and its partner quantize as a signed type does, only shifted."""
     zero = _constant(node.inputs[2]) if len(node.inputs) > 2 else None
     if zero is None or zero.dtype not in _MIDDLES or zero.size > _MOST:
         return False
@@ -218,7 +218,7 @@ def convolution(graph: ir.Graph) -> str | None:
 
 
 def misread(model: ir.Model, version: str) -> list[Refusal]:
-    """What the parser of TensorRT-RTX 1.6.1 takes for something else, with a warning only.
+    """Return the nodes that TensorRT-RTX 1.6.1's parser misreads, with a warning only.
 
     Args:
         model: The model that was parsed.
@@ -235,7 +235,7 @@ def misread(model: ir.Model, version: str) -> list[Refusal]:
 
 
 def is_uint8_around_zero(node: ir.Node) -> bool:
-    """Whether a node quantizes to uint8 with a constant zero point of 0; others are refused."""
+    """Return whether a node quantizes to uint8 with a constant zero point of 0, not refused."""
     zero = node.inputs[2] if len(node.inputs) > 2 else None
     if zero is None or zero.const_value is None:
         kind = (

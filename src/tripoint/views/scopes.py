@@ -1,4 +1,4 @@
-"""Which tensor of a model each line of a parser's log is about, in nested graphs too.
+"""Tensors of a model that the lines of a parser's log are about, in nested graphs too.
 
 The parser prints a node of the body of an If, Loop or Scan, or of a local function, between the
 line that begins the node around it and the one that lists that node's outputs. Names tell little
@@ -21,7 +21,7 @@ from tripoint.views.log import grammar
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """What was printed about one node.
+    """Lines printed about one node.
 
     Args:
         name: As the parser calls the node.
@@ -40,7 +40,7 @@ class Scope:
 
 @dataclass
 class Joined:
-    """What the lines say of the tensors of a model.
+    """Shapes and names that the lines give the tensors of a model.
 
     Args:
         shapes: Shape by tensor.
@@ -106,7 +106,7 @@ def join(root: Scope, graph: ir.Graph) -> Joined:
 
 
 def unfinished(root: Scope) -> tuple[Scope, ...]:
-    """Where a parser stopped that did not reach the end.
+    """Return the nodes at which a parser stopped that did not reach the end.
 
     Args:
         root: From :func:`read`.
@@ -233,7 +233,7 @@ def _is(scope: Scope, node: ir.Node) -> bool:
 
 
 def _labels(node: ir.Node) -> set[str]:
-    """What the parser may call a node: a name of its own replaces an empty one."""
+    """Return the names that the parser may call a node: a name of its own replaces an empty one."""
     first = next((value.name for value in node.outputs if value.name), "")
     return {node.name or "", f"node_of_{first}"}
 

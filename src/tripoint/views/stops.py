@@ -1,4 +1,4 @@
-"""Where a parser stopped: its errors do not always name the node, but its verbose log does.
+"""Node at which a parser stopped: its errors do not always name it, but its verbose log does.
 
 TensorRT-RTX 1.6.1 gives the node -1 and no name for what an importer refuses by itself, such as
 a reduction of ScatterElements, and inside of the bodies of nodes as well.

@@ -1,4 +1,4 @@
-"""Where each size comes from: one axis of a tensor, one element of a size operand at a time.
+"""Sources of each size: one axis of a tensor, one element of a size operand at a time.
 
 The shape of an output is decided axis by axis (ONNX operator specification): an axis of a
 Transpose is one axis of its input, an axis of a Reshape is one element of its size operand, and

@@ -33,7 +33,7 @@ Places = list[SizeRef] | None
 
 
 class Known(Protocol):
-    """What a rule may ask of the graph around a node: :class:`~.walk.Sizes` has it."""
+    """Graph around a node, as far as a rule may ask of it; implemented by :class:`~.walk.Sizes`."""
 
     def constant(self, place: SizeRef) -> int | None:
         """Return the value of an element that is a constant or a copy of one."""
@@ -72,7 +72,7 @@ class Site:
 
     @property
     def position(self) -> int:
-        """Which output of the node it is."""
+        """Return the index of the output of the node."""
         return self.output.index() or 0
 
     @property

@@ -135,7 +135,7 @@ class Sizes:
         return count is None or 0 <= place.index < count
 
     def _given(self, place: Axis) -> list[SizeRef]:
-        """What the body of a Loop or Scan is given for its input."""
+        """Return what the body of a Loop or Scan is given for its input."""
         node, position = self.bodies.get(place.value, (None, 0))
         if node is None or position >= len(node.inputs):
             return []

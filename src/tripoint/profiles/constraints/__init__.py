@@ -1,4 +1,4 @@
-"""Whether the sizes of an optimization profile satisfy what the graph needs.
+"""Check of the sizes of an optimization profile against what the graph needs.
 
 A profile is a box: every axis of every input may take any size between its min and its max,
 whatever the others are. TensorRT works the graph out at all min, all opt and all max sizes while
@@ -34,7 +34,7 @@ _MOST_OF_ONE = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one equation fares in one profile.
+    """Result of one equation in one profile.
 
     Args:
         equation: The equation.

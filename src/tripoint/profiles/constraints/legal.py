@@ -51,7 +51,7 @@ class LegalSizes:
         return {symbol: (size.min, size.max) for symbol, size in self.ranges.items()}
 
     def take(self, sizes: Mapping[str, int]) -> bool:
-        """Whether the graph takes some sizes, as far as is known."""
+        """Return whether the graph takes some sizes, as far as is known."""
         return profiles.takes(self.needs, sizes)
 
     def points(self) -> list[Point]:

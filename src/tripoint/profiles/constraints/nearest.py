@@ -56,7 +56,7 @@ def legal(equations: Sequence[Equation], broken: Equation, at: Mapping[str, int]
 
 
 def reach_of(equations: Iterable[Equation], size: int) -> int:
-    """How far around a size others are worth trying."""
+    """Return how far around a size others are worth trying."""
     return min(max(_NEAR, size, *map(_scale, equations)), _FARTHEST)
 
 
@@ -106,7 +106,7 @@ def _all(
 
 
 def rule(equation: Equation) -> str | None:
-    """What the legal sizes of an equation have in common.
+    """Return what the legal sizes of an equation have in common.
 
     It is read off the sizes up to one behind which the numbers in the equation make no more
     difference.

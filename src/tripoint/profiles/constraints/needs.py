@@ -1,4 +1,4 @@
-"""What a profile of a model has to satisfy."""
+"""Conditions that a profile of a model has to satisfy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tripoint.symbols import Shape
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a profile of a model is about.
+    """Inputs, equations and values that a profile of a model is about.
 
     Args:
         inputs: True shape by graph input that must be fed.

@@ -44,7 +44,7 @@ class Examined:
 
     @property
     def violated(self) -> tuple[Finding, ...]:
-        """What does not hold at min, opt or max, in graph order."""
+        """Return the findings that do not hold at min, opt or max, in graph order."""
         return tuple(each for each in self.findings if each.status == "violated")
 
 
@@ -92,7 +92,7 @@ def checked(model: Model, specs: Sequence[Spec]) -> tuple[Profile, ...]:
 
 
 def asked(needed: Needs, specs: Sequence[Spec]) -> tuple[Examined, ...]:
-    """What :func:`checked` gives, with the ranges and equations.
+    """Return the result of :func:`checked`, with the ranges and equations.
 
     Raises:
         UsageError: As :func:`checked`.
@@ -140,7 +140,7 @@ def examine(needed: Needs, profiles: Sequence[Profile]) -> tuple[Examined, ...]:
 
 
 def frozen_at(model: Model, profiles: Sequence[Profile]) -> tuple[str, ...]:
-    """Where a size of the export's example stays at the sizes of a profile, though all runs.
+    """Return the sizes of the export's example that stay at a profile's sizes, though all runs.
 
     An equation such as ``(N*S) % 5 == 0`` holds by accident for N = 10, S = 2 where the export
     froze N at 5.
@@ -178,7 +178,7 @@ def frozen_at(model: Model, profiles: Sequence[Profile]) -> tuple[str, ...]:
 
 
 def takes(needed: Needs, sizes: Mapping[str, int]) -> bool:
-    """Whether no equation is known to be violated at these sizes, one for each symbol."""
+    """Return whether no equation is known to be violated at these sizes, one for each symbol."""
     for equation in needed.equations:
         if equation.decided and equation.symbols <= sizes.keys():
             with contextlib.suppress(UndecidedError):
@@ -221,7 +221,7 @@ def refuse(
 
 
 def sentence(finding: Finding) -> str:
-    """What is wrong with which sizes, at which node and line, and what would be right."""
+    """Return what is wrong with which sizes, at which node and line, and what would be right."""
     equation = finding.equation
     at = f"at {finding.at} " if finding.at else ""
     sizes = ", ".join(f"{name} = {size}" for name, size in (finding.sizes or {}).items())

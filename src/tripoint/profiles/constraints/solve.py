@@ -110,7 +110,7 @@ def _has_escape(equation: Equation) -> bool:
 
 
 def _meant_as_one(equation: Equation, ranges: Mapping[str, Range]) -> bool:
-    """Whether a side that may be 1 was wanted to be that at min, opt and max."""
+    """Return whether a side that may be 1 was wanted to be that at min, opt and max."""
     if not _has_escape(equation):
         return False
     sides = [equation.right] if equation.kind == "expands" else [equation.left, equation.right]
@@ -238,7 +238,7 @@ class _Search:
         return sizes, [*broken, *self.fixed]
 
     def _cost(self, sizes: Sizes) -> float:
-        """How far sizes are from those wanted; going beyond them costs more than staying inside."""
+        """Return how far sizes are from those wanted; beyond them costs more than inside."""
         cost = 0.0
         for name in self.ends.free:
             size, wanted = sizes[name], self.wanted[name]

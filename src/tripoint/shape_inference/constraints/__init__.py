@@ -1,4 +1,4 @@
-"""What a graph needs of the sizes of its inputs, so that it runs.
+"""Equations that the sizes of a graph's inputs must satisfy, so that it runs.
 
 Each operator has rules (ONNX operator specification): sizes that broadcast, inner sizes that
 agree, a Reshape whose numbers of elements are the same, a window that fits. Applied to the true
@@ -56,7 +56,7 @@ def collect(model: ir.Model, empty: Collection[str] = ()) -> tuple[Equation, ...
 def collect_with_meant(
     model: ir.Model, empty: Collection[str] = ()
 ) -> tuple[tuple[Equation, ...], tuple[Equation, ...]]:
-    """What :func:`collect` gives, and what holds only at the sizes of the export's example.
+    """Return :func:`collect`'s equations, and those that hold only at the export's example.
 
     A graph runs at sizes that violate the latter, and computes something else than was meant; see
     :mod:`tripoint.shape_inference.hardcoded_sizes`.
@@ -203,7 +203,7 @@ class _Collector:
             yield body, node.op_type == "Loop" and self._runs(node, body)
 
     def _runs(self, node: ir.Node, body: ir.Graph) -> bool:
-        """Whether a Loop runs all its iterations, and one at least."""
+        """Return whether a Loop runs all its iterations, and one at least."""
         limit, first = operand(node, 0), operand(node, 1)
         begins = self.known.scalar(first) if first is not None else 1
         once = e.is_negative(e.subtract(self.known.scalar(limit), 1)) == 0

@@ -24,7 +24,7 @@ _DEEPEST = 16
 
 
 class DataNames:
-    """What each symbol that was made up stands for.
+    """Words for the symbols that inference made up.
 
     Args:
         known: What was inferred.

@@ -1,4 +1,4 @@
-"""Whether an equation holds for all sizes of a box, without trying them all."""
+"""Decision whether an equation holds for all sizes of a box, without trying them all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_BOXES = 256
 
 
 def surely_holds(equation: Equation, ranges: Mapping[str, Range]) -> bool:
-    """Whether an equation is known to hold for all sizes in the ranges; False says nothing."""
+    """Return whether an equation surely holds for all sizes in the ranges; False says nothing."""
     own = {name: ranges[name] for name in sorted(equation.symbols)}
     left, right = (_limited(side, own) for side in (equation.left, equation.right))
     if equation.kind in ("at_least", "at_most"):
@@ -52,7 +52,7 @@ def _limited(side: Dim, ranges: Mapping[str, Range]) -> sympy.Expr:
 
 
 def _bounded(equation: Equation, ranges: Mapping[str, Range]) -> bool:
-    """Whether bounds show an inequality, of the whole box or of the parts that it is cut into."""
+    """Return whether bounds show an inequality, of the whole box or of the parts it is cut into."""
     more, less = (
         (equation.left, equation.right)
         if equation.kind == "at_least"
@@ -76,7 +76,7 @@ def _bounded(equation: Equation, ranges: Mapping[str, Range]) -> bool:
 
 
 def _repeats(equation: Equation, ranges: Mapping[str, Range]) -> bool:
-    """Whether an equation between sums of products, rounded down or not, holds for all sizes.
+    """Return whether an equation between sums of products, rounded down or not, always holds.
 
     With ``L`` a multiple of all divisors, each side is a polynomial in ``k`` at the sizes
     ``L·k + r``, so both are the same for all sizes if they are at as many ``k`` as its degree

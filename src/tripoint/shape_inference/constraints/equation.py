@@ -44,7 +44,7 @@ _SIGNS = {"equal": "==", "volume": "==", "at_least": ">=", "at_most": "<="}
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """What a node needs of sizes, so that it runs and means the same.
+    """Equation that a node needs sizes to satisfy, so that it runs and means the same.
 
     Args:
         kind: See :data:`Kind`.
@@ -97,7 +97,7 @@ class Equation:
 
 
 def _may_be_one(side: Dim) -> bool:
-    """Whether a side of an equation can be 1, where all sizes are 1 at least."""
+    """Return whether a side of an equation can be 1, where all sizes are 1 at least."""
     if isinstance(side, int):
         return side == 1
     low, high = e.interval(symbols.expression(side))
@@ -115,7 +115,7 @@ def _grouped(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a rule says of a node, before it is normalized."""
+    """Claim of a rule about a node, before it is normalized."""
 
     kind: Kind
     left: Element
@@ -207,7 +207,7 @@ def _broadcast(
 
 
 def _is_by_data(side: Any) -> bool:
-    """Whether a side holds a size that was made up, so that nothing is lost by a clear word."""
+    """Return whether a side holds a made-up size, so that nothing is lost by a clear word."""
     return any(symbols.is_made_up(each.name) for each in side.free_symbols)
 
 
@@ -227,7 +227,7 @@ def _divisible(left: Element, right: Element) -> Iterator[tuple[Kind, Element, E
 
 
 def _is_whole(quotient: Any) -> bool:
-    """Whether every term of a sum of products has an integer coefficient and no divisor."""
+    """Return whether every term of a sum of products has an integer coefficient and no divisor."""
     if not isinstance(quotient, sympy.Expr):
         return False
     return bool(sympy.expand(quotient).is_integer)
@@ -317,7 +317,7 @@ def _rounded_up(product: Element, whole: Element) -> int | None:
 
 
 def _cut(part: Element, whole: Element) -> tuple[Element, int] | None:
-    """What must not be more than a limit, so that a slice of a table is as long as it was asked.
+    """Return what must not exceed a limit, so that a slice of a table is as long as was asked.
 
     With ``whole == X - Y``, ``Max(0, Min(c, X) - Min(c, Y))`` is ``whole`` where ``X <= c``, and
     less elsewhere; ``Y`` may be known to be no more than ``c``.
@@ -365,7 +365,7 @@ def _same(left: Element, right: Element) -> bool:
 
 
 def _is_large(element: Element) -> bool:
-    """Whether an expression is so long that rearranging it takes long, and helps nobody."""
+    """Return whether an expression is so long that rearranging it takes long, and helps nobody."""
     if not isinstance(element, sympy.Expr):
         return False
     parts = itertools.islice(sympy.preorder_traversal(element), _LARGE + 1)

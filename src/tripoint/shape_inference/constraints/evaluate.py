@@ -24,7 +24,7 @@ class UndecidedError(Exception):
 
 
 def holds(equation: Equation, sizes: Sizes, *, strict: bool = False) -> Any:
-    """Whether an equation holds, for each size.
+    """Return whether an equation holds, for each size.
 
     What divides by zero does not hold.
 
@@ -57,7 +57,7 @@ def _at(sizes: Sizes, index: int) -> Sizes:
 
 
 def is_one(side: Dim, sizes: Sizes) -> bool:
-    """Whether a side of an equation is 1.
+    """Return whether a side of an equation is 1.
 
     Raises:
         UndecidedError: As :func:`holds`.

@@ -1,4 +1,4 @@
-"""What operators that move elements about need of sizes (ONNX operator specification)."""
+"""Sizes that operators moving elements about need (ONNX operator specification)."""
 
 from __future__ import annotations
 

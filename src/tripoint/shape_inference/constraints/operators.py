@@ -1,4 +1,4 @@
-"""What operators that compute need of the sizes of their inputs (ONNX operator specification)."""
+"""Input sizes that operators that compute need (ONNX operator specification)."""
 
 from __future__ import annotations
 

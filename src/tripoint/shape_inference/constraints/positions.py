@@ -179,7 +179,7 @@ def _sum(positions: Positions, node: ir.Node, depth: int) -> Extent | None:
 
 
 def _apart(a: ir.Value | None, b: ir.Value | None) -> bool:
-    """Whether each element of one tensor meets each of the other."""
+    """Return whether each element of one tensor meets each of the other."""
     first, second = dims_of(a), dims_of(b)
     if first is None or second is None:
         return False

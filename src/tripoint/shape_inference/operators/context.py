@@ -1,4 +1,4 @@
-"""What is known while the shapes of a graph are inferred, node by node."""
+"""State of the inference of a graph's shapes, node by node."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
         return self.fresh()
 
     def is_by_data(self, element: Element) -> bool:
-        """Whether an element contains a size that values decide."""
+        """Return whether an element contains a size that values decide."""
         return isinstance(element, sympy.Expr) and any(
             symbol.name in self.sizes and self.sizes[symbol.name].by_data
             for symbol in element.free_symbols

@@ -1,4 +1,4 @@
-"""Where the elements of shape tensors go: one function an operator, which computes none of them."""
+"""Moves of the elements of shape tensors: one function an operator, which computes none of them."""
 
 from __future__ import annotations
 

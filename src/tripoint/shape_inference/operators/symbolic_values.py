@@ -42,7 +42,7 @@ _LARGEST = 256
 
 
 def is_known(element: Element) -> bool:
-    """Whether an element is a number or an expression."""
+    """Return whether an element is a number or an expression."""
     return element is not UNKNOWN
 
 
@@ -176,7 +176,7 @@ _ROUNDING = (
 
 
 def rounded(a: Element, dtype: ir.DataType | None) -> Element:
-    """What a tensor of some type holds of a number.
+    """Return what a tensor of some type holds of a number.
 
     Of floats with 16 bits only what they hold exactly is known: ONNX Runtime computes with 32 bits
     in their place, TensorRT does not.
@@ -189,7 +189,7 @@ def rounded(a: Element, dtype: ir.DataType | None) -> Element:
 
 
 def wrapped(a: Element, dtype: ir.DataType) -> Element:
-    """What a tensor of integers holds of an integer; unknown where it may be too large."""
+    """Return what a tensor of integers holds of an integer; unknown where it may be too large."""
     if isinstance(a, int):
         low, high = _integers(dtype)
         return a if low <= a <= high else UNKNOWN
@@ -230,7 +230,7 @@ def _kept(a: Element, digits: int, largest: int) -> Any:
 
 
 def _is_exact(a: Any, digits: int) -> bool:
-    """Whether a float of that many digits holds an expression, while sizes are not too large."""
+    """Return whether a float of that many digits holds an expression of sizes not too large."""
     if isinstance(a, sympy.Rational):
         exact = Fraction(int(a.p), int(a.q))
         return symbolic_functions.nearest(exact, digits, 127) == exact
@@ -321,7 +321,7 @@ def round_even(a: Element) -> Any:
 
 @_arithmetic
 def remainder(a: Element, b: Element) -> Any:
-    """What division leaves, with the sign of ``b``.
+    """Return the remainder of a division, with the sign of ``b``.
 
     Of integers it is written with a floor, as in ``H - 4*floor(H/4)``: a sum of it and the size
     that it was taken of then reads as the multiple that it is.
@@ -377,7 +377,7 @@ def minimum(a: Element, b: Element) -> Any:
 
 
 def is_at_least(a: Any, b: Any) -> bool:
-    """Whether ``a`` is known to be no less than ``b``."""
+    """Return whether ``a`` is known to be no less than ``b``."""
     if isinstance(a, sympy.Max) and any(is_at_least(part, b) for part in a.args):
         return True
     if isinstance(b, sympy.Min) and any(is_at_least(a, part) for part in b.args):

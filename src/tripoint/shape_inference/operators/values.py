@@ -104,7 +104,7 @@ def _is_array(found: Any) -> bool:
 
 
 def _operands(ctx: Elements, node: ir.Node) -> list[Array | None] | None:
-    """What is known of each input; None if that is not worth a computation."""
+    """Return the known elements of each input; None if they are not worth a computation."""
     if node.op_type in READS_SIZES:
         (value,) = node.inputs[:1]
         if value is None or value.shape is None:
@@ -145,7 +145,7 @@ def _elementwise(function: Callable[..., Element], operands: int) -> Compute:
 
 
 def _held(node: ir.Node, found: Any) -> Array:
-    """What the output of a node holds of some elements: floats are rounded."""
+    """Return some elements as the output of a node holds them: floats are rounded."""
     dtype = node.outputs[0].dtype
     if dtype is None or not (dtype.is_floating_point() or dtype.is_integer()):
         return np.asarray(found, dtype=object)

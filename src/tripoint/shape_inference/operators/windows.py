@@ -14,7 +14,7 @@ from tripoint.shape_inference.operators.symbolic_values import UNKNOWN, Element
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """What the attributes say about one spatial axis."""
+    """Window along one spatial axis, as the attributes give it."""
 
     size: Element
     stride: int
@@ -51,7 +51,7 @@ def _kernel(node: ir.Node, weights: Sequence[Element]) -> list[Element]:
 
 
 def _moved(dim: Element, window: _Window) -> Element:
-    """How often a window fits."""
+    """Return how often a window fits."""
     if window.automatic.startswith("SAME"):
         return e.divide_up(dim, window.stride)
     free = e.subtract(e.add(dim, window.before + window.after), window.covered)

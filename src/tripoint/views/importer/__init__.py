@@ -1,1 +1,1 @@
-"""What the models of all importers share: the network so far, the rules of layers, the walk."""
+"""Parts shared by the models of all importers: the network so far, rules of layers, the walk."""

@@ -1,4 +1,4 @@
-"""What the importer of each TensorRT version does with each attribute of each operator.
+"""Treatment of each attribute of each operator by the importer of each TensorRT version.
 
 The data lies beside this file: for each attribute of an operator the versions at which something
 changed. ``does`` is one of three:
@@ -41,7 +41,7 @@ Does = Literal["read", "ignored", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What one version does with one attribute.
+    """Treatment of one attribute by one version.
 
     Args:
         does: Whether it is read, ignored or refused.
@@ -73,7 +73,7 @@ _NO_IMPORTER = Treatment("refused", "the version has no importer for the operato
 
 @functools.cache
 def treatment(version: str, op: str, attribute: str) -> Treatment | None:
-    """What a version does with an attribute of an operator of ONNX's default set.
+    """Return a version's treatment of an attribute of an operator of ONNX's default set.
 
     Args:
         version: A version of :func:`operators.versions`, or :data:`INSTALLED`.
@@ -142,13 +142,13 @@ def misread(version: str, node: ir.Node, opset: int) -> Iterator[tuple[str, str]
 
 
 def is_ever_refused(op: str, attribute: str) -> bool:
-    """Whether some version that imports the operator refuses an attribute whatever its value."""
+    """Return whether some version that imports the operator refuses the attribute's every value."""
     rows = table().get(op, {}).get(attribute, ())
     return any(row["does"] == "refused" and not row["accepts"] for row in rows)
 
 
 def says_nothing(node: ir.Node, name: str, opset: int) -> bool:
-    """Whether an attribute has the value that it has where it is left out."""
+    """Return whether an attribute has the value that it has where it is left out."""
     schema = _schema(node.op_type, opset)
     known = schema.attributes.get(name) if schema is not None else None
     if known is None or not known.default_value.name:

@@ -1,4 +1,4 @@
-"""What an operator's importer sees: the network so far, and the node that is being imported."""
+"""State that an operator's importer works on: the network so far, and the node being imported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ None in a list is for an output of unknown rank.
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What an input of a nested graph stands for.
+    """Tensor that an input of a nested graph stands for.
 
     Args:
         shape: Its shape as TensorRT prints it.
@@ -143,7 +143,7 @@ class Network:
             self.types[name] = self.version.types[tensor.dtype]
 
     def contradicts(self, name: str) -> bool:
-        """Whether the rank or a size that TensorRT prints is not the true one."""
+        """Return whether the rank or a size that TensorRT prints is not the true one."""
         seen, true = self.shapes.get(name), self.truth.get(name)
         if seen is None or true is None:
             return False
@@ -155,7 +155,7 @@ class Network:
         )
 
     def lost(self, name: str) -> bool:
-        """Whether TensorRT prints -1 for a dim that is an integer."""
+        """Return whether TensorRT prints -1 for a dim that is an integer."""
         seen, true = self.shapes.get(name), self.truth.get(name)
         if seen is None or true is None or len(seen) != len(true):
             return False
@@ -201,7 +201,7 @@ class NodeContext:
         )
 
     def has(self, index: int) -> bool:
-        """Whether an input is given."""
+        """Return whether an input is present."""
         value = self.onnx.inputs[index] if index < len(self.onnx.inputs) else None
         return value is not None and bool(value.name)
 
@@ -244,7 +244,7 @@ class NodeContext:
         return self.network.types.get(self.name(index)) if self.has(index) else None
 
     def is_weights(self, index: int) -> bool:
-        """Whether the parser still has the values of an input."""
+        """Return whether the parser still has the values of an input."""
         return self.has(index) and self.name(index) in self.network.weights
 
     def ints(self, index: int) -> tuple[int, ...] | None:

@@ -31,7 +31,7 @@ ARITHMETIC = frozenset(
 
 
 def is_known(shape: ViewShape) -> bool:
-    """Whether a shape has no -1."""
+    """Return whether a shape has no -1."""
     return UNKNOWN not in shape
 
 

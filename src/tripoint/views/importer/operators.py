@@ -1,4 +1,4 @@
-"""What the importer of each TensorRT version can import, after its own table of operators.
+"""Operators that the importer of each TensorRT version can import, after its own table.
 
 The data lies beside this file. Of each operator it has the versions at which something changed;
 an operator with no rows is one that no version imports. Sources: the operator tables of
@@ -22,7 +22,7 @@ _TYPES: Mapping[str, str] = {"FP32": "FLOAT", "FP16": "HALF"}
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """What one version's importer does with one operator.
+    """Support of one operator by one version's importer.
 
     Args:
         supported: Whether the version has an importer for it.
@@ -42,7 +42,7 @@ class Support:
 
 
 def support(version: str, op: str) -> Support | None:
-    """What a version's importer does with an operator.
+    """Return the support of an operator by a version's importer.
 
     Args:
         version: One of :func:`versions`.

@@ -161,7 +161,7 @@ def pool(node: Node) -> list[ViewShape]:
 
 
 def _pads_evenly(node: Node) -> bool:
-    """Whether each of the first two axes is padded behind as in front, or by one more."""
+    """Return whether each of the first two axes is padded after as before, or by one more."""
     pads = node.attribute_ints("pads") or ()
     if node.attribute_text("auto_pad", "NOTSET").startswith("SAME"):
         return True

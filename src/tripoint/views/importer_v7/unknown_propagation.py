@@ -1,4 +1,4 @@
-"""How the 7.x parser brings operands to one rank: one unknown dim spoils the whole shape."""
+"""Operands brought to one rank by the 7.x parser: one unknown dim spoils the whole shape."""
 
 from __future__ import annotations
 

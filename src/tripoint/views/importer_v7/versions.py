@@ -1,4 +1,4 @@
-"""What the importer of each 7.x version does, as a table: a version is its operators.
+"""Importers of the 7.x versions, as a table: a version is its operators.
 
 The other versions are written as their differences from 7.1.
 """

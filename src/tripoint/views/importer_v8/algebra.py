@@ -331,7 +331,7 @@ class Algebra:
         return self._apply("solve", (volume, rest), 0, MOST)
 
     def uncancelled(self, a: Dim, b: Dim) -> tuple[Dim, Dim]:
-        """What is left of a quotient's two sides when their common factors are gone."""
+        """Return a quotient's two sides with their common factors removed."""
         (count, factors), (divisor, divisors) = self._primitive(a), self._primitive(b)
         above, below = Counter(factors), Counter(divisors)
         common = math.gcd(count, divisor) or 1
@@ -341,7 +341,7 @@ class Algebra:
         )
 
     def never_equal(self, a: Dim, b: Dim) -> bool:
-        """Whether one number of elements is not 0, and the other a multiple of it."""
+        """Return whether one number of elements is not 0, and the other a multiple of it."""
         (count, factors), (divisor, divisors) = self._primitive(a), self._primitive(b)
         if not count or not divisor or count == divisor:
             return False
@@ -507,7 +507,7 @@ def _remainder(
 
 
 def _covered(part: Value, others: set[Value]) -> bool:
-    """Whether a dim adds nothing to a broadcast with another that it is made from.
+    """Return whether a dim adds nothing to a broadcast with another that it is made from.
 
     Either it is a size that copies a dim where it is 0, or the minimum with an integer: where it
     is not the other dim, the broadcast is not valid.
@@ -520,7 +520,7 @@ def _covered(part: Value, others: set[Value]) -> bool:
 
 
 def _never_smaller(a: Dim, b: Dim) -> bool:
-    """Whether ``b`` is a minimum of ``a``, a part of it, or ``a`` a maximum of ``b``."""
+    """Return whether ``b`` is a minimum of ``a``, a part of it, or ``a`` a maximum of ``b``."""
     numerator, divisor = _operands(b, "floor_div") or (None, None)
     part = numerator is a and isinstance(divisor, int) and bounds(a)[0] >= 0
     return part or b in _operands(a, "max") or a in _operands(b, "min")

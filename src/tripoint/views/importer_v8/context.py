@@ -36,7 +36,7 @@ _MOST_ROOTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the versions from 8.0 on differ in, beside the importers of single operators.
+    """Differences between the versions from 8.0 on, beside the importers of single operators.
 
     Args:
         int64: Whether INT64 is a type of its own; else it becomes INT32.
@@ -53,7 +53,7 @@ class Rules:
 
 @dataclass
 class State:
-    """What the core computes beside the shapes that it prints.
+    """State that the core computes beside the shapes that it prints.
 
     Args:
         algebra: Makes the expressions.
@@ -84,7 +84,7 @@ class Node(NodeContext):
 
     @property
     def state(self) -> State:
-        """What the core knows so far."""
+        """Return the state of the core so far."""
         state = self.network.state
         if not isinstance(state, State):
             state = self.network.state = State()
@@ -137,7 +137,7 @@ class Node(NodeContext):
         return self.algebra.symbol(f"size of `{self.output_name(index)}`")
 
     def is_floating(self, index: int) -> bool:
-        """Whether an input holds floats."""
+        """Return whether an input holds floats."""
         return self.type(index) in FLOATS
 
     def values(self, index: int) -> Values | None:
@@ -223,7 +223,7 @@ class Node(NodeContext):
 
     @property
     def computes_values(self) -> bool:
-        """Whether the core computes the elements of the output: no input is plain data."""
+        """Return whether the core computes the elements of the output: no input is plain data."""
         tensors = [index for index in self.present if not self.is_weights(index)]
         known = [self.values(index) is not None for index in tensors]
         if tensors and not any(known):
@@ -260,7 +260,7 @@ class Node(NodeContext):
         return view_of(dims)
 
     def _pass_on_refusal(self, output: str) -> None:
-        """What is computed from elements that the core does not follow, it does not follow."""
+        """Mark an output as not followed if it is computed from elements not followed."""
         state = self.state
         for index in self.present if state.refused else ():
             if self.name(index) in state.refused and self.op not in READS_SIZES:
@@ -326,7 +326,7 @@ def as_values(elements: Sequence[Value], dims: Sequence[int]) -> Values:
 
 
 def as_array(result: object) -> Values:
-    """What NumPy made of elements: of a single one it makes no array."""
+    """Return NumPy's result as an array: of a single element NumPy makes none."""
     if isinstance(result, np.ndarray):
         return result
     scalar = np.empty((), dtype=object)

@@ -1,4 +1,4 @@
-"""What the core computes with the elements of shape tensors, element by element."""
+"""Computation of the core with the elements of shape tensors, element by element."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why the core does not know a size, in one sentence."""
+"""Reason that the core does not know a size, in one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the importer of each version from 8.0 to 10.1 does, as a table.
+"""Importers of the versions from 8.0 to 10.1, as a table.
 
 10.1 is written out; each older version is written as its differences from the next one.
 """

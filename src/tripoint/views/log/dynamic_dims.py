@@ -1,4 +1,4 @@
-"""Which sizes may change from run to run: those that follow a dynamic input or tensor values."""
+"""Sizes that may change from run to run: those that follow a dynamic input or tensor values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Dependence:
             self._sizes.add(value)
 
     def follow(self, node: ir.Node) -> None:
-        """What varies of the outputs of a node whose inputs were followed."""
+        """Record what varies of the outputs of a node whose inputs were followed."""
         inputs = [value for value in node.inputs if value is not None]
         sizes = any(value in self._sizes for value in inputs)
         values = sizes or any(value in self._values for value in inputs)
@@ -47,13 +47,13 @@ class Dependence:
             self._values.update(node.outputs)
 
     def varies(self, value: ir.Value) -> bool:
-        """Whether some size of a tensor may change from run to run."""
+        """Return whether some size of a tensor may change from run to run."""
         return value in self._sizes
 
 
 @functools.cache
 def is_standard(op: str) -> bool:
-    """Whether an operator is one of the default ONNX operator set."""
+    """Return whether an operator is one of the default ONNX operator set."""
     import onnx
 
     return bool(onnx.defs.has(op))

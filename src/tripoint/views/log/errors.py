@@ -90,7 +90,7 @@ def _message(text: str) -> str:
 
 
 def is_header(text: str) -> bool:
-    """Whether a line begins the header of a model, which the parser prints first."""
+    """Return whether a line begins the header of a model, which the parser prints first."""
     return _HEADER.match(text) is not None
 
 

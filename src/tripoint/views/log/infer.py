@@ -29,7 +29,7 @@ _MOST_AXES = 16
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is known of one node.
+    """Shapes, values and printed outputs of one node, as far as they are known.
 
     Args:
         shapes: True shape of each input, None where it is absent or not known.

@@ -97,7 +97,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What the file as a whole is like."""
+    """Form of the file as a whole."""
 
     encoding: str
     entities: bool
@@ -129,7 +129,7 @@ def read(stream: BinaryIO) -> Iterator[Line]:
 
 
 def _is_cut(parts: list[str]) -> bool:
-    """Whether a line of a logger says nothing yet, as if it were cut before the telling word."""
+    """Return whether a line of a logger says nothing yet, as if cut before the telling word."""
     first = parts[0] if parts else ""
     return bool(_BEGINS.match(first)) and not (_WORDS.search(first) or _OTHER_WORDS.search(first))
 
@@ -224,12 +224,12 @@ def _lines(parts: list[str]) -> Iterator[Line]:
 
 
 def _goes_on(event: Event, part: str) -> bool:
-    """Whether a list of tensors goes on in the next line of the file."""
+    """Return whether a list of tensors goes on in the next line of the file."""
     return isinstance(event, grammar.Ports) and part.lstrip().startswith("[")
 
 
 def _ways(parts: list[str]) -> Iterable[str]:
-    """How the parts may have been one line, the likely way first.
+    """Return the lines that the parts may have been, the likely one first.
 
     Text is wrapped at a blank, which is lost, or at a column.
     """

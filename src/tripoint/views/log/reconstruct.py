@@ -113,7 +113,7 @@ def rebuild(record: Record, target: Target) -> Rebuilt:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What is known of a tensor: its shape as printed and in truth, and its fixed axes."""
+    """Shape of a tensor as printed and in truth, and its fixed axes."""
 
     printed: ViewShape
     shape: Shape
@@ -303,7 +303,7 @@ class _Builder:
         self.rows[value] = _Row(item.dims, shape, tuple(fixed))
 
     def _ignores(self, node: ir.Node) -> bool:
-        """Whether the importer ignored an input that decides the shape."""
+        """Return whether the importer ignored an input that decides the shape."""
         first, _ = _IGNORED.get(node.op_type, ("", ""))
         given = len(node.inputs) > 1 and node.inputs[1] is not None
         return bool(first) and given and self.record.evidence.is_before(first)
@@ -331,7 +331,7 @@ class _Builder:
         return last, "no outputs are marked in it; those that nothing reads are shown as outputs"
 
     def reasons(self, version: str, names: Mapping[ir.Value, str]) -> dict[str, Reason]:
-        """Why a tensor was lost, where the parser printed that it did not know a size."""
+        """Return the reasons of lost tensors, where the parser printed that a size was unknown."""
         found = {}
         for record, node in self._unknown:
             inputs = tuple(names[v] for v in node.inputs if v is not None and v in names)

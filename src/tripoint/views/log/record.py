@@ -1,4 +1,4 @@
-"""What a log says of each model in it: inputs, nodes in order, lists of tensors, errors."""
+"""Records of the models in a log: inputs, nodes in order, lists of tensors, errors."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class _Reader:
         self._errors = errors.Reader()
 
     def is_over(self, line: Line) -> bool:
-        """Whether a line belongs to the next model."""
+        """Return whether a line belongs to the next model."""
         record, event = self.record, line.event
         begun = bool(record.nodes or record.inputs or record.failures)
         match event:

@@ -1,4 +1,4 @@
-"""Which TensorRT wrote a log: told by its banner, else by the form of its lines."""
+"""Version of the TensorRT that wrote a log: told by its banner, else by the form of its lines."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ _MOST_SENTENCES = 4
 
 @dataclass
 class Evidence:
-    """What the lines of one model tell about the version.
+    """Evidence of the version in the lines of one model.
 
     Args:
         banner: A version that the program printed, for instance ``"8.2.3"``.
@@ -99,7 +99,7 @@ class Evidence:
     marks: Counter[tuple[str, str, int]] = field(default_factory=Counter)
 
     def of_program(self) -> Evidence:
-        """What holds for further models of the same log."""
+        """Return the evidence that holds for further models of the same log."""
         return Evidence(self.latest, self.latest, self.rtx)
 
     def add(self, line: Line) -> None:
@@ -166,7 +166,7 @@ class Evidence:
         return found, "; ".join(sentences[:_MOST_SENTENCES]) or "the log does not tell"
 
     def is_before(self, version: str) -> bool:
-        """Whether every version that may have written the log is older than this one."""
+        """Return whether every version that may have written the log is older than this one."""
         low, high, _ = self._bounds()
         if self.banner is not None and low <= _rung(self.banner) <= high:
             high = _rung(self.banner)
@@ -284,7 +284,7 @@ def _banner(text: str) -> str | None:
 
 
 def _rung(version: str) -> int:
-    """Where a full version stands on the ladder."""
+    """Return the index of a full version's rung on the ladder."""
     major, minor = (int(part) for part in version.split(".")[:2])
     below = [
         index
