@@ -15,7 +15,7 @@ from tripoint.model import Model
 from tripoint.shape_inference import truth
 from tripoint.table import ViewShape
 from tripoint.views.importer import operators
-from tripoint.views.importers import view
+from tripoint.views.importers import SUPPORTED, view
 
 FACTS = SHARED / "importer"
 ALL = ("7.0", "7.1", "7.2")
@@ -81,13 +81,13 @@ def test_support_says_since_when() -> None:
             "7.2",
             "Col2Im",
             "has no importer for Col2Im and looks for a plugin of that name "
-            "(`No importer registered for op: Col2Im`); no version up to 10.1 has one",
+            f"(`No importer registered for op: Col2Im`); no version up to {SUPPORTED[-1]} has one",
         ),
         (
             "7.1",
             "MyOperator",
             "has no importer for MyOperator and looks for a plugin of that name (`No importer "
-            "registered for op: MyOperator`); no version up to 10.1 knows such an operator",
+            f"registered for op: MyOperator`); no version up to {SUPPORTED[-1]} knows such an operator",
         ),
     ],
 )

@@ -100,13 +100,14 @@ def _fixed(model: Model, spec: Spec | None = None) -> Model | None:
     from tripoint.profiles.constraints.legal import LegalSizes
     from tripoint.rewrites import fix
     from tripoint.rewrites.points import Points
+    from tripoint.views.importers import SUPPORTED
 
     if model.nodes > _MOST_NODES:
         return None
     with contextlib.suppress(TripointError):
         legal = LegalSizes.of(model, spec) if spec is not None else None
         points = Points(legal.points(), ranges=legal.limits) if legal is not None else None
-        found = fix.fix(model, points=points, target="10.1", numeric=False)
+        found = fix.fix(model, points=points, target=SUPPORTED[-1], numeric=False)
         return found.model if found.applied else None
     return None
 
