@@ -87,7 +87,8 @@ def test_support_says_since_when() -> None:
             "7.1",
             "MyOperator",
             "has no importer for MyOperator and looks for a plugin of that name (`No importer "
-            f"registered for op: MyOperator`); no version up to {SUPPORTED[-1]} knows such an operator",
+            "registered for op: MyOperator`); "
+            f"no version up to {SUPPORTED[-1]} knows such an operator",
         ),
     ],
 )
