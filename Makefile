@@ -1,5 +1,7 @@
 # make demo: set up and run the main job on the ECA model
-# make test: set up and run the whole suite
+# make test: set up, lint and run the suite
+# make test-all: the slow tests as well, which are more of what others take a part of
+# make coverage: lines of the package that the suite runs
 # make docs: build the site of docs/ in site/
 
 PYTHON ?= python3
@@ -7,11 +9,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT ?= out/demo
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test suite lint docs bench clean
+.PHONY: setup demo test suite test-all coverage lint docs bench clean
 
 setup: $(STAMP)
 
@@ -28,7 +31,13 @@ demo: setup
 test: lint suite
 
 suite: setup
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(PYTEST)
+
+test-all: lint
+	$(PYTEST) -m "slow or not slow"
+
+coverage: setup
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 lint: setup docs
 	$(BIN)/ruff check

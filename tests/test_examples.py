@@ -15,6 +15,8 @@ from tripoint.sources.reference import PythonReference
 from tripoint.sources.torch_export import export
 from tripoint.spec import Spec
 
+pytestmark = pytest.mark.needs_torch
+
 STATIC = {"eca": ["x:1x3x5x5"]}
 DYNAMIC = {
     "eca": ["x:Nx3x5x5"],
@@ -42,8 +44,17 @@ def statuses(result: Verification) -> set[str]:
     return {entry.status for point in result.points for entry in point.outputs}
 
 
-@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
-@pytest.mark.parametrize("name", DYNAMIC)
+@pytest.mark.parametrize(
+    ("name", "exporter"),
+    [
+        # With dynamic sizes all go through this exporter.
+        *(
+            pytest.param(name, "dynamo", marks=[] if name == "eca" else [pytest.mark.slow])
+            for name in DYNAMIC
+        ),
+        *((name, "torchscript") for name in DYNAMIC),
+    ],
+)
 def test_static(name: str, exporter: str, tmp_path: Path) -> None:
     spec = Spec.parse(STATIC.get(name, []))
     result = export_and_verify(name, spec, exporter, tmp_path, [{}])

@@ -111,8 +111,12 @@ class Rounded(sympy.Function):  # type: ignore[misc]
         return True if self.args[0].is_positive else None
 
     def _sympystr(self, printer: Any) -> str:
-        written = self.args[0].xreplace(self._written(self.args[0], printer))
-        return f"{type(self).__name__}({printer._print(written)})"
+        # A printer lasts for one text, in which what is nested stands in all that is around it.
+        texts = vars(printer).setdefault("rounded", {})
+        if self not in texts:
+            written = self.args[0].xreplace(self._written(self.args[0], printer))
+            texts[self] = f"{type(self).__name__}({printer._print(written)})"
+        return str(texts[self])
 
     def _written(self, whole: Any, printer: Any) -> dict[Any, Any]:
         """The parts that are not written as sympy does: decimals, and floats of other types."""

@@ -14,7 +14,7 @@ from tripoint.errors import OutputError
 from tripoint.spec import Spec
 from tripoint.trt import gpu
 
-pytestmark = needs_tensorrt
+pytestmark = [pytest.mark.needs_torch, needs_tensorrt]
 
 BATCH = ["N=1..2..4"]
 INPUTS = {
@@ -26,9 +26,18 @@ INPUTS = {
 }
 
 
+CASES = [
+    # Static sizes of one example; ``test_examples.py`` exports those of all.
+    *((example, "N") for example in INPUTS),
+    *(
+        pytest.param(example, "1", marks=[] if example == "eca" else [pytest.mark.slow])
+        for example in INPUTS
+    ),
+]
+
+
 @pytest.mark.parametrize("target", ["installed", "7.1"])
-@pytest.mark.parametrize("batch", ["1", "N"], ids=["static", "dynamic"])
-@pytest.mark.parametrize("example", INPUTS)
+@pytest.mark.parametrize(("example", "batch"), CASES)
 def test_run_completes(
     example: str, batch: str, target: str, examples: Path, tmp_path: Path
 ) -> None:

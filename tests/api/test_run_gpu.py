@@ -12,7 +12,7 @@ import tripoint
 from tripoint.spec import Spec
 from tripoint.trt import gpu
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.needs_torch, pytest.mark.gpu]
 
 CASES = {
     "eca": ("x:1x3x5x5", "x:1..2..8x3x5..9..32x5..9..32"),

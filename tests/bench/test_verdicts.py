@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.helpers.paths import BENCH
-
-torch = pytest.importorskip("torch")
-sys.path.insert(0, str(BENCH))
-
-import verdict_engines  # noqa: E402
-from tests.helpers.stand_ins import Optimized  # noqa: E402
-from verdict_models import KINDS  # noqa: E402
-from verdict_net import model_of  # noqa: E402
-from verdict_pairs import (  # noqa: E402
+import verdict_engines
+from tests.helpers.stand_ins import Optimized
+from verdict_models import KINDS
+from verdict_net import model_of
+from verdict_pairs import (
     Bench,
     assert_close,
     element,
@@ -28,8 +22,10 @@ from verdict_pairs import (  # noqa: E402
     units_of,
     wrong,
 )
-from verdict_table import BEGIN, END, document  # noqa: E402
-from verdict_twins import Twin, weight_off  # noqa: E402
+from verdict_table import BEGIN, END, document
+from verdict_twins import Twin, weight_off
+
+pytestmark = pytest.mark.needs_torch
 
 
 def bench_of(name: str, dtype: str = "float32") -> Bench:

@@ -37,6 +37,8 @@ from tripoint.parity.results import LegReport, Verification
 from tripoint.spec import Spec
 from tripoint.trt import bindings
 
+pytestmark = pytest.mark.needs_torch
+
 Cli = Callable[..., Result]
 SIZE = ["--dim", "N=1..2..4"]
 

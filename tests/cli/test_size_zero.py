@@ -145,7 +145,7 @@ def test_only_what_onnx_runtime_refuses_is_refused(name: str, tmp_path: Path) ->
 
 
 def ran(model: tripoint.Model, session: object, at: dict[str, int]) -> bool:
-    from graphs import feed
+    from tests.helpers.graphs import feed
 
     try:
         session.run(None, dict(feed(model, **at)))  # type: ignore[attr-defined]

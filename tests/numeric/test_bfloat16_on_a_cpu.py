@@ -20,6 +20,8 @@ from tripoint.numeric.in_float32 import SAID
 from tripoint.numeric.ort import Session
 from tripoint.numeric.torch_arrays import to_array
 
+pytestmark = pytest.mark.needs_torch
+
 RUNNER = CliRunner()
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 

@@ -47,6 +47,8 @@ from tripoint.tolerance.derivation import (
 from tripoint.trt import execute as runner
 from tripoint.trt import gpu
 
+pytestmark = pytest.mark.needs_torch
+
 EXAMPLE = PythonReference(EXAMPLES / "three_outputs.py", "model")
 SIZES = [{"N": 1}, {"N": 2}, {"N": 4}]
 LOOSE = Tolerance(1e-3, 1e-3, "for this test")

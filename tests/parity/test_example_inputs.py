@@ -26,6 +26,8 @@ from tripoint.report.verification import verification
 from tripoint.sources.python import TorchModel
 from tripoint.spec import Spec
 
+pytestmark = pytest.mark.needs_torch
+
 CODE = """
 import torch
 from torch import nn

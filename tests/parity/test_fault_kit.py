@@ -20,6 +20,8 @@ from tripoint.parity.verify import verify
 from tripoint.profiles import points as sizes_to_try
 from tripoint.spec import Range
 
+pytestmark = pytest.mark.needs_torch
+
 RANGES = {"detector": {"N": Range(1, 8, 32)}, "branches": {"N": Range(1, 2, 4)}}
 RANGES["encoder"] = {"N": Range(1, 2, 8), "L": Range(1, 6, 12)}
 

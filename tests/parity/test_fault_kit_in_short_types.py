@@ -27,6 +27,8 @@ from tripoint.parity.verify import verify
 from tripoint.shape_inference import truth
 from tripoint.sources.python import TorchModel
 
+pytestmark = pytest.mark.needs_torch
+
 TIMES = 8.0
 """Two right results lie up to twice as far apart as each errs; a fault is four times that."""
 PLAIN = 4.0

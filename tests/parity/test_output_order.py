@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import onnx_ir as ir
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tripoint import model as models
@@ -19,7 +20,8 @@ from tripoint.parity.verify import verify
 from tripoint.sources.pairing import pair_outputs
 from tripoint.sources.python import TorchModel
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.needs_torch
+
 
 RUNNER = CliRunner()
 TEXT = """<ir_version: 8, opset_import: ["": 17]>

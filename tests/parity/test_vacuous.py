@@ -22,6 +22,8 @@ from tripoint.parity.verify import verify
 from tripoint.report.verification import verification
 from tripoint.sources.python import TorchModel
 
+pytestmark = pytest.mark.needs_torch
+
 FLOATS = "float[N,8] x) => (float[N,8] y)"
 SCALAR = "float[N,8] x) => (float y)"
 ZEROS = ",".join(["0."] * 7)

@@ -12,6 +12,8 @@ from tripoint.model import Model
 from tripoint.parity.results import Verification
 from tripoint.sources.python import TorchModel
 
+pytestmark = pytest.mark.needs_torch
+
 DRAWS = {
     "RandomNormalLike": "r = RandomNormalLike(h)",
     "RandomNormal": "r = RandomNormal<shape = [2, 4]>()",

@@ -49,6 +49,8 @@ from tripoint.tolerance.derivation import Tolerance
 from tripoint.trt import execute as runner
 from tripoint.trt import gpu
 
+pytestmark = pytest.mark.needs_torch
+
 LOOSE = Tolerance(1e-3, 1e-3, "for this test")
 SIZES = [{"N": 1}, {"N": 3}, {"N": 4}]
 Array = np.ndarray[Any, Any]

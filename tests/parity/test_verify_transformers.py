@@ -17,9 +17,18 @@ from tripoint.parity.results import Verification
 from tripoint.sources.python import TorchModel
 from tripoint.spec import Spec
 
+pytestmark = pytest.mark.needs_torch
+
 pytest.importorskip("transformers", reason="transformers is not installed: pip install '.[dev]'")
 
-EXPORTS = [(name, exporter) for name, case in CASES.items() for exporter in case.exporters]
+ALIKE = {("distilbert", "dynamo"), ("gpt2", "dynamo"), ("segformer", "dynamo")}
+"""Exports whose model another exporter, and whose exporter other models, go through already."""
+
+EXPORTS = [
+    pytest.param(name, exporter, marks=[pytest.mark.slow] if (name, exporter) in ALIKE else [])
+    for name, case in CASES.items()
+    for exporter in case.exporters
+]
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,8 @@ from tests.helpers.paths import TESTS
 from tripoint.model import Model
 from tripoint.spec import Spec
 
+pytestmark = pytest.mark.needs_torch
+
 Export = Callable[[str, str, str], Model]
 
 MODULE = TESTS / "helpers" / "attention.py"

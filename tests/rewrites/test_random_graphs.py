@@ -656,15 +656,31 @@ def faults(proto: onnx.ModelProto, target: str) -> list[str]:
     return [f"{each.kind}: {each.text}" for each in found if each.kind not in allowed]
 
 
+def drawing(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what runs a test on so many random graphs, the same ones every time."""
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        return settings(
+            max_examples=examples,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        )(given(proto=graphs())(test))
+
+    return decorate
+
+
 @pytest.mark.parametrize("target", ["7.1", "8.6", "10.1"])
-@settings(
-    max_examples=80,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-@given(proto=graphs())
+@drawing(25)
 def test_a_fix_changes_no_number_and_is_final(proto: onnx.ModelProto, target: str) -> None:
+    note(onnx.printer.to_text(proto))
+    assert faults(proto, target) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["7.1", "8.6", "10.1"])
+@drawing(80)
+def test_a_fix_of_many_graphs_changes_no_number(proto: onnx.ModelProto, target: str) -> None:
     note(onnx.printer.to_text(proto))
     assert faults(proto, target) == []
 

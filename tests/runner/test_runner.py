@@ -987,8 +987,10 @@ def test_host_outputs_beside_torch_tensors(machine):
     np.testing.assert_array_equal(found["y"].numpy(), np.arange(12).reshape(3, 4))
 
 
+@pytest.mark.needs_torch
 def test_torch_tensors_in_host_memory_are_taken_as_arrays(machine):
-    torch = pytest.importorskip("torch")
+    import torch
+
     engine = machine.engine(doubling(dtype="bfloat16"))
     x = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.bfloat16, requires_grad=True)
     found = engine(x=x)["y"]

@@ -275,10 +275,10 @@ def model():
 """
 
 
+@pytest.mark.needs_torch
 @needs_tensorrt
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 def test_run_takes_a_module_that_returns_a_buffer_and_its_input(tmp_path: Path, exporter: str):
-    pytest.importorskip("torch")
     (tmp_path / "net.py").write_text(MODULE, encoding="utf-8")
     arguments = ["run", f"{tmp_path / 'net.py'}:model", "--input", "x:1..2..4x3"]
     out = tmp_path / "out"

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
+import torch
 
 import tripoint
 from tripoint.errors import ExternalStepError, UsageError
@@ -21,7 +22,8 @@ from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import Export, Exporter, RangeLostError, export
 from tripoint.spec import Spec
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.needs_torch
+
 nn = torch.nn
 
 SPEC = Spec.parse(["x:3..5..9x1..2..4x4"])

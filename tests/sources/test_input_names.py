@@ -11,6 +11,8 @@ import tripoint
 from tripoint.cli import app
 from tripoint.errors import UsageError
 
+pytestmark = pytest.mark.needs_torch
+
 CODE = """
 import torch
 from torch import nn

@@ -21,6 +21,8 @@ from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import Export, export
 from tripoint.spec import Spec
 
+pytestmark = pytest.mark.needs_torch
+
 X = torch.linspace(-1, 1, 24).reshape(3, 8)
 Pair = namedtuple("Pair", "first second")
 

@@ -31,6 +31,8 @@ from tripoint.sources.reference import OnnxReference, PythonReference, parse
 from tripoint.sources.torch_export import Export, export
 from tripoint.spec import Range, Spec
 
+pytestmark = pytest.mark.needs_torch
+
 ECA, TEXT = EXAMPLES / "eca.py", EXAMPLES / "text_encoder.py"
 EXPORTERS = ("dynamo", "torchscript")
 SPECS = {

@@ -14,6 +14,8 @@ from tests.helpers.marks import installed, needs_tensorrt
 from tripoint.model import Model
 from tripoint.spec import Spec
 
+pytestmark = pytest.mark.needs_torch
+
 STATIC = "x:1x3x5x5"
 DYNAMIC = "x:1..2..8x3x5..9..32x5..9..32"
 SIZES = [{"x_dim0": n, "x_dim2": h, "x_dim3": w} for n, h, w in ((1, 5, 5), (2, 9, 7), (8, 6, 32))]

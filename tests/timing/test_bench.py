@@ -140,10 +140,10 @@ def test_sizes(model, at, size):
     assert result.shapes == {"x": (size, 4)}
 
 
+@pytest.mark.needs_torch
 @pytest.mark.usefixtures("without_gpu")
 @pytest.mark.parametrize("copies", [False, True])
 def test_pytorch_is_timed(model, module, copies):
-    pytest.importorskip("torch")
     result = bench(
         load(model), torch=module, spec=Spec.parse(dims=["N=2"]), plan=QUICK, copies=copies
     )
@@ -159,9 +159,9 @@ def test_pytorch_is_timed(model, module, copies):
     assert ("NumPy" in result.timed) == copies
 
 
+@pytest.mark.needs_torch
 @pytest.mark.usefixtures("without_gpu")
 def test_module_that_raises_is_a_leg_that_failed(model, module):
-    pytest.importorskip("torch")
     broken = module.replace(":Net", ":Broken")
     result = bench(load(model), torch=broken, spec=Spec.parse(dims=["N=2"]), plan=QUICK)
     found = {leg.name: leg for leg in result.legs}
@@ -170,9 +170,9 @@ def test_module_that_raises_is_a_leg_that_failed(model, module):
     assert found["ONNX Runtime"].status == "timed"
 
 
+@pytest.mark.needs_torch
 @pytest.mark.usefixtures("without_gpu")
 def test_leg_that_takes_the_process_down_is_left_out(model, tmp_path):
-    pytest.importorskip("torch")
     path = tmp_path / "kills.py"
     path.write_text(
         "import os, signal, torch\n"
@@ -189,9 +189,9 @@ def test_leg_that_takes_the_process_down_is_left_out(model, tmp_path):
     assert found["ONNX Runtime"].status == "timed"
 
 
+@pytest.mark.needs_torch
 def test_time_that_is_up_ends_the_command(model, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "probe", lambda: Probe((), "there is none"))
-    pytest.importorskip("torch")
     path = tmp_path / "sleeps.py"
     path.write_text(
         "import time, torch\n"
@@ -200,7 +200,7 @@ def test_time_that_is_up_ends_the_command(model, tmp_path, monkeypatch):
         "        time.sleep(100)\n"
     )
     with pytest.raises(process.WorkerError, match="stopped after"):
-        bench(load(model), torch=f"{path}:Net", spec=Spec.parse(dims=["N=2"]), timeout=8)
+        bench(load(model), torch=f"{path}:Net", spec=Spec.parse(dims=["N=2"]), timeout=3)
 
 
 def test_engines_that_need_different_environments(model, tmp_path, monkeypatch):

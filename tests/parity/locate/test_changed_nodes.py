@@ -17,6 +17,8 @@ from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import export
 from tripoint.spec import Spec
 
+pytestmark = pytest.mark.needs_torch
+
 EXPORTERS = ("dynamo", "torchscript")
 
 

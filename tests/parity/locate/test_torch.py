@@ -21,6 +21,8 @@ from tripoint.sources.python import TorchModel
 from tripoint.sources.torch_export import export
 from tripoint.spec import Spec
 
+pytestmark = pytest.mark.needs_torch
+
 DYNAMIC = Spec.parse(["x:Nx3x8x8"], ["N=1..2..4"])
 SIZES = Spec.parse([], ["N=1..2..4"])
 EXPORTERS = ("dynamo", "torchscript")
