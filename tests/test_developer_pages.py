@@ -31,7 +31,7 @@ def is_there(name: str, page: Path) -> bool:
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     links = {link.partition("#")[0] for link in LINK.findall(text)} - {""}
-    named = [*sorted({*PATH.findall(text), *links})]
+    named = sorted(name for name in {*PATH.findall(text), *links} if "NAME" not in name)
     assert named
     assert [name for name in named if not is_there(name, page)] == []
 
