@@ -57,17 +57,18 @@ def in_float32(graph: ir.Model, low: ir.DataType = ir.DataType.BFLOAT16) -> ir.M
     return copy
 
 
-def exactly(graph: ir.Model) -> ir.Model:
-    """A copy with float32 in place of every shorter type, which rounds nothing to that.
+def exactly(graph: ir.Model, wide: ir.DataType = _WIDE) -> ir.Model:
+    """A copy with float32 or float64 in place of every shorter type, which rounds nothing to that.
 
     Args:
         graph: The graph; local functions are inlined in the copy. Its constants keep their values.
+        wide: The longer type.
 
     Raises:
         InputError: If local functions cannot be inlined.
     """
     copy = _typed(graph)
-    _retype(copy.graph)
+    _retype(copy.graph, wide)
     return copy
 
 
@@ -80,23 +81,24 @@ def _typed(graph: ir.Model) -> ir.Model:
     return copy
 
 
-def _retype(graph: ir.Graph) -> None:
+def _retype(graph: ir.Graph, wide: ir.DataType) -> None:
+    short = SHORT if wide == _WIDE else (*SHORT, _WIDE)
     made = (value for node in graph for value in node.outputs)
     for value in (*graph.inputs, *graph.initializers.values(), *made):
-        if isinstance(value.type, ir.TensorType) and value.dtype in SHORT:
-            value.type = ir.TensorType(_WIDE)
+        if isinstance(value.type, ir.TensorType) and value.dtype in short:
+            value.type = ir.TensorType(wide)
     for value in graph.initializers.values():
-        if value.const_value is not None and value.const_value.dtype in SHORT:
-            value.const_value = _widened(value.const_value)
+        if value.const_value is not None and value.const_value.dtype in short:
+            value.const_value = _widened(value.const_value, wide)
     for node in graph:
         for name, attribute in list(node.attributes.items()):
             tensor = _tensor(attribute)
-            if tensor is not None and tensor.dtype in SHORT:
-                node.attributes[name] = ir.AttrTensor(name, _widened(tensor))
-            elif name in ("to", *_TYPES) and node.attributes.get_int(name, 0) in SHORT:
-                node.attributes[name] = ir.AttrInt64(name, _WIDE.value)
+            if tensor is not None and tensor.dtype in short:
+                node.attributes[name] = ir.AttrTensor(name, _widened(tensor, wide))
+            elif name in ("to", *_TYPES) and node.attributes.get_int(name, 0) in short:
+                node.attributes[name] = ir.AttrInt64(name, wide.value)
             for body in graphs_in(attribute):
-                _retype(body)
+                _retype(body, wide)
 
 
 def _tensor(attribute: ir.Attr | None) -> ir.TensorProtocol | None:
@@ -105,8 +107,8 @@ def _tensor(attribute: ir.Attr | None) -> ir.TensorProtocol | None:
     return attribute.as_tensor()
 
 
-def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    return ir.Tensor(tensor.numpy().astype(_WIDE.numpy()), dtype=_WIDE, name=tensor.name)
+def _widened(tensor: ir.TensorProtocol, wide: ir.DataType = _WIDE) -> ir.TensorProtocol:
+    return ir.Tensor(tensor.numpy().astype(wide.numpy()), dtype=wide, name=tensor.name)
 
 
 class _Change:

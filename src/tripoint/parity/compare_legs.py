@@ -37,8 +37,9 @@ from tripoint.parity.results import (
     unsuited,
 )
 from tripoint.parity.rounded import Rounded
-from tripoint.parity.runs import Run, Runs
+from tripoint.parity.runs import Run, Runs, close
 from tripoint.parity.vacuous import Watch
+from tripoint.parity.wide import Wide
 from tripoint.shape_inference import truth
 from tripoint.tolerance.derivation import Budget, Given, Rounding
 from tripoint.tolerance.measure import is_exact
@@ -149,6 +150,7 @@ def compare_legs(
         Sensitivity(graph),
         Rounded(graph),
         Noise(graph),
+        Wide(graph),
         outputs,
         output_names,
         rounding,
@@ -221,6 +223,12 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
             if off and measured is None:
                 allowed = runs.allowed(
                     held[against], point.sizes, against, name, inputs=point.inputs
+                )
+                entries = compare_outputs(held[against], outputs, allowed, pair=pair)
+            own = outputs if name == ONNX_RUNTIME else held.get(ONNX_RUNTIME)
+            if own is not None and any(map(close, entries)):
+                allowed = runs.sharpened(
+                    allowed, own, point.sizes, against, name, inputs=point.inputs
                 )
                 entries = compare_outputs(held[against], outputs, allowed, pair=pair)
             if differing := [entry.name for entry in entries if entry.wrong]:
@@ -319,7 +327,8 @@ def _probe(
     if before is None:
         return
     allowed = runs.allowed(before, point.sizes, name)
-    if name == found.watched and runs.measurable(before):
+    # It tells how small a fault would have been seen, where anything was compared.
+    if name == found.watched and len(runs) > 1 and runs.measurable(before):
         every = [other.leg.name for other in runs]
         moved = runs.allowed(before, point.sizes, *every, inputs=point.inputs, once=True)
         found.measured |= {

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from tripoint.errors import ExternalStepError, MissingDependencyError, TripointError
+from tripoint.numeric.dtypes import epsilon
 from tripoint.numeric.inputs import Arrays
+from tripoint.parity.compare import OutputComparison
 from tripoint.parity.legs import Leg
 from tripoint.parity.noise import Noise
 from tripoint.parity.results import PYTORCH, LegReport
 from tripoint.parity.rounded import Rounded
 from tripoint.parity.ties import Point, Settled, Ties
+from tripoint.parity.wide import Wide
 from tripoint.sources.pairing import pair_outputs, renamed
 from tripoint.tolerance.derivation import Budget, Products, Rounding, Tolerance, products_of
 from tripoint.tolerance.sensitivity import Sensitivity
@@ -27,8 +30,20 @@ _MOST_BYTES = 1 << 27
 _ENOUGH = 256
 _GROWN = 2
 """Outputs of fewer elements are measured again where they have so many times as many."""
+_TIMES = {Products.ROUNDED: 4.0, Products.TF32: 3.0}
+"""How many times as far as it is off from float64 another result may lie. Of TF32 both ways to
+round operands are tried."""
+_MANY = 8
+"""Elements off by the size of the largest error, of which that is as good as known."""
 _HOPELESS = 2
 """Failures at the start after which a leg is not asked again."""
+
+
+def close(entry: OutputComparison) -> bool:
+    """Whether an output agrees, but by so little that float64 may tell whether it should."""
+    if entry.wrong or entry.excess is None or entry.tolerance is None:
+        return False
+    return entry.excess > entry.tolerance.least
 
 
 class Run:
@@ -101,6 +116,7 @@ class Runs:
         sensitivity: Where what is allowed beyond them comes from.
         rounded: What tells what short types cost.
         noise: Where what is allowed in their place comes from.
+        wide: What tells how far ONNX Runtime is off from float64.
         outputs: Output names of the ONNX model.
         output_names: What the user calls the outputs of the PyTorch module.
         rounding: By leg what its precision was measured to cost.
@@ -113,6 +129,7 @@ class Runs:
         sensitivity: Sensitivity,
         rounded: Rounded,
         noise: Noise,
+        wide: Wide,
         outputs: Sequence[str],
         output_names: Sequence[str] | None,
         rounding: Mapping[str, Rounding] | None = None,
@@ -125,6 +142,8 @@ class Runs:
         self._last: tuple[Arrays, Products, _Known] | None = None
         self._rounded = rounded
         self._noise = noise
+        self._wide = wide
+        self._off: dict[tuple[str, Products], tuple[float, ...]] = {}
         self._elements: dict[Products, int] = {}
         self._outputs = outputs
         self._given = output_names
@@ -197,6 +216,47 @@ class Runs:
             moved=moved,
             rounded=self._rounded.at(inputs),
         )
+
+    def sharpened(
+        self,
+        allowed: Mapping[str, Tolerance],
+        own: Arrays,
+        bindings: Mapping[str, int],
+        *legs: str,
+        inputs: Arrays,
+    ) -> dict[str, Tolerance]:
+        """The same tolerances, less where float64 says that the reference is off by less.
+
+        Args:
+            allowed: By output name.
+            own: What ONNX Runtime computes, array by output name.
+            bindings: Size of each input symbol.
+            *legs: Names of the legs that are compared.
+            inputs: What both were computed from.
+        """
+        products = self._products(legs)
+        if products not in _TIMES or any(leg in self._rounding for leg in legs):
+            return dict(allowed)
+        found = dict(allowed)
+        for name, errors in self._wide.errors(own, inputs, bindings, products).items():
+            tolerance, eps = allowed.get(name), epsilon(own[name].dtype)
+            if tolerance is None or tolerance.parts is None or eps is None:
+                continue
+            parts, key = tolerance.parts, (name, products)
+            most = parts.largest(errors)
+            large = parts.moving(errors > np.asarray(parts.spread(most)) / _MANY)
+            off = [
+                error / scale * max(1.0, _MANY / max(1, count))
+                for error, scale, count in zip(most, parts.scales, large, strict=True)
+            ]
+            before = self._off.get(key, ())
+            if len(before) == len(off):
+                off = [max(pair) for pair in zip(before, off, strict=True)]
+            self._off[key] = tuple(off)
+            times = _TIMES[products]
+            limits = [times * share * scale for share, scale in zip(off, parts.scales, strict=True)]
+            found[name] = tolerance.capped(limits, times, eps)
+        return found
 
     def to_measure(self, reference: Arrays, *legs: str) -> bool:
         """Whether roundings should be measured there before two legs are compared.

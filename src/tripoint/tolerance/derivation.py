@@ -58,6 +58,10 @@ _FACTOR = 8.0
 _MEASURED_FACTOR = 4.0
 _ROUNDINGS = 2.0
 """What an output of a short type may differ by whatever was measured, in its epsilon."""
+_LEAST = 1 / 16
+"""Share of what was derived that is allowed whatever float64 says: half a deviation."""
+_LEAST_MEASURED = 1 / 4
+"""The same of what was measured: three quarters of what noise moves."""
 _BLUNT = 0.5
 _SHARP = 0.25
 _PER_SUM = 8.0
@@ -119,6 +123,7 @@ class Tolerance:
         reason: Where the numbers come from.
         atols: Absolute part for each part of the output.
         parts: The parts of the output; None where the numbers were given, or for integers.
+        least: Share of it that is allowed whatever float64 says; see :meth:`capped`.
     """
 
     atol: float
@@ -126,6 +131,7 @@ class Tolerance:
     reason: str
     atols: tuple[float, ...] = ()
     parts: Parts | None = field(default=None, compare=False, repr=False)
+    least: float = field(default=_LEAST, compare=False, repr=False)
 
     @property
     def absolute(self) -> float | Array:
@@ -145,7 +151,30 @@ class Tolerance:
             eps: Machine epsilon of the output, of which half is allowed besides.
         """
         reason = f"3 times what noise as large as roundings was measured to move; {self.reason}"
-        return replace(self.plus(atols, reason), rtol=eps / 2)
+        return replace(self.plus(atols, reason), rtol=eps / 2, least=_LEAST_MEASURED)
+
+    def capped(self, limits: Sequence[float], times: float, eps: float) -> Tolerance:
+        """The same with no more than a multiple of what the reference is off by from float64.
+
+        Args:
+            limits: That multiple, one for each part of the output. An epsilon of a typical
+                element is allowed at least, and ``least`` of what was, where the reference is not
+                exact: it may be off by little by chance.
+            times: Which multiple it is.
+            eps: Machine epsilon of the output, of which half is allowed besides.
+        """
+        scales = self.parts.scales if self.parts is not None else ()
+        each = zip(limits, self.each, scales, strict=True)
+        atols = [
+            min(atol, max(limit, eps * scale, self.least * atol if limit else 0.0))
+            for limit, atol, scale in each
+        ]
+        if atols == list(self.each):
+            return self
+        reason = f"{times:g} times what the reference is off by from float64; {self.reason}"
+        # It is one for all parts.
+        every = all(new < old for new, old in zip(atols, self.each, strict=True))
+        return replace(self.plus(atols, reason), rtol=eps / 2 if every else self.rtol)
 
     @property
     def sharp(self) -> Tolerance:
