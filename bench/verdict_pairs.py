@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import torch
 
+import verdict_exports
 import verdict_more  # noqa: F401  (adds its models to the list)
 from tripoint.numeric.inputs import inputs_of
 from tripoint.parity import legs
@@ -306,6 +307,9 @@ def right_legs(bench: Bench) -> list[tuple[Named, bool]]:
         if any(node.op_type in PRODUCTS for node in proto.graph.node):
             short = [(how.value, "", NodeByNode(proto, how=how)) for how in (How.TF32, How.CUT)]
             made += [(each, True) for each in short]
+    if bench.kind.name in verdict_exports.MODULES:
+        other = verdict_exports.exported(bench.kind.name).other()
+        made.append((("other exporter", "", Runtime(other, optimized=False)), False))
     for name, rearrange in REARRANGED.items():
         changed = rearrange(proto) if bench.dtype == "float32" else None
         if changed is not None and is_same(bench, changed):

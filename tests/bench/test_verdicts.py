@@ -10,6 +10,7 @@ import pytest
 
 import verdict_engines
 from tests.helpers.stand_ins import Optimized
+from verdict_exports import exported
 from verdict_models import KINDS
 from verdict_net import model_of
 from verdict_pairs import (
@@ -72,6 +73,19 @@ def test_pairs(name: str, dtype: str, tmp_path: Path) -> None:
     assert text.endswith("after\n")
     assert "Right twins that are called different: none." in text
     assert "| wrong: one weight | 2 | 2 | 0 | 0 | 0 |" in text
+
+
+def test_the_other_exporter_writes_the_same_function() -> None:
+    bench = bench_of("exported_eca")
+    ((twin, what, compute),) = [
+        each for each, _ in right_legs(bench) if each[0] == "other exporter"
+    ]
+    row = bench.judged(twin, what, twin, compute)
+    assert (row.right, row.verdict) == (True, "equal")
+    graphs = [exported("exported_eca").proto(), exported("exported_eca").other()]
+    kinds = [[node.op_type for node in proto.graph.node] for proto in graphs]
+    assert kinds[0] != kinds[1]
+    assert kinds[0].count("Conv") == kinds[1].count("Conv") == 2
 
 
 def test_integers_and_holes_have_no_unit() -> None:
