@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,9 @@ class Leg:
 
 
 class Runtime:
-    """A graph in ONNX Runtime, with all its fusions and layouts, or with none."""
+    """A graph or a file in ONNX Runtime, with all its fusions and layouts, or with none."""
 
-    def __init__(self, proto: onnx.ModelProto, *, optimized: bool = True) -> None:
+    def __init__(self, proto: onnx.ModelProto | Path, *, optimized: bool = True) -> None:
         options = onnxruntime.SessionOptions()
         levels = onnxruntime.GraphOptimizationLevel
         options.graph_optimization_level = (
@@ -69,7 +70,9 @@ class Runtime:
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            str(proto) if isinstance(proto, Path) else proto.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
         )
         self.outputs = [output.name for output in self._session.get_outputs()]
         self._by_value = ort_values.needed(self._session)

@@ -1,7 +1,7 @@
 """Right and wrong twins of many models, and what verdict each gets.
 
     python bench/verdicts.py [--jobs N] [--only KIND] [--json FILE] [--record docs/tolerance.md]
-                             [--most N] [--engines]
+                             [--most N] [--engines | --zoo DIR]
 
 Each model of ``verdict_models.py`` and ``verdict_more.py`` is compared with twins by what
 ``tripoint verify`` judges with: right ones (ONNX Runtime with all its optimizations, other kernels,
@@ -14,7 +14,8 @@ size of a fault is the largest difference that it makes in float64, in this unit
 are shown to Polygraphy's default comparison and ``torch.testing.assert_close``.
 
 With ``--engines`` twins are engines of TensorRT instead, of 20 of the models with and without TF32,
-on a GPU.
+on a GPU. With ``--zoo DIR`` the models of a zoo (``zoo.tar.xz`` and ``materialize.py``, which makes
+their weights) are compared without a fault, each with itself in another order of sums.
 
 Exit code: 0 if no right twin is called different and every fault of more than 4 legitimate errors
 is; 1 if not; 2 usage.
@@ -31,6 +32,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import verdict_engines
+import verdict_zoo
 import workers
 from tripoint.errors import TripointError
 from tripoint.trt import gpu
@@ -48,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write every pair here")
     parser.add_argument("--record", type=Path, help="write the tables into this Markdown file")
     parser.add_argument("--engines", action="store_true", help="engines, on a GPU")
+    parser.add_argument("--zoo", type=Path, metavar="DIR", help="models of a zoo without a fault")
     options = parser.parse_args(arguments)
+    if options.zoo is not None:
+        return without_faults(options.zoo, options.jobs, options.only, options.json)
     devices = gpu.probe() if options.engines else None
     if devices is not None and not devices.devices:
         print(f"no GPU: {devices.reason}", file=sys.stderr)
@@ -82,6 +87,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.record:
         document(options.record, rows, mark="engines" if options.engines else "")
     return int(failures > 0 or not met(rows))
+
+
+def without_faults(zoo: Path, jobs: int, only: str | None, target: Path | None) -> int:
+    """Compare the models of a zoo with themselves, and count alarms."""
+    names = [name for name in verdict_zoo.names(zoo) if (only or "") in name]
+    rows, failures = [], 0
+    with workers.pool(jobs) as pool:
+        for name, row in zip(
+            names, pool.map(verdict_zoo.compare, [zoo] * len(names), names), strict=True
+        ):
+            if isinstance(row, str):
+                failures += 1
+                print(f"{name}: {row}", flush=True)
+                continue
+            rows.append(row)
+            said = f"ALARM: {'; '.join(row.reasons)}" if row.alarm else f"{row.outputs} outputs"
+            print(f"{row.name}: {said}, {row.excess:.2g} of what is allowed", flush=True)
+    alarms = sum(row.alarm for row in rows)
+    print(f"{len(rows)} models, {alarms} alarms, {failures} not compared")
+    if target:
+        target.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    return int(alarms + failures > 0)
 
 
 ENGINES = ("tf32", "float32")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import verdict_engines
+import verdict_zoo
 from tests.helpers.stand_ins import Optimized
 from verdict_exports import exported
 from verdict_models import KINDS
@@ -124,3 +126,20 @@ def test_engines_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(
         row.verdict == "different" for row in wrong_ones if row.size is not None and row.size > 20
     )
+
+
+def test_a_zoo_without_a_fault(tmp_path: Path) -> None:
+    proto = bench_of("pooled").proto
+    (tmp_path / "pooled.onnx").write_bytes(proto.SerializeToString())
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    (tmp_path / "materialize.py").write_text("")
+    with tarfile.open(tmp_path / verdict_zoo.ARCHIVE, "w:xz") as archive:
+        for name in ("pooled.onnx", "broken.onnx"):
+            archive.add(tmp_path / name, name)
+    assert verdict_zoo.names(tmp_path) == ["broken.onnx", "pooled.onnx"]
+    row = verdict_zoo.compare(tmp_path, "pooled.onnx")
+    assert isinstance(row, verdict_zoo.Row)
+    assert (row.name, row.alarm, row.outputs) == ("pooled", False, 3)
+    failed = verdict_zoo.compare(tmp_path, "broken.onnx")
+    assert isinstance(failed, str)
+    assert failed.startswith("failed: ")
