@@ -19,6 +19,7 @@ from tripoint.model import Model
 from tripoint.numeric.in_float32 import SAID
 from tripoint.numeric.ort import Session
 from tripoint.numeric.torch_arrays import to_array
+from tripoint.timing.legs import OnnxRuntimeLeg
 
 pytestmark = pytest.mark.needs_torch
 
@@ -120,6 +121,14 @@ def test_a_graph_that_is_wrong_stays_wrong() -> None:
     model = graph("g (bfloat16[9] x) => (bfloat16[9] y) { y = NoSuchOperator (x) }")
     with pytest.raises(tripoint.TripointError, match="NoSuchOperator"):
         Session(model)
+
+
+def test_time_without_kernels_is_not_measured(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    ir.save(graph("g (bfloat16[9,9] x) => (bfloat16[9,9] y) { y = MatMul (x, x) }").ir, path)
+    with pytest.raises(tripoint.TripointError, match="no bfloat16 kernels on a CPU") as refused:
+        OnnxRuntimeLeg(path, {"x": np.ones((9, 9), ml_dtypes.bfloat16)})
+    assert refused.value.hint is not None
 
 
 MODULE = """

@@ -18,8 +18,9 @@ import numpy as np
 from tripoint.errors import TripointError
 from tripoint.graph.source_lines import source_of
 from tripoint.model import Model
-from tripoint.numeric.dtypes import of_ml_dtypes
+from tripoint.numeric.dtypes import epsilon, of_ml_dtypes
 from tripoint.numeric.ort import Session
+from tripoint.numeric.torch_arrays import to_array
 from tripoint.shape_inference import truth
 from tripoint.sources.capture import captured
 from tripoint.sources.example_inputs import InputPlan, tensors_at
@@ -40,6 +41,8 @@ _BYTES = 1 << 29
 """How large weights may be, if ONNX Runtime is to load them."""
 _APART = 0.01
 """Part of the largest number that an output may be off; a frozen size is off by far more."""
+_ROUNDINGS = 4.0
+"""What it may be off by besides, in its epsilon: bfloat16 is coarse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
 
 def _feed(session: Session, tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray[Any, Any]]:
     taken = {name for name, _, _ in session.input_types}
-    return {name: tensor.cpu().numpy() for name, tensor in tensors.items() if name in taken}
+    return {name: to_array(tensor) for name, tensor in tensors.items() if name in taken}
 
 
 def _difference(session: Session, tensors: Mapping[str, Tensor], expected: Arrays) -> str | None:
@@ -198,9 +201,10 @@ def _alike(got: Arrays, expected: Arrays) -> bool:
         return False
     for one, other in zip(got, expected, strict=True):
         a, b = (each.astype(np.complex128) for each in (one, other))
+        apart = _APART + _ROUNDINGS * (epsilon(one.dtype) or 0.0)
         fits = np.isfinite(a) & np.isfinite(b)
         scale = np.abs(b[fits]).max(initial=0.0)
-        if np.abs(a - b)[fits].max(initial=0.0) > _APART * scale:
+        if np.abs(a - b)[fits].max(initial=0.0) > apart * scale:
             return False
     return True
 

@@ -14,8 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import onnx_ir as ir
+
 from tripoint.errors import ExternalStepError, InputError
 from tripoint.graph import passthrough
+from tripoint.numeric.in_float32 import types_of
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import first_line
 from tripoint.runner import loading
@@ -61,6 +64,12 @@ class OnnxRuntimeLeg:
             )
             session.run(None, dict(inputs))
         except Exception as error:
+            if ir.DataType.BFLOAT16 in types_of(ir.load(model)):
+                raise ExternalStepError(
+                    "ONNX Runtime has no bfloat16 kernels on a CPU, and computing the operators in "
+                    "float32 would take another time",
+                    hint="export the module in float32 to time ONNX Runtime",
+                ) from error
             raise ExternalStepError(f"ONNX Runtime: {first_line(error)}") from error
         self._run = lambda: session.run(None, dict(inputs))
         self.facts: Mapping[str, Any] = {
