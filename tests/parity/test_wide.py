@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from graphs import onnx_text
+from tests.helpers.graphs import onnx_text
 from tripoint.model import Model
 from tripoint.numeric.inputs import generate, inputs_of
 from tripoint.parity.compare_legs import compare_legs
