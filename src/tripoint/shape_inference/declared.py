@@ -61,12 +61,14 @@ def read(model: ir.Model) -> dict[ir.Value, Declared]:
     Those are constants among the inputs and outputs, outputs of nodes, and inputs of nested graphs.
     """
     graph = model.graph
-    given = (value for value in (*graph.inputs, *graph.outputs) if value.is_initializer())
-    found = {value: _declared(value, "the initializer") for value in dict.fromkeys(given)}
+    initialized = (value for value in (*graph.inputs, *graph.outputs) if value.is_initializer())
+    declarations = {
+        value: _declared(value, "the initializer") for value in dict.fromkeys(initialized)
+    }
     for value in graph.inputs:
         said = value.meta.get(DECLARED_AS_OUTPUT)
         if said is not None:
-            found[value] = Declared(tuple(map(_dim, said)), None, "the input")
+            declarations[value] = Declared(tuple(map(_dim, said)), None, "the input")
     for node in graph.all_nodes():
         maker = f"{node.op_type} `{node_name(node)}`"
         reads = tuple(value for value in node.inputs if value is not None)
@@ -74,8 +76,8 @@ def read(model: ir.Model) -> dict[ir.Value, Declared]:
         for values, read_there in ((inside, reads), (node.outputs, (*reads, *inside))):
             for value in values:
                 if value.shape is not None or value.dtype is not None:
-                    found[value] = _declared(value, maker, read_there)
-    return found
+                    declarations[value] = _declared(value, maker, read_there)
+    return declarations
 
 
 def _declared(value: ir.Value, maker: str, reads: tuple[ir.Value, ...] = ()) -> Declared:
@@ -92,7 +94,7 @@ def contradictions(
     names: Mapping[ir.Value, str],
     shapes: Mapping[str, Shape | None],
     dtypes: Mapping[ir.Value, ir.DataType],
-    given: Collection[str],
+    symbols_of_inputs: Collection[str],
 ) -> Iterator[Contradiction]:
     """The tensors that are not what the file declares.
 
@@ -104,16 +106,16 @@ def contradictions(
         names: Name of each tensor.
         shapes: True shape by name.
         dtypes: The element types that follow from the nodes.
-        given: Symbols of the inputs.
+        symbols_of_inputs: Symbols of the inputs.
     """
-    known = frozenset(given)
+    own = frozenset(symbols_of_inputs)
     mistyped: set[ir.Value] = set()
     for value, said in declared.items():
         name = names.get(value)
         if name is None:
             continue
         true, dtype = shapes.get(name), dtypes.get(value)
-        if said.shape is not None and true is not None and _differ(said.shape, true, known):
+        if said.shape is not None and true is not None and _differ(said.shape, true, own):
             shown = format_shape(tuple(dim if dim != "" else "?" for dim in said.shape))
             text = f"`{name}` is declared {shown}, but {said.maker} gives {format_shape(true)}"
             yield Contradiction(name, said.shape, None, text)
@@ -144,8 +146,8 @@ def corrected(model: Model, shapes: Mapping[str, Shape | None], names: Collectio
         return model
     copy = model.ir.clone()
     graph = copy.graph
-    made = (value for node in graph for value in node.outputs)
-    for value in dict.fromkeys((*graph.inputs, *graph.outputs, *made)):
+    produced = (value for node in graph for value in node.outputs)
+    for value in dict.fromkeys((*graph.inputs, *graph.outputs, *produced)):
         true = shapes.get(value.name or "")
         if value.name in names and true is not None:
             value.shape = ir.Shape([_written(dim) for dim in true])
@@ -159,17 +161,17 @@ def _written(dim: Dim) -> int | ir.SymbolicDim:
     return ir.SymbolicDim(None if any(map(symbols.is_made_up, symbols.symbols_of(dim))) else dim)
 
 
-def _differ(said: Shape, true: Shape, given: frozenset[str]) -> bool:
+def _differ(said: Shape, true: Shape, own: frozenset[str]) -> bool:
     if len(said) != len(true):
         return True
-    return any(_other(a, b, given) for a, b in zip(said, true, strict=True) if a != b)
+    return any(_other(a, b, own) for a, b in zip(said, true, strict=True) if a != b)
 
 
-def _other(said: Dim, true: Dim, given: frozenset[str]) -> bool:
+def _other(said: Dim, true: Dim, own: frozenset[str]) -> bool:
     if isinstance(said, int):
         return isinstance(true, int)
     used = symbols.symbols_of(said) | symbols.symbols_of(true)
-    if not symbols.symbols_of(said) or not used <= given:
+    if not symbols.symbols_of(said) or not used <= own:
         return False
     try:
         return symbols.differ(said, true)

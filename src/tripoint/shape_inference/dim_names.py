@@ -43,14 +43,14 @@ def input_shapes(graph: ir.Graph) -> dict[ir.Value, ir.Shape]:
     texts = dict.fromkeys(text for value in shaped for text in _texts(value.shape))
     plain = {text for text in texts if is_plain(text) and not is_made_up(text)}
     taken = set(plain)
-    known = {text: _of_text(text, plain, taken) for text in texts if text not in plain}
-    known |= {text: text for text in plain}
+    meanings = {text: _of_text(text, plain, taken) for text in texts if text not in plain}
+    meanings |= {text: text for text in plain}
     shapes = {}
     for value in shaped:
         dims = list(value.shape or ())
         for axis, dim in enumerate(dims):
-            if isinstance(dim, ir.SymbolicDim) and known.get(str(dim.value)) is not None:
-                dims[axis] = ir.SymbolicDim(known[str(dim.value)])
+            if isinstance(dim, ir.SymbolicDim) and meanings.get(str(dim.value)) is not None:
+                dims[axis] = ir.SymbolicDim(meanings[str(dim.value)])
             elif isinstance(dim, ir.SymbolicDim) or dim < 0:
                 dims[axis] = ir.SymbolicDim(unique(f"{value.name}_dim{axis}", taken))
         shapes[value] = ir.Shape(dims)
@@ -96,14 +96,14 @@ def clashes(graph: ir.Graph) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for names in shared for name in names))
 
 
-def distinct(model: Model, known: Mapping[str, Shape | None] | None = None) -> Model:
+def distinct(model: Model, shapes: Mapping[str, Shape | None] | None = None) -> Model:
     """The model with a name of its own for every dim that has none, if TensorRT misreads it.
 
     Names of dims are remarks: the function is the same.
 
     Args:
         model: It is not changed.
-        known: True shapes by tensor name; with them a dim of an output is named as the dim of
+        shapes: True shapes by tensor name; with them a dim of an output is named as the dim of
             the input that it is, without them it has no name.
 
     Returns:
@@ -122,13 +122,13 @@ def distinct(model: Model, known: Mapping[str, Shape | None] | None = None) -> M
     for node in copy.graph.all_nodes():
         for value in node.outputs:
             if value.shape is not None and any(map(_placeholder, value.shape)):
-                value.shape = _without_placeholders(value, known or {})
+                value.shape = _without_placeholders(value, shapes or {})
     return Model(copy, written=model.origin)
 
 
-def _without_placeholders(value: ir.Value, known: Mapping[str, Shape | None]) -> ir.Shape:
+def _without_placeholders(value: ir.Value, shapes: Mapping[str, Shape | None]) -> ir.Shape:
     dims = list(value.shape or ())
-    true = known.get(value.name or "") or ()
+    true = shapes.get(value.name or "") or ()
     for axis, dim in enumerate(dims):
         if _placeholder(dim):
             meant = true[axis] if len(true) == len(dims) else None

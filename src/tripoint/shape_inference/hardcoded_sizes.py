@@ -40,27 +40,27 @@ _CHANNELS: Mapping[str, tuple[int, int, int]] = {
 
 
 def find(
-    graph: ir.Graph, known: Context, symbols: frozenset[str], names: Mapping[ir.Value, str]
+    graph: ir.Graph, context: Context, symbols: frozenset[str], names: Mapping[ir.Value, str]
 ) -> tuple[Frozen, ...]:
     """Find the sizes of the example in a graph whose shapes were inferred.
 
     Args:
         graph: The main graph.
-        known: What was inferred.
+        context: What was inferred.
         symbols: The symbols of its inputs.
         names: Name by tensor.
     """
     if not symbols:
         return ()
-    search = _Search(known, symbols, names)
+    search = _Search(context, symbols, names)
     return tuple(search.through(graph))
 
 
 class _Search:
     def __init__(
-        self, known: Context, symbols: frozenset[str], names: Mapping[ir.Value, str]
+        self, context: Context, symbols: frozenset[str], names: Mapping[ir.Value, str]
     ) -> None:
-        self.known = known
+        self.context = context
         self.symbols = symbols
         self.names = names
         self.constant: set[ir.Value] = set()
@@ -160,7 +160,7 @@ def _layer_normalization(search: _Search, node: ir.Node) -> Iterator[Frozen]:
 
 def _expand(search: _Search, node: ir.Node) -> Iterator[Frozen]:
     data, target = node.inputs[0], operand(node, 1)
-    sizes = search.known.elements(target)
+    sizes = search.context.elements(target)
     yield from search.meeting(node, [(data, dims_of(data)), (target, sizes)], ones=False)
 
 
@@ -212,7 +212,7 @@ def _same(
 
 def _reshape(search: _Search, node: ir.Node) -> Iterator[Frozen]:
     data, output = node.inputs[0], node.outputs[0]
-    dims, target = dims_of(data), layout.wanted(search.known, node)
+    dims, target = dims_of(data), layout.wanted(search.context, node)
     if dims is None or target is None or not any(map(search.is_expression, (*dims, *target))):
         return
     copies = not node.attributes.get_int("allowzero", 0)
@@ -255,14 +255,14 @@ def _swallowed(
         pairs = list(zip(range(rest + 1, len(sizes)), *ends, strict=True))
     else:
         return []
-    found = []
+    swallowed = []
     for axis, dim, size in pairs:
         if dim == size:
             continue
         if not (isinstance(size, int) and search.is_expression(dim)):
             return []
-        found.append((axis, dim))
-    return found
+        swallowed.append((axis, dim))
+    return swallowed
 
 
 def _volume(

@@ -46,47 +46,47 @@ def infer(model: ir.Model) -> dict[str, Role]:
 
 def forced(model: ir.Model) -> dict[ir.Value, Consumer]:
     """For each shape tensor the nearest node that needs it as a size."""
-    found: dict[ir.Value, Consumer] = {}
+    consumers: dict[ir.Value, Consumer] = {}
     for node in model.graph.all_nodes():
         for position, value in enumerate(node.inputs):
             if value is not None and position in SIZE_OPERANDS.get(node.op_type, ()):
-                found.setdefault(value, Consumer(node, position))
-    given = _given_to_bodies(model)
-    pending = deque(found)
+                consumers.setdefault(value, Consumer(node, position))
+    outer = _given_to_bodies(model)
+    pending = deque(consumers)
     while pending:
         value = pending.popleft()
         producer = value.producer()
         if producer is not None and producer.op_type in READS_SIZES:
             continue
-        for each in _feeding(value, given):
-            if each not in found:
-                found[each] = found[value]
+        for each in _feeding(value, outer):
+            if each not in consumers:
+                consumers[each] = consumers[value]
                 pending.append(each)
-    return found
+    return consumers
 
 
 def _execution(model: ir.Model) -> set[ir.Value]:
-    found: set[ir.Value] = set(model.graph.outputs)
+    needed: set[ir.Value] = set(model.graph.outputs)
     for node in model.graph.all_nodes():
         if node.op_type in READS_SIZES:
-            found.update(value for value in node.inputs if value is not None)
+            needed.update(value for value in node.inputs if value is not None)
         if not any(value.uses() for value in node.outputs):
-            found.update(value for value in node.outputs if not value.is_graph_output())
-    given = _given_to_bodies(model)
-    pending = list(found)
+            needed.update(value for value in node.outputs if not value.is_graph_output())
+    outer = _given_to_bodies(model)
+    pending = list(needed)
     while pending:
-        for each in _feeding(pending.pop(), given):
-            if each not in found:
-                found.add(each)
+        for each in _feeding(pending.pop(), outer):
+            if each not in needed:
+                needed.add(each)
                 pending.append(each)
-    return found
+    return needed
 
 
-def _feeding(value: ir.Value, given: Mapping[ir.Value, ir.Value]) -> list[ir.Value]:
+def _feeding(value: ir.Value, outer: Mapping[ir.Value, ir.Value]) -> list[ir.Value]:
     """The tensors from whose values those of a tensor are computed."""
     node = value.producer()
     if node is None:
-        return [given[value]] if value in given else []
+        return [outer[value]] if value in outer else []
     operands = SIZE_OPERANDS.get(node.op_type, ())
     feeding = [
         each

@@ -37,7 +37,7 @@ def find(model: ir.Model) -> Mapping[str, tuple[str, ...]]:
         for dim in truth.dims_of(shape)
         for symbol in symbols_of(dim)
     }
-    found: dict[str, tuple[str, ...]] = {}
+    shape_inputs: dict[str, tuple[str, ...]] = {}
     for value in flat.graph.inputs:
         if value not in read_as_sizes or value.name in flat.graph.initializers:
             continue
@@ -51,6 +51,6 @@ def find(model: ir.Model) -> Mapping[str, tuple[str, ...]]:
         while any(symbol.startswith(stem) for symbol in taken):
             stem += "_"
         numbers = range(int(dims[0])) if dims else ("",)
-        found[value.name or ""] = tuple(f"{stem}{number}" for number in numbers)
-        taken.update(found[value.name or ""])
-    return found
+        shape_inputs[value.name or ""] = tuple(f"{stem}{number}" for number in numbers)
+        taken.update(shape_inputs[value.name or ""])
+    return shape_inputs

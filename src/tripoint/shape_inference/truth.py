@@ -77,13 +77,13 @@ def annotate(model: ir.Model, *, named: bool = False) -> Truth:
             :func:`tripoint.shape_inference.dim_names.input_shapes`.
     """
     flat = inlined(model)
-    known = _annotate(flat, named=named)
+    result = _annotate(flat, named=named)
     if flat is not model:
         shapes = {value.name: value for value in values(flat)}
         for value in values(model):
-            if (found := shapes.get(value.name)) is not None:
-                value.shape, value.type = found.shape, found.type
-    return known
+            if (inferred := shapes.get(value.name)) is not None:
+                value.shape, value.type = inferred.shape, inferred.type
+    return result
 
 
 def _annotate(model: ir.Model, *, named: bool) -> Truth:
@@ -106,27 +106,27 @@ def _annotate(model: ir.Model, *, named: bool) -> Truth:
         for symbol in symbols_of(dim)
     )
     with tensor_names_kept(model):
-        found = inference.infer(model, symbols)
+        context = inference.infer(model, symbols)
         named_values = names(model)
-        frozen_sizes = hardcoded_sizes.find(model.graph, found, symbols, named_values)
+        frozen_sizes = hardcoded_sizes.find(model.graph, context, symbols, named_values)
     for value, previous in declared.items():
         if value.shape is None:
             value.shape = previous
     shapes = {name: shape_of(value) for value, name in named_values.items()}
     contradictory = tuple(
-        declared_shapes.contradictions(said, named_values, shapes, found.dtypes, symbols)
+        declared_shapes.contradictions(said, named_values, shapes, context.dtypes, symbols)
     )
     return Truth(
         shapes=shapes,
         dtypes={name: dtype_of(value) for value, name in named_values.items()}
         | {each.name: each.dtype.name.lower() for each in contradictory if each.dtype is not None},
         symbols=symbols,
-        data_dependent=frozenset(name for name, size in found.sizes.items() if size.by_data),
-        contradictions=(*found.contradictions, *(each.text for each in contradictory)),
+        data_dependent=frozenset(name for name, size in context.sizes.items() if size.by_data),
+        contradictions=(*context.contradictions, *(each.text for each in contradictory)),
         declared={each.name: each.shape for each in contradictory if each.shape is not None},
-        bounds=_bounds(named_values, found),
+        bounds=_bounds(named_values, context),
         frozen=frozen_sizes,
-        unknown=tuple(found.unknown),
+        unknown=tuple(context.unknown),
     )
 
 
@@ -282,7 +282,7 @@ def names(model: ir.Model) -> dict[ir.Value, str]:
     uses = Counter(value.name for value, _ in scoped)
     reserved = {value.name for value, scope in scoped if not scope}
     numbers: dict[str, Iterator[int]] = defaultdict(lambda: count(2))
-    found: dict[ir.Value, str] = {}
+    names_by_value: dict[ir.Value, str] = {}
     taken: set[str] = set()
     for value, scope in scoped:
         name = value.name or ""
@@ -292,8 +292,8 @@ def names(model: ir.Model) -> dict[ir.Value, str]:
             tried = (f"{name}#{number}" for number in numbers[name])
             name = next(other for other in tried if other not in taken and other not in reserved)
         taken.add(name)
-        found[value] = name
-    return found
+        names_by_value[value] = name
+    return names_by_value
 
 
 def _scoped(graph: ir.Graph, scope: str) -> Iterator[tuple[ir.Value, str]]:
@@ -309,12 +309,12 @@ def _scoped(graph: ir.Graph, scope: str) -> Iterator[tuple[ir.Value, str]]:
                 yield from _scoped(nested, f"{scope}{label}/{attribute.name}/")
 
 
-def _bounds(names: Mapping[ir.Value, str], found: Context) -> tuple[Bound, ...]:
+def _bounds(names: Mapping[ir.Value, str], context: Context) -> tuple[Bound, ...]:
     """The bounds of every such size that some tensor has, in graph order.
 
     Args:
         names: Name by tensor, in graph order.
-        found: What was inferred.
+        context: What was inferred.
     """
     seen: dict[str, Bound] = {}
     for value, name in names.items():
@@ -322,7 +322,7 @@ def _bounds(names: Mapping[ir.Value, str], found: Context) -> tuple[Bound, ...]:
             if isinstance(dim, int):
                 continue
             for symbol in sorted(symbols_of(str(dim.value))):
-                size = found.sizes.get(symbol)
+                size = context.sizes.get(symbol)
                 if size is None or not size.by_data or symbol in seen or size.node is None:
                     continue
                 seen[symbol] = Bound(

@@ -109,10 +109,10 @@ def resolve(target: str | None, *, tensorrt: str | None = None) -> str:
     # A patch release has the importer of its minor version: 8.6.1, 7.1.3.4.
     version = next((v for v in SUPPORTED if f"{target}.".startswith(f"{v}.")), None)
     if version is None:
-        known = ", ".join((INSTALLED, *SUPPORTED))
+        targets = ", ".join((INSTALLED, *SUPPORTED))
         raise UsageError(
             f"unknown target {target!r}",
-            hint=f"the targets are {known} and the path of a verbose log",
+            hint=f"the targets are {targets} and the path of a verbose log",
         )
     return version
 

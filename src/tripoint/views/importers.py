@@ -55,8 +55,8 @@ def view(model: Model, truth: Mapping[str, Shape | None], version: str) -> View:
 def _importer(name: str) -> Version:
     package = next(package for package, names in _GENERATIONS.items() if name in names)
     versions = importlib.import_module(f"tripoint.views.{package}.versions").VERSIONS
-    found: Version = next(version for version in versions if version.name == name)
-    return found
+    chosen: Version = next(version for version in versions if version.name == name)
+    return chosen
 
 
 def _calls(model: ir.Model, importer: Version) -> Iterator[Refusal]:

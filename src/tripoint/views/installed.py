@@ -92,9 +92,9 @@ def _at_build(
             for pair in zip(*(body.outputs for body in branches), strict=False):
                 both = [shapes.get(names.get(value, "")) for value in pair]
                 if None not in both and len({len(shape or ()) for shape in both}) > 1:
-                    given = " and ".join(format_shape(shape) for shape in both)
+                    both_shapes = " and ".join(format_shape(shape) for shape in both)
                     yield (
-                        f"{where} is parsed with branches of different ranks, {given}: "
+                        f"{where} is parsed with branches of different ranks, {both_shapes}: "
                         f"{version} builds it only for a profile that decides its condition"
                     )
                     break

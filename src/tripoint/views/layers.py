@@ -36,7 +36,7 @@ def by_node(
     """
     makers = _makers(model, joined)
     reader: dict[str, str] = {}
-    found: dict[str, list[str]] = {}
+    owned: dict[str, list[str]] = {}
     for name, inputs, outputs, note in reversed(layers):
         noted = _NOTE.match(note)
         owner = (
@@ -46,8 +46,8 @@ def by_node(
         )
         if owner is not None:
             reader.update(dict.fromkeys(inputs, owner))
-            found.setdefault(owner, []).append(name)
-    return {owner: tuple(reversed(names)) for owner, names in reversed(found.items())}
+            owned.setdefault(owner, []).append(name)
+    return {owner: tuple(reversed(names)) for owner, names in reversed(owned.items())}
 
 
 def _makers(model: ir.Model, joined: Joined) -> dict[str, str]:

@@ -58,9 +58,9 @@ def _refusal(error: Mapping[str, Any], graph: ir.Graph, version: str) -> Refusal
         where = (
             f" while it works out the sizes of {error['op']} `{node_name(outer)}`" if outer else ""
         )
-        found = source_of(culprit)
+        source = source_of(culprit)
         text = reason(error, version, where)
-        return Refusal(node_name(culprit), culprit.op_type, text, str(found) if found else None)
+        return Refusal(node_name(culprit), culprit.op_type, text, str(source) if source else None)
     name = str(error["name"])
     where = ""
     if error["stack"]:
@@ -69,8 +69,10 @@ def _refusal(error: Mapping[str, Any], graph: ir.Graph, version: str) -> Refusal
         where = f" (inside {outer.op_type} `{node_name(outer)}`)"
     name = name or _unnamed(error, outer, graph)
     named = (node for node in graph.all_nodes() if node_name(node) == name)
-    found = source_of(node) if (node := next(named, None)) is not None else None
-    return Refusal(name, error["op"], reason(error, version, where), str(found) if found else None)
+    source = source_of(node) if (node := next(named, None)) is not None else None
+    return Refusal(
+        name, error["op"], reason(error, version, where), str(source) if source else None
+    )
 
 
 def _culprit(error: Mapping[str, Any], graph: ir.Graph, outer: ir.Node | None) -> ir.Node | None:
@@ -79,8 +81,8 @@ def _culprit(error: Mapping[str, Any], graph: ir.Graph, outer: ir.Node | None) -
     if layer is None or error["stack"]:
         return None
     named = (node for node in graph.all_nodes() if layer["name"] in parser_names(node))
-    found = next(named, None)
-    return found if found is not outer else None
+    culprit = next(named, None)
+    return culprit if culprit is not outer else None
 
 
 def parser_names(node: ir.Node) -> set[str]:

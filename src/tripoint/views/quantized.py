@@ -92,13 +92,13 @@ def hint(refusal: Refusal) -> str | None:
 
 def hints(refusals: Iterable[Refusal]) -> list[str]:
     """Return the remedies for all that is refused, once each, with operators and nodes."""
-    found: dict[str, dict[str, str]] = {}
+    remedies: dict[str, dict[str, str]] = {}
     for refusal in refusals:
         if refusal.next:
-            found.setdefault(refusal.next, {}).setdefault(refusal.op, refusal.node)
+            remedies.setdefault(refusal.next, {}).setdefault(refusal.op, refusal.node)
     steps = [
         f"{', '.join(f'{op} ({node})' for op, node in nodes.items())}: {step}"
-        for step, nodes in found.items()
+        for step, nodes in remedies.items()
     ]
     return [*steps, f"quantize statically: {_STATIC}"] if steps else []
 
@@ -211,8 +211,8 @@ def convolution(graph: ir.Graph) -> str | None:
     """
     for node in graph.all_nodes():
         if node.op_type in ("Conv", "ConvTranspose") and len(node.inputs) > 1:
-            made = [value.producer() for value in node.inputs[:2] if value is not None]
-            if all(each is not None and each.op_type == "DequantizeLinear" for each in made):
+            producers = [value.producer() for value in node.inputs[:2] if value is not None]
+            if all(each is not None and each.op_type == "DequantizeLinear" for each in producers):
                 return f"{node.op_type} `{node_name(node)}`"
     return None
 
@@ -226,16 +226,16 @@ def misread(model: ir.Model, version: str) -> list[Refusal]:
     """
     return [
         Refusal(
-            node_name(node), node.op_type, f"{version} {AS_INT8}", str(found) if found else None
+            node_name(node), node.op_type, f"{version} {AS_INT8}", str(source) if source else None
         )
         for node in model.graph
         if node.op_type == "QuantizeLinear" and is_uint8_around_zero(node)
-        for found in [source_of(node)]
+        for source in [source_of(node)]
     ]
 
 
 def is_uint8_around_zero(node: ir.Node) -> bool:
-    """Return whether a node quantizes to uint8 with a constant zero point of 0, not refused."""
+    """Return whether a node quantizes to uint8 with a constant zero point 0; others are refused."""
     zero = node.inputs[2] if len(node.inputs) > 2 else None
     if zero is None or zero.const_value is None:
         kind = (

@@ -130,12 +130,12 @@ def _main_graph(joined: Joined, root: Scope, graph: ir.Graph) -> Iterator[tuple[
     """By the names of the outputs, which are unique in a graph; inlined calls by their order."""
     nodes = list(graph)
     index_of = {node: index for index, node in enumerate(nodes)}
-    made = {value.name: value for node in nodes for value in node.outputs if value.name}
+    values = {value.name: value for node in nodes for value in node.outputs if value.name}
     by_label = {label: node for node in nodes for label in _labels(node)}
     after: int | None = 0
     for scope in root.inside:
-        known = [item for item in scope.outputs or () if item.tensor in made]
-        producers = {made[item.tensor].producer() for item in known}
+        matched = [item for item in scope.outputs or () if item.tensor in values]
+        producers = {values[item.tensor].producer() for item in matched}
         node = next(iter(producers), None)
         if node is None and after is not None and after < len(nodes) and _is(scope, nodes[after]):
             # Names need not be unique, and one that is not finished has nothing else.
@@ -153,8 +153,8 @@ def _main_graph(joined: Joined, root: Scope, graph: ir.Graph) -> Iterator[tuple[
             for leaf, inner in zip(called, run, strict=True) if fits else ():
                 _note_outputs(joined, leaf, inner)
                 yield leaf, inner
-        for item in known:
-            _note(joined, made[item.tensor], item, scope)
+        for item in matched:
+            _note(joined, values[item.tensor], item, scope)
 
 
 def _leaves(scope: Scope) -> Iterator[Scope]:
@@ -192,7 +192,7 @@ def _in_order(scope: Scope, node: ir.Node, bodies: Sequence[ir.Graph]) -> Pairs:
     branch = node.attributes.get("then_branch")
     whole = sorted(bodies, key=lambda body: branch is None or body is not branch.value)
     orders = [[body] for body in bodies] + ([whole] if len(bodies) > 1 else [])
-    found: list[list[ir.Node]] = []
+    candidates: list[list[ir.Node]] = []
     for order in orders:
         nodes = [each for body in order for each in body]
         long_enough = len(nodes) == len(scope.inside) or (
@@ -201,9 +201,9 @@ def _in_order(scope: Scope, node: ir.Node, bodies: Sequence[ir.Graph]) -> Pairs:
         pairs = zip(scope.inside, nodes, strict=False)
         if long_enough and all(_is(inner, each) for inner, each in pairs):
             nodes = nodes[: len(scope.inside)]
-            if nodes not in found:
-                found.append(nodes)
-    return list(zip(scope.inside, found[0], strict=True)) if len(found) == 1 else []
+            if nodes not in candidates:
+                candidates.append(nodes)
+    return list(zip(scope.inside, candidates[0], strict=True)) if len(candidates) == 1 else []
 
 
 def _by_label(scope: Scope, bodies: Sequence[ir.Graph]) -> Pairs:
@@ -217,18 +217,18 @@ def _by_label(scope: Scope, bodies: Sequence[ir.Graph]) -> Pairs:
     for inner in scope.inside:
         scopes.setdefault((inner.name, inner.op), []).append(inner)
     return [
-        (found[0], nodes[key][0])
-        for key, found in scopes.items()
-        if len(found) == 1 and len(nodes.get(key, ())) == 1 and _is(found[0], nodes[key][0])
+        (matches[0], nodes[key][0])
+        for key, matches in scopes.items()
+        if len(matches) == 1 and len(nodes.get(key, ())) == 1 and _is(matches[0], nodes[key][0])
     ]
 
 
 def _is(scope: Scope, node: ir.Node) -> bool:
-    made = {value.name for value in node.outputs}
+    produced = {value.name for value in node.outputs}
     return (
         node.op_type == scope.op
         and scope.name in _labels(node)
-        and all(item.tensor in made for item in scope.outputs or ())
+        and all(item.tensor in produced for item in scope.outputs or ())
     )
 
 

@@ -82,8 +82,8 @@ def stopped(model: ir.Model, lines: Iterable[str], reason: str) -> Refusal:
     last = path[-1]
     node = nodes.get(last)
     name = last.name.removeprefix(_NAMELESS) if node is None else node_name(node)
-    found = source_of(node) if node is not None else None
-    return Refusal(name, last.op, reason, str(found) if found else None)
+    source = source_of(node) if node is not None else None
+    return Refusal(name, last.op, reason, str(source) if source else None)
 
 
 def _of_last(

@@ -68,29 +68,29 @@ def collect_with_meant(
 def _collect(
     model: ir.Model, empty: frozenset[str]
 ) -> tuple[tuple[Equation, ...], tuple[Equation, ...]]:
-    given = shape_inputs.find(model)
+    elements = shape_inputs.find(model)
     flat = truth.inlined(model.clone())
     for value, shape in dim_names.input_shapes(flat.graph).items():
         value.shape = shape
     for node in flat.graph.all_nodes():
         for value in node.outputs:
             value.shape = None
-    known = {
-        value: _array(given[value.name or ""], value)
+    arrays = {
+        value: _array(elements[value.name or ""], value)
         for value in flat.graph.inputs
-        if value.name in given
+        if value.name in elements
     }
     symbols = {
         name
         for value in flat.graph.inputs
         for each in truth.shape_of(value) or ()
         for name in symbols_of(each)
-    } | {name for names in given.values() for name in names}
+    } | {name for names in elements.values() for name in names}
     with truth.tensor_names_kept(flat):
-        found = inference.infer(flat, symbols, known, named=True)
+        context = inference.infer(flat, symbols, arrays, named=True)
         names = truth.names(flat)
-        collector = _Collector(found, frozenset(symbols), names, flat.graph)
-        stayed = hardcoded_sizes.find(flat.graph, found, frozenset(symbols), names)
+        collector = _Collector(context, frozenset(symbols), names, flat.graph)
+        stayed = hardcoded_sizes.find(flat.graph, context, frozenset(symbols), names)
         return _strongest(collector.of(flat.graph), empty), tuple(_meant(flat.graph, stayed))
 
 
@@ -112,11 +112,11 @@ def _meant(graph: ir.Graph, stayed: Iterable[Frozen]) -> Iterator[Equation]:
             )
 
 
-def _strongest(found: Iterable[Equation], empty: Collection[str]) -> tuple[Equation, ...]:
+def _strongest(equations: Iterable[Equation], empty: Collection[str]) -> tuple[Equation, ...]:
     """The equations without lower bounds of one symbol that follow from those in front."""
     kept: list[Equation] = []
     least: dict[str, int] = {}
-    for equation in found:
+    for equation in equations:
         bound = _least(equation, empty)
         if bound is not None:
             (name,) = equation.symbols
@@ -148,29 +148,29 @@ def _array(
     names: tuple[str, ...], value: ir.Value
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]]:
     rank = len(truth.shape_of(value) or ())
-    found = np.empty(len(names), dtype=object)
-    found[:] = [symbol(name) for name in names]
-    return found if rank else found.reshape(())
+    array = np.empty(len(names), dtype=object)
+    array[:] = [symbol(name) for name in names]
+    return array if rank else array.reshape(())
 
 
 class _Collector:
     def __init__(
         self,
-        known: Context,
+        context: Context,
         symbols: frozenset[str],
         names: Mapping[ir.Value, str],
         graph: ir.Graph,
     ) -> None:
-        self.known = known
+        self.context = context
         self.symbols = symbols
         self.names = names
         self.rules = {
             **operators.RULES,
             **layout.RULES,
-            "Gather": Positions(known, graph).gather,
+            "Gather": Positions(context, graph).gather,
         }
         self.seen: set[tuple[object, ...]] = set()
-        self.data = DataNames(known, names)
+        self.data = DataNames(context, names)
 
     def of(self, graph: ir.Graph) -> Iterator[Equation]:
         return self._through(graph, _needed(graph), certain=True)
@@ -187,14 +187,14 @@ class _Collector:
             if rule is not None:
                 # What does not fit at all was said when shapes were inferred.
                 with contextlib.suppress(*FAILURES):
-                    for claim in rule(self.known, node):
+                    for claim in rule(self.context, node):
                         yield from self._equations(node, claim, certain=certain)
             for body, runs in self._bodies(node):
                 yield from self._through(body, _needed(body), certain=certain and runs)
 
     def _bodies(self, node: ir.Node) -> Iterator[tuple[ir.Graph, bool]]:
         """The nested graphs that may run, and whether they do."""
-        condition = self.known.scalar(node.inputs[0]) if node.op_type == "If" else e.UNKNOWN
+        condition = self.context.scalar(node.inputs[0]) if node.op_type == "If" else e.UNKNOWN
         if isinstance(condition, int):
             taken = "then_branch" if condition else "else_branch"
             yield node.attributes[taken].as_graph(), True
@@ -205,9 +205,9 @@ class _Collector:
     def _runs(self, node: ir.Node, body: ir.Graph) -> bool:
         """Return whether a Loop runs all its iterations, and one at least."""
         limit, first = operand(node, 0), operand(node, 1)
-        begins = self.known.scalar(first) if first is not None else 1
-        once = e.is_negative(e.subtract(self.known.scalar(limit), 1)) == 0
-        return begins == 1 and self.known.scalar(body.outputs[0]) == 1 and once
+        begins = self.context.scalar(first) if first is not None else 1
+        once = e.is_negative(e.subtract(self.context.scalar(limit), 1)) == 0
+        return begins == 1 and self.context.scalar(body.outputs[0]) == 1 and once
 
     def _equations(self, node: ir.Node, claim: Claim, *, certain: bool) -> Iterator[Equation]:
         for kind, left, right in normalized(claim):
@@ -240,15 +240,15 @@ class _Collector:
 
 def _needed(graph: ir.Graph) -> set[ir.Node]:
     """The nodes that an output of a graph is computed from."""
-    found: set[ir.Node] = set()
+    needed: set[ir.Node] = set()
     pending = [value.producer() for value in graph.outputs]
     while pending:
         node = pending.pop()
-        if node is None or node in found:
+        if node is None or node in needed:
             continue
-        found.add(node)
+        needed.add(node)
         pending += [value.producer() for value in _read_by(node)]
-    return found
+    return needed
 
 
 def _read_by(node: ir.Node) -> Iterator[ir.Value]:

@@ -31,10 +31,10 @@ class DataNames:
         names: Name by tensor, in graph order.
     """
 
-    def __init__(self, known: Context, names: Mapping[ir.Value, str]) -> None:
+    def __init__(self, context: Context, names: Mapping[ir.Value, str]) -> None:
         self._names = names
         self._words = {
-            symbol: self._number(value, index) for symbol, (value, index) in known.numbers.items()
+            symbol: self._number(value, index) for symbol, (value, index) in context.numbers.items()
         }
         for value, name in names.items():
             for axis, dim in enumerate(value.shape or ()):
@@ -48,7 +48,7 @@ class DataNames:
             return "a size that is not worked out"
         if isinstance(side, int):
             return side
-        return _MADE_UP.sub(lambda found: self._words.get(found[0], found[0]), side)
+        return _MADE_UP.sub(lambda match: self._words.get(match[0], match[0]), side)
 
     def _number(self, value: ir.Value, index: int) -> str:
         node, depth = value.producer(), 0

@@ -118,16 +118,16 @@ def _period(expression: sympy.Expr) -> int | None:
         plain = expression.exp.is_Integer and expression.exp > 0
         return _period(expression.base) if plain else None
     parts = [_period(part) for part in expression.args]
-    found = [part for part in parts if part is not None]
-    if len(found) < len(parts):
+    periods = [part for part in parts if part is not None]
+    if len(periods) < len(parts):
         return None
     if isinstance(expression, sympy.Add | sympy.floor | sympy.ceiling):
-        return math.lcm(*found)
+        return math.lcm(*periods)
     if isinstance(expression, sympy.Mul):
         divisor = int(expression.as_coeff_Mul()[0].q)
         return divisor * math.lcm(*(_period(part) or 1 for part in expression.args if part.args))
     if isinstance(expression, sympy.Mod) and expression.args[1].is_Integer:
-        return int(expression.args[1]) * found[0]
+        return int(expression.args[1]) * periods[0]
     return None
 
 

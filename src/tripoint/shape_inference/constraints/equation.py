@@ -265,7 +265,7 @@ def _pairs(above: Any, below: Any) -> list[tuple[Element, int]]:
     """
     coefficient, factors = sympy.Mul(below).as_coeff_mul()
     open_factors = list(sympy.Mul.make_args(above))
-    found: list[tuple[Element, int]] = []
+    pairs: list[tuple[Element, int]] = []
     rest = int(coefficient) if coefficient.is_Integer else 0
     for factor in factors:
         match = next(
@@ -280,10 +280,10 @@ def _pairs(above: Any, below: Any) -> list[tuple[Element, int]]:
         if match is None:
             return []
         open_factors.remove(match[0])
-        found.append(match)
+        pairs.append(match)
         rest //= match[1]
     left_over = sympy.Mul(*open_factors)
-    return found if found and left_over == rest else []
+    return pairs if pairs and left_over == rest else []
 
 
 def _divisors(number: int) -> list[int]:
@@ -329,17 +329,17 @@ def _cut(part: Element, whole: Element) -> tuple[Element, int] | None:
         (part,) = (each for each in part.args if each != 0)
     if not isinstance(part, sympy.Expr):
         return None
-    found: list[tuple[int, Any, Any]] = []
+    minima: list[tuple[int, Any, Any]] = []
     for term in sympy.Add.make_args(part):
         sign, inner = term.as_coeff_Mul()
         numbers = [each for each in inner.args if each.is_Integer]
         if isinstance(inner, sympy.Min) and sign in (1, -1) and len(numbers) == 1:
             ends = inner.func(*(each for each in inner.args if not each.is_Integer))
-            found.append((int(sign), ends, numbers[0]))
-    last = [(ends, limit) for sign, ends, limit in found if sign == 1]
-    if len(last) != 1 or len({limit for *_, limit in found}) != 1 or len(found) > 2:
+            minima.append((int(sign), ends, numbers[0]))
+    last = [(ends, limit) for sign, ends, limit in minima if sign == 1]
+    if len(last) != 1 or len({limit for *_, limit in minima}) != 1 or len(minima) > 2:
         return None
-    uncut = part.subs({sympy.Min(ends, limit): ends for _, ends, limit in found})
+    uncut = part.subs({sympy.Min(ends, limit): ends for _, ends, limit in minima})
     if sympy.expand(uncut - whole) != 0 or e.sign(whole) != 1:
         return None
     ends, limit = last[0]

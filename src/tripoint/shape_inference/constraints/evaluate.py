@@ -87,8 +87,8 @@ def _holds(equation: Equation, sizes: Sizes, *, strict: bool) -> Any:
     return _yes(left >= right if equation.kind == "at_least" else left <= right)
 
 
-def _yes(found: Any) -> Any:
-    return found.astype(bool) if isinstance(found, np.ndarray) else bool(found)
+def _yes(answer: Any) -> Any:
+    return answer.astype(bool) if isinstance(answer, np.ndarray) else bool(answer)
 
 
 def _ratio(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
@@ -121,8 +121,8 @@ def _ratio(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
     if isinstance(expression, symbolic_functions.Less | symbolic_functions.Equal):
         (a, below_a), (b, below_b) = parts
         left, right = a * below_b, b * below_a
-        found = left < right if isinstance(expression, symbolic_functions.Less) else left == right
-        return _each(int, found), 1
+        answer = left < right if isinstance(expression, symbolic_functions.Less) else left == right
+        return _each(int, answer), 1
     if isinstance(expression, symbolic_functions.Where):
         (condition, _), (a, below_a), (b, below_b) = parts
         chosen = _each(lambda c, x, y: x if c else y, condition, a * below_b, b * below_a)
@@ -175,15 +175,15 @@ def _rounded(expression: Any, sizes: Sizes) -> tuple[Any, Any]:
     def nearest(a: Any, b: Any) -> Fraction:
         exact = Fraction(int(a), int(b))
         if not root:
-            found = symbolic_functions.nearest(exact, kind.digits, kind.largest)
+            rounded = symbolic_functions.nearest(exact, kind.digits, kind.largest)
         else:
-            found = symbolic_functions.nearest_root(exact, kind.digits) if exact >= 0 else None
-        if found is None:
+            rounded = symbolic_functions.nearest_root(exact, kind.digits) if exact >= 0 else None
+        if rounded is None:
             raise UndecidedError(str(expression))
-        return found
+        return rounded
 
-    found = _each(nearest, above, below)
-    return _each(lambda x: x.numerator, found), _each(lambda x: x.denominator, found)
+    fractions = _each(nearest, above, below)
+    return _each(lambda x: x.numerator, fractions), _each(lambda x: x.denominator, fractions)
 
 
 def _sum(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Any, Any]:

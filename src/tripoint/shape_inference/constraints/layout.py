@@ -39,8 +39,8 @@ def reshape(ctx: Context, node: ir.Node) -> Iterator[Claim]:
         yield Claim("volume", before, after, data, shapes)
     elif len(rest) == len(sizes) - 1:
         # Beside a size of 0, copied or not, -1 could be anything.
-        known = e.product([*rest, *copied])
-        yield Claim("at_least", known, 1, data, f"{shapes}; its -1 is decided by the others")
+        volume = e.product([*rest, *copied])
+        yield Claim("at_least", volume, 1, data, f"{shapes}; its -1 is decided by the others")
         yield Claim("divisible", before, after, data, f"{shapes}; its -1 must come out whole")
 
 
@@ -86,8 +86,8 @@ def split(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     if data is None or dims is None or not -len(dims) <= axis < len(dims):
         return
     whole = dims[axis]
-    given = node.attributes.get_ints("split")
-    sizes: Sequence[Element] | None = list(given) if given is not None else None
+    attribute = node.attributes.get_ints("split")
+    sizes: Sequence[Element] | None = list(attribute) if attribute is not None else None
     if operand(node, 1) is not None:
         sizes = ctx.elements(node.inputs[1])
         if sizes is None:
@@ -133,17 +133,17 @@ def blocks(ctx: Context, node: ir.Node) -> Iterator[Claim]:
 
 def pad(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     """Pad: a mirror image is not longer than the data; what is cropped is there."""
-    data, dims, found = node.inputs[0], dims_of(node.inputs[0]), dims_of(node.outputs[0])
-    if data is None or dims is None or found is None or operand(node, 3) is not None:
+    data, dims, output_dims = node.inputs[0], dims_of(node.inputs[0]), dims_of(node.outputs[0])
+    if data is None or dims is None or output_dims is None or operand(node, 3) is not None:
         return
-    for axis, size in enumerate(found[: len(dims)]):
+    for axis, size in enumerate(output_dims[: len(dims)]):
         if e.is_negative(e.subtract(size, dims[axis])) != 0:
             reason = f"axis {axis} of `{data.name}` is {dims[axis]}, and Pad makes it {size}"
             yield Claim("at_least", size, 1, data, reason)
     if node.attributes.get_string("mode", "constant") != "reflect":
         return
-    given = node.attributes.get_ints("pads")
-    pads = list(given) if given is not None else ctx.elements(operand(node, 1))
+    attribute = node.attributes.get_ints("pads")
+    pads = list(attribute) if attribute is not None else ctx.elements(operand(node, 1))
     if pads is None or len(pads) != 2 * len(dims):
         return
     for axis, dim in enumerate(dims):
@@ -170,8 +170,8 @@ def topk(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     axis = node.attributes.get_int("axis", -1)
     if data is None or dims is None or not -len(dims) <= axis < len(dims):
         return
-    given = node.attributes.get_int("k", None)
-    k = given if given is not None else ctx.scalar(operand(node, 1))
+    attribute = node.attributes.get_int("k", None)
+    k = attribute if attribute is not None else ctx.scalar(operand(node, 1))
     reason = f"axis {axis} of `{data.name}` is {dims[axis]}, and TopK takes {k} of it"
     yield Claim("at_least", dims[axis], k, data, reason)
 

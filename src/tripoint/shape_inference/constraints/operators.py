@@ -166,10 +166,10 @@ def windows(ctx: Context, node: ir.Node) -> Iterator[Claim]:
         kernel = ()
     else:
         kernel = node.attributes.get_ints("kernel_shape") or ()
-    dims, found = dims_of(data), dims_of(output)
-    if dims is None or found is None:
+    dims, output_dims = dims_of(data), dims_of(output)
+    if dims is None or output_dims is None:
         return
-    for axis in range(2, len(found)):
+    for axis in range(2, len(output_dims)):
         exact = _needed(node, kernel, axis - 2)
         if exact is not None:
             yield Claim(
@@ -183,10 +183,10 @@ def windows(ctx: Context, node: ir.Node) -> Iterator[Claim]:
         else:
             yield Claim(
                 "at_least",
-                found[axis],
+                output_dims[axis],
                 1,
                 output,
-                f"{_named(output, axis)} is {found[axis]}, and must be 1 at least",
+                f"{_named(output, axis)} is {output_dims[axis]}, and must be 1 at least",
             )
 
 
@@ -235,8 +235,8 @@ def einsum(ctx: Context, node: ir.Node) -> Iterator[Claim]:
 def frames(ctx: Context, node: ir.Node) -> Iterator[Claim]:
     """STFT: the signal is as long as one frame at least."""
     signal, window, dims = node.inputs[0], operand(node, 2), dims_of(node.inputs[0])
-    given = ctx.elements(operand(node, 3))
-    sizes = list(given) if given is not None else list(dims_of(window) or ())
+    length = ctx.elements(operand(node, 3))
+    sizes = list(length) if length is not None else list(dims_of(window) or ())
     if dims is not None and len(dims) > 1 and len(sizes) == 1:
         reason = f"{_named(signal, 1)} is {dims[1]}, and one frame covers {sizes[0]}"
         yield Claim("at_least", dims[1], sizes[0], signal, reason)

@@ -53,7 +53,7 @@ class Positions:
 
     def __init__(self, ctx: Context, graph: ir.Graph) -> None:
         self.ctx = ctx
-        self.found: dict[ir.Value, Extent | None] = {}
+        self.extents: dict[ir.Value, Extent | None] = {}
         self.limits = {
             graphs_of(node)[0].inputs[0]: operand(node, 0)
             for node in graph.all_nodes()
@@ -90,23 +90,23 @@ class Positions:
         """The extent of a tensor, None if it is not known."""
         if value is None or depth > _DEEPEST:
             return None
-        if value not in self.found:
-            self.found[value] = None
-            self.found[value] = self._work_out(value, depth + 1)
-        return self.found[value]
+        if value not in self.extents:
+            self.extents[value] = None
+            self.extents[value] = self._work_out(value, depth + 1)
+        return self.extents[value]
 
     def _work_out(self, value: ir.Value, depth: int) -> Extent | None:
-        known = self.ctx.known(value)
+        array = self.ctx.array(value)
         if (first := self._iteration(value)) is not None:
             return first
-        if known is not None and any(map(self.ctx.is_by_data, known.flat)):
+        if array is not None and any(map(self.ctx.is_by_data, array.flat)):
             # Any number that values decide may be a position; that is not worth an equation.
             return None
-        if known is not None and known.size and all(map(e.is_known, known.flat)):
-            plain = all(isinstance(element, int) for element in known.flat)
-            if plain or known.size <= _FEW:
-                return _of_elements(known)
-        if known is None and (constant := _constant(value)) is not None:
+        if array is not None and array.size and all(map(e.is_known, array.flat)):
+            plain = all(isinstance(element, int) for element in array.flat)
+            if plain or array.size <= _FEW:
+                return _of_elements(array)
+        if array is None and (constant := _constant(value)) is not None:
             return constant
         node = value.producer()
         follow = _FOLLOW.get(node.op_type) if node is not None and not node.domain else None
@@ -121,13 +121,13 @@ class Positions:
         return Extent(0, e.subtract(count, 1)) if e.is_known(count) else None
 
 
-def _of_elements(known: np.ndarray[tuple[int, ...], np.dtype[np.object_]]) -> Extent:
-    elements = list(known.flat)
+def _of_elements(array: np.ndarray[tuple[int, ...], np.dtype[np.object_]]) -> Extent:
+    elements = list(array.flat)
     low, high = elements[0], elements[0]
     for element in elements[1:]:
         low, high = e.minimum(low, element), e.maximum(high, element)
     in_a_row = all(element == e.add(elements[0], index) for index, element in enumerate(elements))
-    return Extent(low, high, in_a_row and max(known.shape, default=1) == known.size)
+    return Extent(low, high, in_a_row and max(array.shape, default=1) == array.size)
 
 
 def _constant(value: ir.Value) -> Extent | None:
@@ -162,8 +162,8 @@ def _kept(positions: Positions, node: ir.Node, depth: int) -> Extent | None:
 
 
 def _repeated(positions: Positions, node: ir.Node, depth: int) -> Extent | None:
-    found = positions.extent(node.inputs[0], depth)
-    return replace(found, ramp=False) if found is not None else None
+    extent = positions.extent(node.inputs[0], depth)
+    return replace(extent, ramp=False) if extent is not None else None
 
 
 def _sum(positions: Positions, node: ir.Node, depth: int) -> Extent | None:
@@ -209,7 +209,7 @@ def _slice(positions: Positions, node: ir.Node, depth: int) -> Extent | None:
         )
     else:
         starts, axes = (
-            list(found) if (found := node.attributes.get_ints(name)) is not None else None
+            list(attribute) if (attribute := node.attributes.get_ints(name)) is not None else None
             for name in ("starts", "axes")
         )
         steps = None

@@ -49,15 +49,15 @@ def elementwise(ctx: Context, node: ir.Node) -> None:
     """Operators that work element by element on operands that broadcast."""
     inputs = [value for value in node.inputs if value is not None]
     shapes = [dims_of(value) for value in inputs]
-    known = [dims for dims in shapes if dims is not None]
-    if len(known) < len(shapes) or not known:
-        found = None
+    ranked = [dims for dims in shapes if dims is not None]
+    if len(ranked) < len(shapes) or not ranked:
+        output_dims = None
     elif "axis" in node.attributes or ctx.opset < 7:
         # Until opset 6 the second operand is broadcast to the first, from a given axis on.
-        found = list(known[0])
+        output_dims = list(ranked[0])
     else:
-        found = broadcast(ctx, node, known)
-    ctx.set_dims(node.outputs[0], found, _dtype(node, inputs))
+        output_dims = broadcast(ctx, node, ranked)
+    ctx.set_dims(node.outputs[0], output_dims, _dtype(node, inputs))
 
 
 def _dtype(node: ir.Node, inputs: Sequence[ir.Value]) -> ir.DataType | None:

@@ -153,12 +153,12 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
             dims = [dim for dim in value.shape if isinstance(dim, int) and dim <= _FEW]
             if len(dims) < len(value.shape):
                 continue
-            found: Array = np.empty(dims, dtype=np.object_)
-            for index in range(found.size):
+            elements: Array = np.empty(dims, dtype=np.object_)
+            for index in range(elements.size):
                 symbol = self.fresh(by_data=True)
                 self.numbers[str(symbol.value)] = value, index
-                found.flat[index] = symbolic_values.from_dim(symbol)
-            self.values[value] = found
+                elements.flat[index] = symbolic_values.from_dim(symbol)
+            self.values[value] = elements
 
     def forget(self, graph: ir.Graph) -> None:
         """Take back all that was inferred inside a graph, so that it can be inferred again."""
@@ -198,13 +198,13 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
             most: For each dim the largest that it can be, where it is unknown.
         """
         if dims is not None:
-            found = [symbolic_values.to_dim(dim) for dim in dims]
+            sizes = [symbolic_values.to_dim(dim) for dim in dims]
             self.set_shape(
                 value,
                 ir.Shape(
                     [
                         dim if dim is not None else self.fresh(most=most[axis] if most else UNKNOWN)
-                        for axis, dim in enumerate(found)
+                        for axis, dim in enumerate(sizes)
                     ]
                 ),
             )
@@ -276,25 +276,25 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
 
     # Values
 
-    def known(self, value: ir.Value | None) -> Array | None:
+    def array(self, value: ir.Value | None) -> Array | None:
         """The elements of a small tensor, or None if nothing is known of them."""
         if value is None:
             return None
-        found = self.values.get(value)
-        if found is None and value not in self._unread:
+        array = self.values.get(value)
+        if array is None and value not in self._unread:
             tensor = ir.convenience.get_const_tensor(value)
-            found = values.read(tensor) if tensor is not None else None
-            if found is None:
+            array = values.read(tensor) if tensor is not None else None
+            if array is None:
                 self._unread.add(value)
             else:
-                self.values[value] = found
-        return found
+                self.values[value] = array
+        return array
 
     def elements(self, value: ir.Value | None) -> list[Element] | None:
         """The elements of a scalar or a vector, UNKNOWN where only their number is known."""
-        found = self.known(value)
-        if found is not None:
-            return list(found.flat)
+        array = self.array(value)
+        if array is not None:
+            return list(array.flat)
         if value is None or value.shape is None or len(value.shape) > 1:
             return None
         count = value.shape[0] if len(value.shape) else 1
@@ -302,39 +302,39 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
 
     def integers(self, value: ir.Value | None) -> list[int] | None:
         """The elements of a scalar or a vector, if they all are plain integers."""
-        found = self.known(value)
-        integers = [x for x in found.flat if isinstance(x, int)] if found is not None else []
-        return integers if found is not None and len(integers) == found.size else None
+        array = self.array(value)
+        integers = [x for x in array.flat if isinstance(x, int)] if array is not None else []
+        return integers if array is not None and len(integers) == array.size else None
 
     def scalar(self, value: ir.Value | None) -> Element:
         """The only element of a tensor."""
-        found = self.known(value)
-        return found.flat[0] if found is not None and found.size == 1 else UNKNOWN
+        array = self.array(value)
+        return array.flat[0] if array is not None and array.size == 1 else UNKNOWN
 
-    def learn(self, value: ir.Value, found: Array) -> None:
+    def learn(self, value: ir.Value, elements: Array) -> None:
         """Remember the elements of a tensor.
 
         Integers are left on the value as well, where the functions of the library look for axes
         and sizes.
         """
         dtype = value.dtype
-        if dtype is None or not all(isinstance(element, int) for element in found.flat):
-            self.values[value] = found
+        if dtype is None or not all(isinstance(element, int) for element in elements.flat):
+            self.values[value] = elements
             return
         try:
-            array: np.ndarray[Any, Any] = found.astype(dtype.numpy())
+            array: np.ndarray[Any, Any] = elements.astype(dtype.numpy())
         except OverflowError:
             return
-        self.values[value] = found
+        self.values[value] = elements
         if value.const_value is None and dtype.is_integer():
             value.const_value = ir.Tensor(array, name=value.name)
 
     def get_symbolic_value(self, value: ir.Value) -> list[int | ir.SymbolicDim] | None:
         """The elements of a tensor as the functions of the library take them."""
-        found = self.known(value)
-        if found is None:
+        array = self.array(value)
+        if array is None:
             return None
-        dims = [symbolic_values.to_dim(element) for element in found.flat]
+        dims = [symbolic_values.to_dim(element) for element in array.flat]
         return [dim for dim in dims if dim is not None] if None not in dims else None
 
     def set_symbolic_value(self, value: ir.Value, data: list[int | ir.SymbolicDim]) -> None:
@@ -343,11 +343,11 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
 
 @functools.lru_cache(maxsize=1024)
 def _registered(domain: str, op: str, version: int) -> Callable[[Context, ir.Node], None] | None:
-    found: Callable[[Context, ir.Node], None] | None = registry.get(domain, op, version)
-    if found is None and (versions := registry.version_boundaries(domain, op)):
+    function: Callable[[Context, ir.Node], None] | None = registry.get(domain, op, version)
+    if function is None and (versions := registry.version_boundaries(domain, op)):
         # An operator that is older than what is known of it gives the same shape, mostly.
-        found = registry.get(domain, op, versions[0])
-    return found
+        function = registry.get(domain, op, versions[0])
+    return function
 
 
 def dims_of(value: ir.Value | None) -> list[Element] | None:

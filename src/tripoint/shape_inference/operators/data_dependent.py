@@ -14,11 +14,11 @@ _NO_LIMIT = 2**31 - 1
 def nonzero(ctx: Context, node: ir.Node) -> None:
     """NonZero: one column for each element that is not 0."""
     data = node.inputs[0]
-    dims, known = dims_of(data), ctx.known(data)
+    dims, array = dims_of(data), ctx.array(data)
     count: Element = UNKNOWN
-    if known is not None:
+    if array is not None:
         count = 0
-        for element in known.flat:
+        for element in array.flat:
             count = e.add(count, e.invert(e.is_equal(element, 0)))
     most = e.product(dims) if dims is not None else UNKNOWN
     # A scalar counts as a vector of one element.
@@ -32,11 +32,11 @@ def compress(ctx: Context, node: ir.Node) -> None:
     dims, conditions = dims_of(data), dims_of(condition)
     axis = node.attributes.get_int("axis", None)
     dtype = data.dtype if data is not None else None
-    known = ctx.known(condition)
+    array = ctx.array(condition)
     count: Element = UNKNOWN
-    if known is not None:
+    if array is not None:
         count = 0
-        for element in known.flat:
+        for element in array.flat:
             count = e.add(count, element)
     most = UNKNOWN
     if dims is not None:

@@ -44,17 +44,17 @@ def if_(ctx: Context, node: ir.Node) -> None:
         if taken is None:
             shapes = _by_case(condition, shapes)
         _set_merged(ctx, output, shapes)
-        known = [ctx.known(result) for result in results]
-        first = known[0]
+        arrays = [ctx.array(result) for result in results]
+        first = arrays[0]
         if first is not None and all(
-            found is not None
-            and found.shape == first.shape
-            and list(found.flat) == list(first.flat)
-            for found in known
+            array is not None
+            and array.shape == first.shape
+            and list(array.flat) == list(first.flat)
+            for array in arrays
         ):
             ctx.learn(output, first)
         elif taken is None and first is not None:
-            other = known[1]
+            other = arrays[1]
             if other is not None and other.shape == first.shape:
                 chosen: Any = np.frompyfunc(lambda a, b: e.choose(condition, a, b), 2, 1)
                 ctx.learn(output, np.asarray(chosen(first, other), dtype=object))
@@ -65,20 +65,20 @@ def _by_case(condition: Element, shapes: Shapes) -> Shapes:
     first, second = shapes
     if first is None or second is None or len(first) != len(second):
         return shapes
-    found = [e.choose(condition, a, b) for a, b in zip(first, second, strict=True)]
+    chosen = [e.choose(condition, a, b) for a, b in zip(first, second, strict=True)]
     return [
-        [size if e.is_known(size) else own for size, own in zip(found, dims, strict=True)]
+        [size if e.is_known(size) else own for size, own in zip(chosen, dims, strict=True)]
         for dims in (first, second)
     ]
 
 
 def _set_merged(ctx: Context, output: ir.Value, shapes: Shapes) -> None:
     """Set what several shapes have in common; where they differ the size lies between them."""
-    known = [dims for dims in shapes if dims is not None]
-    if len(known) < len(shapes) or len({len(dims) for dims in known}) != 1:
+    ranked = [dims for dims in shapes if dims is not None]
+    if len(ranked) < len(shapes) or len({len(dims) for dims in ranked}) != 1:
         return
-    found = []
-    for sizes in zip(*known, strict=True):
+    merged = []
+    for sizes in zip(*ranked, strict=True):
         size = sizes[0]
         if any(other != size for other in sizes):
             least = size if isinstance(size, int) else 0
@@ -86,8 +86,8 @@ def _set_merged(ctx: Context, output: ir.Value, shapes: Shapes) -> None:
                 least = min(least, other) if isinstance(other, int) else 0
                 size = e.maximum(size, other)
             size = e.from_dim(ctx.fresh(least, size))
-        found.append(size)
-    ctx.set_dims(output, found, None)
+        merged.append(size)
+    ctx.set_dims(output, merged, None)
 
 
 def loop(ctx: Context, node: ir.Node) -> None:
@@ -104,12 +104,12 @@ def loop(ctx: Context, node: ir.Node) -> None:
     carried = _carried(ctx, body, body.inputs[2:], initial, shapes, results)
     _set_outputs(ctx, node.outputs[: len(initial)], results, carried)
     count = _trip_count(ctx, node, body)
-    found = [dims_of(result) for result in stacked]
+    slices = [dims_of(result) for result in stacked]
     _set_outputs(
         ctx,
         node.outputs[len(initial) :],
         stacked,
-        [[count, *dims] if dims is not None else None for dims in found],
+        [[count, *dims] if dims is not None else None for dims in slices],
     )
 
 
@@ -156,15 +156,15 @@ def scan(ctx: Context, node: ir.Node) -> None:
     results, stacked = body.outputs[:states], body.outputs[states:]
     carried = _carried(ctx, body, body.inputs[:states], inputs[:states], shapes[:states], results)
     axes = node.attributes.get_ints("scan_output_axes") or [0] * len(stacked)
-    found = [dims_of(result) for result in stacked]
-    for dims, axis in zip(found, axes, strict=True):
+    slices = [dims_of(result) for result in stacked]
+    for dims, axis in zip(slices, axes, strict=True):
         if dims is not None:
             dims.insert(axis % (len(dims) + 1), count)
     _set_outputs(
         ctx,
         node.outputs,
         body.outputs,
-        [[*batch, *dims] if dims is not None else None for dims in (*carried, *found)],
+        [[*batch, *dims] if dims is not None else None for dims in (*carried, *slices)],
     )
 
 
@@ -193,8 +193,8 @@ def _carried(
             continue
         if value in ctx.by_data:
             ctx.by_data.add(formal)
-        if (known := ctx.known(value)) is not None:
-            ctx.values[formal] = known
+        if (array := ctx.array(value)) is not None:
+            ctx.values[formal] = array
     before: Shapes = shapes
     varying: set[Element] = set()
     ctx.depth += 1
@@ -234,13 +234,13 @@ def _widened(
 ) -> Sequence[Element] | None:
     if dims is None or after is None or len(dims) != len(after):
         return None
-    found = []
+    widened = []
     for a, b in zip(dims, after, strict=True):
         if a != b and a not in varying:
             a = e.from_dim(ctx.fresh(by_data=True))
             varying.add(a)
-        found.append(a)
-    return found
+        widened.append(a)
+    return widened
 
 
 def _set_outputs(
@@ -265,5 +265,5 @@ def _take_type(ctx: Context, value: ir.Value, other: ir.Value) -> None:
 def _shape(ctx: Context, dims: Sequence[Element] | None) -> ir.Shape | None:
     if dims is None:
         return None
-    found = [e.to_dim(dim) for dim in dims]
-    return ir.Shape([dim if dim is not None else ctx.fresh(by_data=True) for dim in found])
+    sizes = [e.to_dim(dim) for dim in dims]
+    return ir.Shape([dim if dim is not None else ctx.fresh(by_data=True) for dim in sizes])

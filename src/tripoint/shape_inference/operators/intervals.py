@@ -99,8 +99,8 @@ def _without_floors(a: Any, most: float) -> tuple[float | Fraction, float | Frac
 
 def _nearest(kind: Any) -> Callable[[float | Fraction], float | Fraction]:
     def near(a: float | Fraction) -> float | Fraction:
-        found = symbolic_functions.nearest(Fraction(a), kind.digits, kind.largest)
-        return found if found is not None else a
+        rounded = symbolic_functions.nearest(Fraction(a), kind.digits, kind.largest)
+        return rounded if rounded is not None else a
 
     return near
 

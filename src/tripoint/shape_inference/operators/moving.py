@@ -18,18 +18,18 @@ Found = Array | Sequence[Array] | None
 Compute = Callable[[ir.Node, Sequence[Array | None]], Found]
 
 
-def vector(found: Sequence[Element]) -> Array:
+def vector(elements: Sequence[Element]) -> Array:
     """A tensor of rank 1."""
-    made = np.empty(len(found), dtype=object)
-    made[:] = found
-    return made
+    array = np.empty(len(elements), dtype=object)
+    array[:] = elements
+    return array
 
 
 def scalar(element: Element) -> Array:
     """A tensor of rank 0."""
-    made = np.empty((), dtype=object)
-    made[()] = element
-    return made
+    array = np.empty((), dtype=object)
+    array[()] = element
+    return array
 
 
 def _reshaped(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
@@ -52,13 +52,13 @@ def _slice(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
     data = inputs[0]
     if data is None:
         return None
-    given: list[list[Any] | None]
+    operands: list[list[Any] | None]
     if len(node.inputs) > 1:
-        given = [None if array is None else list(array.flat) for array in inputs[1:]]
+        operands = [None if array is None else list(array.flat) for array in inputs[1:]]
     else:
         attributes = (node.attributes.get_ints(name) for name in ("starts", "ends", "axes"))
-        given = [None if found is None else list(found) for found in attributes]
-    starts, ends, axes, steps = (given + [None] * 4)[:4]
+        operands = [None if attribute is None else list(attribute) for attribute in attributes]
+    starts, ends, axes, steps = (operands + [None] * 4)[:4]
     if starts is None or ends is None:
         return None
     taken: list[slice] = [slice(None)] * data.ndim
@@ -112,20 +112,20 @@ def _scatter(put: Callable[[ir.Node, Array, Array, Array], None]) -> Compute:
             return None
         if node.attributes.get_string("reduction", "none") != "none":
             return None
-        found = data.copy()
-        put(node, found, indices.astype(np.int64), updates)
-        return found
+        result = data.copy()
+        put(node, result, indices.astype(np.int64), updates)
+        return result
 
     return compute
 
 
-def _put_elements(node: ir.Node, found: Array, indices: Array, updates: Array) -> None:
-    np.put_along_axis(found, indices, updates, node.attributes.get_int("axis", 0))
+def _put_elements(node: ir.Node, target: Array, indices: Array, updates: Array) -> None:
+    np.put_along_axis(target, indices, updates, node.attributes.get_int("axis", 0))
 
 
-def _put_parts(_: ir.Node, found: Array, indices: Array, updates: Array) -> None:
+def _put_parts(_: ir.Node, target: Array, indices: Array, updates: Array) -> None:
     for index in np.ndindex(*indices.shape[:-1]):
-        found[tuple(indices[index])] = updates[index]
+        target[tuple(indices[index])] = updates[index]
 
 
 def _expand(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
@@ -144,8 +144,8 @@ def _tile(_: ir.Node, inputs: Sequence[Array | None]) -> Found:
 
 def _pad(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
     """Pad: negative pads cut off, the others repeat what is left or add a number."""
-    data, given = inputs[0], inputs[1] if len(inputs) > 1 else None
-    pads = list(given.flat) if given is not None else list(node.attributes.get_ints("pads") or ())
+    data, counts = inputs[0], inputs[1] if len(inputs) > 1 else None
+    pads = list(counts.flat) if counts is not None else list(node.attributes.get_ints("pads") or ())
     if data is None or not pads or not all(isinstance(pad, int) for pad in pads):
         return None
     axes = list(range(data.ndim))
@@ -202,10 +202,10 @@ def _gather_parts(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
     if data is None or indices is None or node.attributes.get_int("batch_dims", 0) != 0:
         return None
     places = indices.astype(np.int64)
-    found = np.empty(places.shape[:-1] + data.shape[places.shape[-1] :], dtype=object)
+    result = np.empty(places.shape[:-1] + data.shape[places.shape[-1] :], dtype=object)
     for index in np.ndindex(*places.shape[:-1]):
-        found[index] = data[tuple(places[index])]
-    return found
+        result[index] = data[tuple(places[index])]
+    return result
 
 
 def _eye_like(node: ir.Node, _: Sequence[Array | None]) -> Found:
@@ -230,8 +230,8 @@ def _integers(numbers: Any) -> Array:
     return np.array(numbers.tolist(), dtype=object).reshape(numbers.shape)
 
 
-def _are_integers(found: Array) -> bool:
-    return all(isinstance(element, int) for element in found.flat)
+def _are_integers(array: Array) -> bool:
+    return all(isinstance(element, int) for element in array.flat)
 
 
 COMPUTE: dict[str, Compute] = {

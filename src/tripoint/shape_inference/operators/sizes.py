@@ -40,19 +40,19 @@ def resize(ctx: Context, node: ir.Node) -> None:
         ctx.set_dims(node.outputs[0], None, data.dtype if data is not None else None)
         return
     axes = [axis % len(dims) for axis in node.attributes.get_ints("axes") or range(len(dims))]
-    found: list[Element] = list(dims)
+    output_dims: list[Element] = list(dims)
     sizes = ctx.elements(operand(node, 3))
     scales = _scales(ctx, node, len(axes))
     if sizes:
         for axis, size in zip(axes, _fitted(node, [dims[a] for a in axes], sizes), strict=True):
-            found[axis] = size
+            output_dims[axis] = size
     elif scales:
         for axis, scale in zip(axes, scales, strict=True):
-            found[axis] = e.truncate(_float(e.multiply(_float(dims[axis]), scale)))
+            output_dims[axis] = e.truncate(_float(e.multiply(_float(dims[axis]), scale)))
     else:
         for axis in axes:
-            found[axis] = UNKNOWN
-    ctx.set_dims(node.outputs[0], found, data.dtype)
+            output_dims[axis] = UNKNOWN
+    ctx.set_dims(node.outputs[0], output_dims, data.dtype)
 
 
 def _float(element: Element) -> Element:
@@ -60,15 +60,15 @@ def _float(element: Element) -> Element:
 
 
 def _scales(ctx: Context, node: ir.Node, count: int) -> list[Element] | None:
-    if (given := node.attributes.get_floats("scales")) is not None:
-        return [_float(Fraction(scale)) for scale in given]
+    if (attribute := node.attributes.get_floats("scales")) is not None:
+        return [_float(Fraction(scale)) for scale in attribute]
     if (height := node.attributes.get_float("height_scale")) is not None:
         width = node.attributes.get_float("width_scale") or 1.0
         return [1, 1, _float(Fraction(height)), _float(Fraction(width))]
     early = ctx.opset < 11 or node.op_type == "Upsample"
     value = operand(node, 1 if early else 2)
-    found = ctx.elements(value)
-    return found if found is not None or value is None else [UNKNOWN] * count
+    elements = ctx.elements(value)
+    return elements if elements is not None or value is None else [UNKNOWN] * count
 
 
 def _fitted(node: ir.Node, dims: list[Element], sizes: list[Element]) -> list[Element]:
@@ -97,12 +97,12 @@ def topk(ctx: Context, node: ir.Node) -> None:
         return
     axis = node.attributes.get_int("axis", -1)
     k = node.attributes.get_int("k", None)
-    found = list(dims)
-    found[axis] = k if k is not None else ctx.scalar(operand(node, 1))
-    if e.to_dim(found[axis]) is None:
-        found[axis] = e.from_dim(ctx.fresh(most=dims[axis]))
+    output_dims = list(dims)
+    output_dims[axis] = k if k is not None else ctx.scalar(operand(node, 1))
+    if e.to_dim(output_dims[axis]) is None:
+        output_dims[axis] = e.from_dim(ctx.fresh(most=dims[axis]))
     for output, dtype in zip(node.outputs, dtypes, strict=False):
-        ctx.set_dims(output, found, dtype)
+        ctx.set_dims(output, output_dims, dtype)
 
 
 def one_hot(ctx: Context, node: ir.Node) -> None:
@@ -120,7 +120,7 @@ def one_hot(ctx: Context, node: ir.Node) -> None:
 
 def reduce(ctx: Context, node: ir.Node) -> None:
     """The Reduce operators: axes as an operand since opset 13 or 18, as an attribute before."""
-    data, given = node.inputs[0], operand(node, 1)
+    data, axes_input = node.inputs[0], operand(node, 1)
     dims = dims_of(data)
     dtype = data.dtype if data is not None else None
     if dims is None:
@@ -128,24 +128,26 @@ def reduce(ctx: Context, node: ir.Node) -> None:
         return
     keep = bool(node.attributes.get_int("keepdims", 1))
     axes = list(node.attributes.get_ints("axes") or ())
-    if given is not None:
-        known = ctx.integers(given)
-        if known is None:
-            count = ctx.elements(given)
+    if axes_input is not None:
+        numbers = ctx.integers(axes_input)
+        if numbers is None:
+            count = ctx.elements(axes_input)
             rank = len(dims) if keep else len(dims) - len(count) if count is not None else None
-            found = [UNKNOWN] * rank if rank is not None else None
+            output_dims = [UNKNOWN] * rank if rank is not None else None
             # Of nothing, too, one is made.
             most = [e.maximum(1, dim) for dim in dims] if keep else None
-            ctx.set_dims(node.outputs[0], found, dtype, most=most)
+            ctx.set_dims(node.outputs[0], output_dims, dtype, most=most)
             return
-        axes = known
+        axes = numbers
     if not axes and not node.attributes.get_int("noop_with_empty_axes", 0):
         axes = list(range(len(dims)))
     if any(not -len(dims) <= axis < len(dims) for axis in axes):
         raise ValueError(f"axes {axes} are outside of rank {len(dims)}")
-    gone = {axis % len(dims) for axis in axes}
-    found = [1 if i in gone else dim for i, dim in enumerate(dims) if keep or i not in gone]
-    ctx.set_dims(node.outputs[0], found, dtype)
+    reduced = {axis % len(dims) for axis in axes}
+    output_dims = [
+        1 if i in reduced else dim for i, dim in enumerate(dims) if keep or i not in reduced
+    ]
+    ctx.set_dims(node.outputs[0], output_dims, dtype)
 
 
 def center_crop_pad(ctx: Context, node: ir.Node) -> None:
@@ -168,8 +170,8 @@ def roi(ctx: Context, node: ir.Node) -> None:
         node.attributes.get_int("output_height", 1),
         node.attributes.get_int("output_width", 1),
     )
-    found = [regions[0] if regions else UNKNOWN, data[1] if data else UNKNOWN, *pooled]
-    ctx.set_dims(node.outputs[0], found, node.inputs[0].dtype if node.inputs[0] else None)
+    output_dims = [regions[0] if regions else UNKNOWN, data[1] if data else UNKNOWN, *pooled]
+    ctx.set_dims(node.outputs[0], output_dims, node.inputs[0].dtype if node.inputs[0] else None)
 
 
 def max_unpool(ctx: Context, node: ir.Node) -> None:
@@ -179,38 +181,38 @@ def max_unpool(ctx: Context, node: ir.Node) -> None:
     if data is None or dims is None:
         return
     if operand(node, 2) is not None:
-        found = ctx.elements(node.inputs[2]) or [UNKNOWN] * len(dims)
+        output_dims = ctx.elements(node.inputs[2]) or [UNKNOWN] * len(dims)
     else:
         kernel = list(node.attributes.get_ints("kernel_shape") or ())
         count = len(kernel)
         strides = list(node.attributes.get_ints("strides") or [1] * count)
         pads = list(node.attributes.get_ints("pads") or [0] * 2 * count)
-        found = dims[:2] + [
+        output_dims = dims[:2] + [
             e.add(
                 e.multiply(e.subtract(dims[2 + i], 1), strides[i]),
                 kernel[i] - pads[i] - pads[i + count],
             )
             for i in range(count)
         ]
-    ctx.set_dims(node.outputs[0], found, data.dtype)
+    ctx.set_dims(node.outputs[0], output_dims, data.dtype)
 
 
 def affine_grid(ctx: Context, node: ir.Node) -> None:
     """AffineGrid: ``(N, C, *sizes)`` gives a grid ``(N, *sizes, number of sizes)``."""
     size = ctx.elements(operand(node, 1))
-    found = [size[0], *size[2:], len(size) - 2] if size is not None else None
-    ctx.set_dims(node.outputs[0], found, node.inputs[0].dtype if node.inputs[0] else None)
+    output_dims = [size[0], *size[2:], len(size) - 2] if size is not None else None
+    ctx.set_dims(node.outputs[0], output_dims, node.inputs[0].dtype if node.inputs[0] else None)
 
 
 def col2im(ctx: Context, node: ir.Node) -> None:
     """Col2Im: the image's sizes are an operand, and its channels what the blocks leave."""
     dims = dims_of(operand(node, 0))
     image, block = ctx.elements(operand(node, 1)), ctx.elements(operand(node, 2))
-    found = None
+    output_dims = None
     if dims is not None and image is not None:
         area = e.product(block) if block is not None else UNKNOWN
-        found = [dims[0], e.divide(dims[1], area), *image]
-    ctx.set_dims(node.outputs[0], found, node.inputs[0].dtype if node.inputs[0] else None)
+        output_dims = [dims[0], e.divide(dims[1], area), *image]
+    ctx.set_dims(node.outputs[0], output_dims, node.inputs[0].dtype if node.inputs[0] else None)
 
 
 def mel_weight_matrix(ctx: Context, node: ir.Node) -> None:

@@ -344,8 +344,8 @@ def power(a: Element, b: Element) -> Any:
 def root(a: Element, dtype: ir.DataType | None = None) -> Element:
     """The square root as a tensor of some type holds it; exactly without a type."""
     kind = _FLOATS.get(dtype) if dtype is not None else None
-    found = _root(a, kind)
-    return found if kind is not None else rounded(found, dtype)
+    exact = _root(a, kind)
+    return exact if kind is not None else rounded(exact, dtype)
 
 
 @_arithmetic
@@ -458,14 +458,14 @@ def either(a: Element, b: Element) -> Element:
 
 def is_less(a: Element, b: Element) -> Element:
     """1 or 0, or the comparison itself where the sizes decide."""
-    found = less(a, b)
-    return found if found is not UNKNOWN else _compared(symbolic_functions.Less, a, b)
+    answer = less(a, b)
+    return answer if answer is not UNKNOWN else _compared(symbolic_functions.Less, a, b)
 
 
 def is_equal(a: Element, b: Element) -> Element:
     """1 or 0, or the comparison itself where the sizes decide."""
-    found = equal(a, b)
-    return found if found is not UNKNOWN else _compared(symbolic_functions.Equal, a, b)
+    answer = equal(a, b)
+    return answer if answer is not UNKNOWN else _compared(symbolic_functions.Equal, a, b)
 
 
 @_arithmetic

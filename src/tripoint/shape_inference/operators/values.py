@@ -26,10 +26,10 @@ _FAILURES = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError
 class Elements(Protocol):
     """Elements by tensor, of which more and more are learnt."""
 
-    def known(self, value: ir.Value | None) -> Array | None:
+    def array(self, value: ir.Value | None) -> Array | None:
         """Return the elements of a small tensor, None if nothing is known of them."""
 
-    def learn(self, value: ir.Value, found: Array) -> None:
+    def learn(self, value: ir.Value, elements: Array) -> None:
         """Remember the elements of a tensor."""
 
 
@@ -41,10 +41,10 @@ def read(tensor: ir.TensorProtocol) -> Array | None:
         numbers = tensor.numpy()
     except Exception:  # noqa: BLE001 - its file may be missing, its bytes may be anything
         return None
-    found = np.empty(numbers.shape, dtype=object)
+    elements = np.empty(numbers.shape, dtype=object)
     for index, number in enumerate(numbers.flat):
-        found.flat[index] = _number(number)
-    return found
+        elements.flat[index] = _number(number)
+    return elements
 
 
 def _number(number: Any) -> Element:
@@ -85,11 +85,11 @@ def propagate(ctx: Elements, node: ir.Node) -> None:
     if operands is None:
         return
     try:
-        found = compute(node, operands)
+        result = compute(node, operands)
     except _FAILURES:
         return
     for value, array in zip(
-        node.outputs, [found] if _is_array(found) else found or (), strict=False
+        node.outputs, [result] if _is_array(result) else result or (), strict=False
     ):
         if value.shape is None or not _fits(value.shape):
             continue
@@ -99,8 +99,8 @@ def propagate(ctx: Elements, node: ir.Node) -> None:
             ctx.learn(value, whole)
 
 
-def _is_array(found: Any) -> bool:
-    return not isinstance(found, list | tuple) and found is not None
+def _is_array(result: Any) -> bool:
+    return not isinstance(result, list | tuple) and result is not None
 
 
 def _operands(ctx: Elements, node: ir.Node) -> list[Array | None] | None:
@@ -111,10 +111,12 @@ def _operands(ctx: Elements, node: ir.Node) -> list[Array | None] | None:
             return None
         return [vector([e.from_dim(dim) for dim in value.shape])]
     # Weights are only read if the other operand is known, as it is not for data.
-    given = [value for value in node.inputs if value is not None]
-    computed = [value for value in given if value.const_value is None]
-    others = [value for value in given if value.const_value is not None and _is_of_integers(value)]
-    if computed and all(ctx.known(value) is None for value in (*computed, *others)):
+    present = [value for value in node.inputs if value is not None]
+    computed = [value for value in present if value.const_value is None]
+    others = [
+        value for value in present if value.const_value is not None and _is_of_integers(value)
+    ]
+    if computed and all(ctx.array(value) is None for value in (*computed, *others)):
         return None
     return [_operand(ctx, value) for value in node.inputs]
 
@@ -126,10 +128,10 @@ def _is_of_integers(value: ir.Value) -> bool:
 def _operand(ctx: Elements, value: ir.Value | None) -> Array | None:
     if value is None:
         return None
-    found = ctx.known(value)
-    if found is None and value.shape is not None and _fits(value.shape):
+    array = ctx.array(value)
+    if array is None and value.shape is not None and _fits(value.shape):
         return np.full(tuple(value.shape), UNKNOWN, dtype=object)
-    return found
+    return array
 
 
 # Element by element
@@ -144,23 +146,23 @@ def _elementwise(function: Callable[..., Element], operands: int) -> Compute:
     return compute
 
 
-def _held(node: ir.Node, found: Any) -> Array:
+def _held(node: ir.Node, elements: Any) -> Array:
     """Return some elements as the output of a node holds them: floats are rounded."""
     dtype = node.outputs[0].dtype
     if dtype is None or not (dtype.is_floating_point() or dtype.is_integer()):
-        return np.asarray(found, dtype=object)
+        return np.asarray(elements, dtype=object)
     rounded = e.wrapped if dtype.is_integer() else e.rounded
-    return np.asarray(np.frompyfunc(lambda x: rounded(x, dtype), 1, 1)(found), dtype=object)
+    return np.asarray(np.frompyfunc(lambda x: rounded(x, dtype), 1, 1)(elements), dtype=object)
 
 
 def _variadic(function: Callable[[Element, Element], Element]) -> Compute:
     ufunc: Any = np.frompyfunc(function, 2, 1)
 
     def compute(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-        found = inputs[0]
+        result = inputs[0]
         for other in inputs[1:]:
-            found = _held(node, ufunc(found, other))
-        return found
+            result = _held(node, ufunc(result, other))
+        return result
 
     return compute
 
@@ -207,15 +209,15 @@ def _power(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
         if b == Fraction(1, 2):
             return UNKNOWN if whole else e.root(a, dtype)
         exact = e.power(a, b)
-        found = e.rounded(exact, dtype)
-        return found if found == exact or b == 2 else UNKNOWN
+        rounded = e.rounded(exact, dtype)
+        return rounded if rounded == exact or b == 2 else UNKNOWN
 
     ufunc: Any = np.frompyfunc(power, 2, 1)
     return _held(node, ufunc(*inputs[:2]))
 
 
 def _clip(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
-    found = inputs[0]
+    result = inputs[0]
     for position, limit in ((1, e.maximum), (2, e.minimum)):
         bound = inputs[position] if len(inputs) > position else None
         if bound is None and position >= len(node.inputs):
@@ -224,8 +226,8 @@ def _clip(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
         elif bound is None and node.inputs[position] is not None:
             return None
         if bound is not None:
-            found = np.frompyfunc(limit, 2, 1)(found, bound)
-    return found
+            result = np.frompyfunc(limit, 2, 1)(result, bound)
+    return result
 
 
 def _is_integer(node: ir.Node) -> bool:
@@ -250,13 +252,13 @@ def _reduce(function: Callable[[Element, Element], Element], start: Element) -> 
             return data
         keep = node.attributes.get_int("keepdims", 1) != 0
         # Object arrays have no reduction over several axes at once.
-        found = data
+        result = data
         for axis in sorted((axis % data.ndim for axis in axes or range(data.ndim)), reverse=True):
-            found = _fold(function, start, found, axis, keep)
+            result = _fold(function, start, result, axis, keep)
         # Where floats are rounded on the way the order matters, which is not fixed.
-        held = _held(node, found)
+        held = _held(node, result)
         agreed: Any = np.frompyfunc(lambda a, b: a if a == b else UNKNOWN, 2, 1)
-        return np.asarray(agreed(found, held), dtype=object)
+        return np.asarray(agreed(result, held), dtype=object)
 
     return compute
 
@@ -269,11 +271,11 @@ def _fold(
     keep: bool,
 ) -> Array:
     moved = np.moveaxis(data, axis, 0)
-    found = np.full(moved.shape[1:], start, dtype=object)
+    result = np.full(moved.shape[1:], start, dtype=object)
     ufunc: Any = np.frompyfunc(function, 2, 1)
     for index, part in enumerate(moved):
-        found = np.asarray(part if not index else ufunc(found, part), dtype=object)
-    return np.expand_dims(found, axis) if keep else found
+        result = np.asarray(part if not index else ufunc(result, part), dtype=object)
+    return np.expand_dims(result, axis) if keep else result
 
 
 def _cumulate(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
@@ -282,12 +284,12 @@ def _cumulate(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
         return None
     reverse = node.attributes.get_int("reverse", 0)
     exclusive = node.attributes.get_int("exclusive", 0)
-    found, total = [], 0
+    sums, total = [], 0
     for element in reversed(list(data)) if reverse else list(data):
         after = e.add(total, element)
-        found.append(total if exclusive else after)
+        sums.append(total if exclusive else after)
         total = after
-    return vector(found[::-1] if reverse else found)
+    return vector(sums[::-1] if reverse else sums)
 
 
 def _range(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
@@ -306,11 +308,11 @@ def _range(node: ir.Node, inputs: Sequence[Array | None]) -> Found:
 def _agreed(node: ir.Node, exact: Sequence[Element], terms: Sequence[Element]) -> Array:
     """Sums, as far as adding the terms one by one rounds none of them."""
     dtype = node.outputs[0].dtype
-    found, total = [], 0
+    sums, total = [], 0
     for index, term in enumerate(terms):
         total = e.rounded(e.add(total, term), dtype)
-        found.append(total if total == exact[index] else UNKNOWN)
-    return vector(found)
+        sums.append(total if total == exact[index] else UNKNOWN)
+    return vector(sums)
 
 
 def _constant_of_shape(node: ir.Node, _: Sequence[Array | None]) -> Found:

@@ -46,8 +46,8 @@ def _windows(node: ir.Node, kernel: Sequence[Element]) -> list[_Window]:
 
 
 def _kernel(node: ir.Node, weights: Sequence[Element]) -> list[Element]:
-    given = node.attributes.get_ints("kernel_shape")
-    return list(given) if given is not None else list(weights[2:])
+    attribute = node.attributes.get_ints("kernel_shape")
+    return list(attribute) if attribute is not None else list(weights[2:])
 
 
 def _moved(dim: Element, window: _Window) -> Element:
@@ -65,15 +65,15 @@ def pool(ctx: Context, node: ir.Node) -> None:
     """
     data = node.inputs[0]
     dims, kernel = dims_of(data), node.attributes.get_ints("kernel_shape")
-    found = None
+    output_dims = None
     if dims is not None and kernel is not None:
-        found = dims[:2]
+        output_dims = dims[:2]
         for dim, window in zip(dims[2:], _windows(node, kernel), strict=True):
             up = node.attributes.get_int("ceil_mode", 0) and window.automatic == "NOTSET"
-            found.append(_moved_up(dim, window) if up else _moved(dim, window))
+            output_dims.append(_moved_up(dim, window) if up else _moved(dim, window))
     dtypes = (data.dtype if data is not None else None, ir.DataType.INT64)
     for output, dtype in zip(node.outputs, dtypes, strict=False):
-        ctx.set_dims(output, found, dtype)
+        ctx.set_dims(output, output_dims, dtype)
 
 
 def _moved_up(dim: Element, window: _Window) -> Element:
@@ -85,15 +85,15 @@ def conv(ctx: Context, node: ir.Node) -> None:
     """Conv, its integer forms and DeformConv: as many channels as the weights have filters."""
     data, weights = node.inputs[0], node.inputs[3 if node.op_type == "QLinearConv" else 1]
     dims, filters = dims_of(data), dims_of(weights)
-    found = None
+    output_dims = None
     if dims is not None and filters is not None:
         if len(dims) < 3:
             ctx.record_error(node, f"its input has rank {len(dims)}")
             return
         windows = _windows(node, _kernel(node, filters))
         spatial = zip(dims[2:], windows, strict=True)
-        found = [dims[0], filters[0], *(_moved(dim, window) for dim, window in spatial)]
-    ctx.set_dims(node.outputs[0], found, _conv_dtype(node))
+        output_dims = [dims[0], filters[0], *(_moved(dim, window) for dim, window in spatial)]
+    ctx.set_dims(node.outputs[0], output_dims, _conv_dtype(node))
 
 
 def _conv_dtype(node: ir.Node) -> ir.DataType | None:
@@ -113,38 +113,38 @@ def conv_transpose(ctx: Context, node: ir.Node) -> None:
         return
     count = len(dims) - 2
     channels = e.multiply(filters[1], node.attributes.get_int("group", 1))
-    found = [dims[0], channels]
+    output_dims = [dims[0], channels]
     if (sizes := node.attributes.get_ints("output_shape")) is not None:
         # Some exporters write all sizes, not only the spatial ones.
-        found += sizes[-count:]
+        output_dims += sizes[-count:]
     else:
         more = node.attributes.get_ints("output_padding") or [0] * count
         windows = _windows(node, _kernel(node, filters))
         for dim, window, extra in zip(dims[2:], windows, more, strict=True):
             if window.automatic.startswith("SAME"):
-                found.append(e.multiply(dim, window.stride))
+                output_dims.append(e.multiply(dim, window.stride))
                 continue
             last = e.multiply(e.subtract(dim, 1), window.stride)
             cut = extra - window.before - window.after
-            found.append(e.add(e.add(last, window.covered), cut))
-    ctx.set_dims(node.outputs[0], found, dtype)
+            output_dims.append(e.add(e.add(last, window.covered), cut))
+    ctx.set_dims(node.outputs[0], output_dims, dtype)
 
 
 def stft(ctx: Context, node: ir.Node) -> None:
     """STFT: a frame wherever one fits; of a real signal half of the frequencies."""
     signal, window = node.inputs[0], operand(node, 2)
-    dims, step, given = (
+    dims, step, length = (
         dims_of(signal),
         ctx.elements(node.inputs[1]),
         ctx.elements(operand(node, 3)),
     )
-    size = next(iter(given if given is not None else dims_of(window) or ()), UNKNOWN)
-    found: list[Element] | None = None
+    size = next(iter(length if length is not None else dims_of(window) or ()), UNKNOWN)
+    output_dims: list[Element] | None = None
     if dims is not None and len(dims) > 1:
         frames: Element = UNKNOWN
         if step is not None and len(step) == 1 and isinstance(step[0], int) and step[0] > 0:
             frames = e.add(e.divide_down(e.subtract(dims[1], size), step[0]), 1)
         half = node.attributes.get_int("onesided", 1)
         bins = e.add(e.divide_down(size, 2), 1) if half else size
-        found = [dims[0], frames, bins, 2]
-    ctx.set_dims(node.outputs[0], found, signal.dtype if signal is not None else None)
+        output_dims = [dims[0], frames, bins, 2]
+    ctx.set_dims(node.outputs[0], output_dims, signal.dtype if signal is not None else None)

@@ -83,13 +83,13 @@ def treatment(version: str, op: str, attribute: str) -> Treatment | None:
     Returns:
         None if the table does not know it.
     """
-    known = (*operators.versions(), INSTALLED)
+    ladder = (*operators.versions(), INSTALLED)
     if version != INSTALLED:
         support = operators.support(version, op)
         if support is None or not support.supported:
             return _NO_IMPORTER
     rows = table().get(op, {}).get(attribute, ())
-    reached = [row for row in rows if known.index(row["from"]) <= known.index(version)]
+    reached = [row for row in rows if ladder.index(row["from"]) <= ladder.index(version)]
     return _treatment(reached[-1], version) if reached else None
 
 
@@ -127,17 +127,17 @@ def misread(version: str, node: ir.Node, opset: int) -> Iterator[tuple[str, str]
     if node.domain:
         return
     for name, attribute in node.attributes.items():
-        found = treatment(version, node.op_type, name)
-        if found is None or found.noted or attribute.is_ref():
+        row = treatment(version, node.op_type, name)
+        if row is None or row.noted or attribute.is_ref():
             continue
         value = _plain(attribute)
-        effect = f": {found.effect}" if found.effect else ""
-        if found.does == "refused" and not _accepted(value, found.accepts):
-            yield name, _refused(node, name, found)
-        elif found.does == "read" and found.values and value not in found.values:
+        effect = f": {row.effect}" if row.effect else ""
+        if row.does == "refused" and not _accepted(value, row.accepts):
+            yield name, _refused(node, name, row)
+        elif row.does == "read" and row.values and value not in row.values:
             yield name, f"silently misreads `{name}` of {node.op_type}, {value}{effect}"
-        elif _ignored(node, attribute, found, opset) and not says_nothing(node, name, opset):
-            because = _because(node, found)
+        elif _ignored(node, attribute, row, opset) and not says_nothing(node, name, opset):
+            because = _because(node, row)
             yield name, f"silently ignores `{name}` of {node.op_type}{because}{effect}"
 
 
@@ -150,36 +150,36 @@ def is_ever_refused(op: str, attribute: str) -> bool:
 def says_nothing(node: ir.Node, name: str, opset: int) -> bool:
     """Return whether an attribute has the value that it has where it is left out."""
     schema = _schema(node.op_type, opset)
-    known = schema.attributes.get(name) if schema is not None else None
-    if known is None or not known.default_value.name:
+    declared = schema.attributes.get(name) if schema is not None else None
+    if declared is None or not declared.default_value.name:
         return False
-    default = onnx.helper.get_attribute_value(known.default_value)
+    default = onnx.helper.get_attribute_value(declared.default_value)
     default = default.decode() if isinstance(default, bytes) else default
     return bool(_plain(node.attributes[name]) == default)
 
 
-def _ignored(node: ir.Node, attribute: ir.Attr, found: Treatment, opset: int) -> bool:
-    if found.harmless or (found.does == "ignored" and _plain(attribute) in found.values):
+def _ignored(node: ir.Node, attribute: ir.Attr, row: Treatment, opset: int) -> bool:
+    if row.harmless or (row.does == "ignored" and _plain(attribute) in row.values):
         return False
-    if found.unless and (
-        found.unless in node.attributes
+    if row.unless and (
+        row.unless in node.attributes
         or any(value is not None and value.name for value in node.inputs[1:])
     ):
         return False
-    if found.does == "read":
-        return any(_value(node, name, opset) not in values for name, values in found.when.items())
-    return found.does == "ignored"
+    if row.does == "read":
+        return any(_value(node, name, opset) not in values for name, values in row.when.items())
+    return row.does == "ignored"
 
 
-def _because(node: ir.Node, found: Treatment) -> str:
-    given = [f"{name}={_plain(node.attributes[name])}" for name in found.when]
-    return f" with {', '.join(given)}" if given else ""
+def _because(node: ir.Node, row: Treatment) -> str:
+    settings = [f"{name}={_plain(node.attributes[name])}" for name in row.when]
+    return f" with {', '.join(settings)}" if settings else ""
 
 
-def _refused(node: ir.Node, name: str, found: Treatment) -> str:
-    if not found.accepts:
+def _refused(node: ir.Node, name: str, row: Treatment) -> str:
+    if not row.accepts:
         return f"refuses the attribute `{name}` of {node.op_type} whatever its value"
-    values = " or ".join(map(str, found.accepts))
+    values = " or ".join(map(str, row.accepts))
     return f"takes only {values} for the attribute `{name}` of {node.op_type}, so it stops here"
 
 
@@ -193,10 +193,10 @@ def _value(node: ir.Node, name: str, opset: int) -> Any:
     if name in node.attributes:
         return _plain(node.attributes[name])
     schema = _schema(node.op_type, opset)
-    known = schema.attributes.get(name) if schema is not None else None
-    if known is None or not known.default_value.name:
+    declared = schema.attributes.get(name) if schema is not None else None
+    if declared is None or not declared.default_value.name:
         return None
-    default = onnx.helper.get_attribute_value(known.default_value)
+    default = onnx.helper.get_attribute_value(declared.default_value)
     return default.decode() if isinstance(default, bytes) else default
 
 

@@ -80,13 +80,13 @@ def concatenate(shapes: Sequence[ViewShape], axis: int) -> ViewShape:
         raise RefusedError(f"cannot concatenate {', '.join(map(printed, shapes))}")
     result = []
     for position, dims in enumerate(zip(*shapes, strict=True)):
-        known = {dim for dim in dims if dim != UNKNOWN}
+        integers = {dim for dim in dims if dim != UNKNOWN}
         if position == axis:
             result.append(sum(dims) if UNKNOWN not in dims else UNKNOWN)
-        elif len(known) > 1:
+        elif len(integers) > 1:
             raise RefusedError(f"cannot concatenate {', '.join(map(printed, shapes))}")
         else:
-            result.append(known.pop() if known else UNKNOWN)
+            result.append(integers.pop() if integers else UNKNOWN)
     return tuple(result)
 
 
@@ -189,10 +189,10 @@ def deconvolution(node: NodeContext, spatial: ViewShape, kernel: Sequence[int]) 
 
 def check_activations(node: NodeContext) -> None:
     """Note a bidirectional operator whose directions have different activation functions."""
-    given = [each.lower() for each in node.onnx.attributes.get_strings("activations") or ()]
-    half = len(given) // 2
+    activations = [each.lower() for each in node.onnx.attributes.get_strings("activations") or ()]
+    half = len(activations) // 2
     both = node.attribute_text("direction", "forward") == "bidirectional"
-    if both and given[:half] != given[half:]:
+    if both and activations[:half] != activations[half:]:
         node.refuse(
             f"takes only one choice of `activations` for both directions of {node.op}, so it "
             "stops here"
@@ -219,8 +219,8 @@ def check_output_shape(node: NodeContext, asked: int, grown: int) -> None:
 
 def per_axis(node: NodeContext, name: str, count: int, default: int = 1) -> tuple[int, ...]:
     """An attribute with a number for each spatial axis; missing ones have a default."""
-    given = node.attribute_ints(name) or ()
-    return (*given[:count], *(default,) * (count - len(given)))
+    numbers = node.attribute_ints(name) or ()
+    return (*numbers[:count], *(default,) * (count - len(numbers)))
 
 
 def paddings(node: NodeContext, count: int) -> tuple[int, ...]:

@@ -54,15 +54,15 @@ def support(version: str, op: str) -> Support | None:
     Raises:
         KeyError: If there is no table of that version.
     """
-    known = versions()
-    if version not in known:
+    ladder = versions()
+    if version not in ladder:
         raise KeyError(version)
     rows = _data()["operators"].get(op)
     if rows is None:
         return None
     since = rows[0]["from"] if rows else None
-    place = known.index(version)
-    reached = [row for row in rows if known.index(row["from"]) <= place]
+    place = ladder.index(version)
+    reached = [row for row in rows if ladder.index(row["from"]) <= place]
     if not reached:
         return Support(False, False, (), "", since)
     row = reached[-1]
@@ -92,12 +92,12 @@ def newest_opset(version: str) -> int:
 
 def absence(version: str, op: str) -> str:
     """Continues the sentence "TensorRT VERSION has no importer for OP": who has one."""
-    found = support(version, op)
-    if found is None:
+    supported = support(version, op)
+    if supported is None:
         return f"no version up to {versions()[-1]} knows such an operator"
-    if found.since is None:
+    if supported.since is None:
         return f"no version up to {versions()[-1]} has one"
-    return f"TensorRT {found.since} and later have one"
+    return f"TensorRT {supported.since} and later have one"
 
 
 @functools.cache

@@ -158,9 +158,9 @@ def _import_node(node: NodeContext) -> None:
         name = node.output_name(index)
         if not name:
             continue
-        known = shapes[index] if index < len(shapes) else None
-        if known is not None:
-            _register(node, index, name, known, node.reasons.get(index, node.reason))
+        output_shape = shapes[index] if index < len(shapes) else None
+        if output_shape is not None:
+            _register(node, index, name, output_shape, node.reasons.get(index, node.reason))
         else:
             shape = _true_as_printed(node, name)
             if shape is not None:

@@ -182,10 +182,10 @@ def reduce(node: Node) -> ViewShape:
     axes = node.attribute_ints("axes")
     if axes is None:
         axes = tuple(range(rank))
-        given = node.ints(1) if node.has(1) else axes
-        if given == () and not node.attribute_int("noop_with_empty_axes", 0):
-            given = axes
-        if given is None or {axis % rank for axis in given if rank} != set(axes):
+        reduced = node.ints(1) if node.has(1) else axes
+        if reduced == () and not node.attribute_int("noop_with_empty_axes", 0):
+            reduced = axes
+        if reduced is None or {axis % rank for axis in reduced if rank} != set(axes):
             node.refuse(
                 f"silently ignores the axes input of {node.op}, which it reads from an "
                 "attribute, and reduces all axes"

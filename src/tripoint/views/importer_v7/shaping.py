@@ -277,8 +277,8 @@ def split(node: Node) -> list[ViewShape]:
     count = len(node.onnx.outputs)
     axis = node.axis(node.attribute_int("axis", 0), len(dims))
     sizes = node.attribute_ints("split")
-    given = node.ints(1) if node.has(1) else None
-    if node.has(1) and (given is None or len(set(given)) > 1):
+    numbers = node.ints(1) if node.has(1) else None
+    if node.has(1) and (numbers is None or len(set(numbers)) > 1):
         node.refuse("silently ignores the sizes of Split since opset 13 and splits equally")
     if not core.is_known(dims):
         if not sizes and not node.has(1) and dims[axis] % count and dims[axis] != UNKNOWN:

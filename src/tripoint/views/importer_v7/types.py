@@ -44,8 +44,8 @@ _NESTED = SUBGRAPHS - {"SequenceMap"}  # no importer reads sequences
 def check(node: NodeContext) -> None:
     """Note each input type that the operator does not take."""
     kinds, inputs = _REFUSED.get(node.op, (frozenset(), ()))
-    found = {node.type(index) for index in (node.present if inputs is None else inputs)}
-    for kind in sorted(kinds & found):
+    types = {node.type(index) for index in (node.present if inputs is None else inputs)}
+    for kind in sorted(kinds & types):
         note = " (and INT64 becomes INT32)" if kind == "INT32" else ""
         node.refuse(f"takes no {kind} input for {node.op}{note}, so it stops here")
 

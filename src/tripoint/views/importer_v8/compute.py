@@ -119,8 +119,8 @@ def clip(node: Node) -> Dims:
     """An activation for constant bounds, else two elementwise layers."""
     values = node.values(0)
     bounds = [node.values(index) if node.has(index) else None for index in (1, 2)]
-    known = all(bound is not None or not node.has(i + 1) for i, bound in enumerate(bounds))
-    if values is not None and known and node.opset >= 11:
+    bounded = all(bound is not None or not node.has(i + 1) for i, bound in enumerate(bounds))
+    if values is not None and bounded and node.opset >= 11:
         for op, bound in zip(("Max", "Min"), bounds, strict=True):
             if bound is not None and values is not None:
                 values = folding.elementwise(node, op, values, bound)
@@ -285,10 +285,10 @@ def reduce_ignoring_input(node: Node) -> Dims:
     axes = node.attribute_ints("axes")
     rank = len(node.dims(0))
     if axes is None and node.has(1):
-        given = node.ints(1)
-        if given == () and not node.attribute_int("noop_with_empty_axes", 0):
-            given = tuple(range(rank))
-        if given is None or {axis % rank for axis in given if rank} != set(range(rank)):
+        reduced = node.ints(1)
+        if reduced == () and not node.attribute_int("noop_with_empty_axes", 0):
+            reduced = tuple(range(rank))
+        if reduced is None or {axis % rank for axis in reduced if rank} != set(range(rank)):
             node.refuse(
                 f"silently ignores the axes input of {node.op}, which it reads from an "
                 "attribute, and reduces all axes"

@@ -176,9 +176,9 @@ class Node(NodeContext):
         Raises:
             RefusedError: If their number is not known, or too large for a shape.
         """
-        known = self.values(index)
-        if known is not None:
-            return known
+        values = self.values(index)
+        if values is not None:
+            return values
         name, dims = self.name(index), self.dims(index)
         if name in self.state.refused:
             raise RefusedError(self.state.refused[name])
@@ -225,8 +225,8 @@ class Node(NodeContext):
     def computes_values(self) -> bool:
         """Return whether the core computes the elements of the output: no input is plain data."""
         tensors = [index for index in self.present if not self.is_weights(index)]
-        known = [self.values(index) is not None for index in tensors]
-        if tensors and not any(known):
+        followed = [self.values(index) is not None for index in tensors]
+        if tensors and not any(followed):
             return False
         return all(self.values(i) is not None for i in self.present if self.is_weights(i))
 
@@ -272,8 +272,8 @@ class Node(NodeContext):
         names = [self.name(index) for index in self.present]
         if self.op in READS_SIZES:
             return frozenset(names)
-        found = frozenset[str]().union(*(self.state.roots.get(name, ()) for name in names))
-        return frozenset(sorted(found)[:_MOST_ROOTS])
+        roots = frozenset[str]().union(*(self.state.roots.get(name, ()) for name in names))
+        return frozenset(sorted(roots)[:_MOST_ROOTS])
 
     def _explain(self, index: int, name: str, dims: Dims) -> None:
         """Say why an output has lost dims, unless it takes them over."""

@@ -35,9 +35,9 @@ def gather(node: Node) -> Dims:
     axis = node.axis(node.attribute_int("axis", 0), len(dims))
     values, places = node.values(0), node.values(1)
     if values is not None and places is not None:
-        known = _indices(places, values.shape[axis])
-        if known is not None:
-            node.results[0] = as_array(np.take(values, known, axis=axis))
+        indices = _indices(places, values.shape[axis])
+        if indices is not None:
+            node.results[0] = as_array(np.take(values, indices, axis=axis))
     return (*dims[:axis], *picked, *dims[axis + 1 :])
 
 
@@ -66,9 +66,9 @@ def gather_elements(node: Node) -> Dims:
         raise RefusedError("needs data and indices of one rank for GatherElements")
     values, places = node.values(0), node.values(1)
     if values is not None and places is not None and values.ndim == 1:
-        known = _indices(places, values.size)
-        if known is not None:
-            node.results[0] = as_array(np.take(values, known))
+        indices = _indices(places, values.size)
+        if indices is not None:
+            node.results[0] = as_array(np.take(values, indices))
     return picked
 
 
@@ -92,9 +92,9 @@ def gather_nd(node: Node) -> Dims:
         raise RefusedError(f"cannot index {node.printed(dims)} with {node.printed(picked)}")
     values, places = node.values(0), node.values(1)
     if values is not None and places is not None and values.ndim == 1 and picked[-1] == 1:
-        known = _indices(places, values.size)
-        if known is not None:
-            node.results[0] = as_array(np.take(values, known[..., 0]))
+        indices = _indices(places, values.size)
+        if indices is not None:
+            node.results[0] = as_array(np.take(values, indices[..., 0]))
     return (*picked[:-1], *dims[depth:])
 
 

@@ -117,13 +117,13 @@ def concatenate(node: Node, shapes: Sequence[Dims], axis: int) -> Dims:
         raise RefusedError(f"cannot concatenate {listed}")
     result: list[Dim] = []
     for position, dims in enumerate(zip(*shapes, strict=True)):
-        known = {dim for dim in dims if isinstance(dim, int)}
+        integers = {dim for dim in dims if isinstance(dim, int)}
         if position == axis:
             result.append(functools.reduce(node.algebra.add, dims))
-        elif len(known) > 1:
+        elif len(integers) > 1:
             raise RefusedError(f"cannot concatenate {listed}")
         else:
-            result.append(known.pop() if known else dims[0])
+            result.append(integers.pop() if integers else dims[0])
     return tuple(result)
 
 
@@ -204,8 +204,8 @@ def deconvolution(node: Node, spatial: Dims, kernel: Sequence[int]) -> Dims:
         reach = dilations[axis] * (kernel[axis] - 1) + 1
         if asked is not None:
             # An unknown size counts as -1 where the padding is worked out.
-            known = size if isinstance(size, int) else -1
-            grown_to = (known - 1) * strides[axis] + reach + extra[axis]
+            length = size if isinstance(size, int) else -1
+            grown_to = (length - 1) * strides[axis] + reach + extra[axis]
             check_output_shape(node, asked[axis - count], grown_to)
             result.append(
                 asked[axis - count]

@@ -23,9 +23,9 @@ def sentence(
     """
     listed = " and ".join(f"`{name}`" for name in operands)
     source = f" of the size operand {listed}" if operands else ""
-    operator, given = _outermost(dim)
+    operator, args = _outermost(dim)
     if operator == "solve":
-        volume, others = (each for each in given if not isinstance(each, float))
+        volume, others = (each for each in args if not isinstance(each, float))
         above, below = algebra.uncancelled(volume, others)
         return (
             f"solves the -1{source} by a division, in which {above} over {below} does not cancel "
@@ -33,16 +33,16 @@ def sentence(
         )
     if operator == COPY:
         return (
-            f"cannot tell whether element {axis}{source}, which is {given[0]}, is a 0 that copies "
+            f"cannot tell whether element {axis}{source}, which is {args[0]}, is a 0 that copies "
             f"a dim of the input, so dim {axis} is -1"
         )
     if operator == PART:
         return (
-            f"cannot tell whether element {axis}{source}, which is {given[0]}, is a -1 that is to "
+            f"cannot tell whether element {axis}{source}, which is {args[0]}, is a -1 that is to "
             f"be solved, so dim {axis} is -1"
         )
     if operator == "broadcast":
-        sizes = ", ".join(map(str, given))
+        sizes = ", ".join(map(str, args))
         return f"cannot tell which of the sizes {sizes} a broadcast takes, so dim {axis} is -1"
     return f"computes dim {axis}{source} as {dim}, which it cannot reduce to {size}, so it is -1"
 

@@ -90,9 +90,9 @@ def _check_interpolation(node: Node, index: int, mode: str) -> None:
         node.refuse(f"interpolates at most the last {outermost} axes, so it stops here")
 
 
-def _check_count(node: Node, given: int, needed: int) -> None:
-    if given != needed:
-        raise RefusedError(f"needs {needed} sizes or scales for this {node.op}, not {given}")
+def _check_count(node: Node, count: int, needed: int) -> None:
+    if count != needed:
+        raise RefusedError(f"needs {needed} sizes or scales for this {node.op}, not {count}")
 
 
 def _scaled(node: Node, index: int, dims: Sequence[Dim]) -> list[Dim]:

@@ -49,7 +49,7 @@ def _slice(node: Node, *, clamps: bool) -> Dims:
             "takes operands of Slice of one length, each axis once, and no step of 0"
         )
     result, firsts, strides = list(dims), [0] * rank, [1] * rank
-    known = True
+    in_bounds = True
     for start, end, step, axis in zip(starts, ends, steps, places, strict=True):
         first, count = layers.decoded_slice(
             algebra, dims[axis], start, end, step, plain=plain, clamps=clamps
@@ -60,9 +60,9 @@ def _slice(node: Node, *, clamps: bool) -> Dims:
         if isinstance(first, int) and isinstance(step, int) and isinstance(count, int):
             firsts[axis], strides[axis] = first, step
         else:
-            known = False
+            in_bounds = False
     values, sizes = node.values(0), folding.small(result)
-    if values is not None and sizes is not None and known:
+    if values is not None and sizes is not None and in_bounds:
         picks = (
             [first + stride * place for place in range(count)]
             for first, stride, count in zip(firsts, strides, sizes, strict=True)
@@ -138,10 +138,10 @@ def pad(node: Node) -> Dims:
     rank = len(dims)
     axes = tuple(range(rank))
     if node.has(3):
-        given = node.ints(3)
-        if given is None:
+        numbers = node.ints(3)
+        if numbers is None:
             raise RefusedError("takes the axes of Pad only as a constant")
-        axes = tuple(node.axis(axis, rank) for axis in given)
+        axes = tuple(node.axis(axis, rank) for axis in numbers)
     return _pad(node, axes, ("constant", "reflect", "edge", "wrap"))
 
 

@@ -119,9 +119,9 @@ class Kinds:
     def check(self, node: NodeContext) -> None:
         """Note each input type that the operator does not take."""
         kinds, inputs = self.refused.get(node.op, (frozenset(), ()))
-        found = {node.type(index) for index in (node.present if inputs is None else inputs)}
+        types = {node.type(index) for index in (node.present if inputs is None else inputs)}
         narrowed = self.types[ir.DataType.INT64] == "INT32"
-        for kind in sorted(kinds & found):
+        for kind in sorted(kinds & types):
             note = " (and INT64 becomes INT32)" if kind == "INT32" and narrowed else ""
             node.refuse(f"takes no {kind} input for {node.op}{note}, so it stops here")
 

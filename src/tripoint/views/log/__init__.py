@@ -89,12 +89,12 @@ def read_stream(stream: BinaryIO, name: str) -> tuple[Recording, ...]:
         stream: The log.
         name: What to call it.
     """
-    found = tuple(_recordings(stream, name))
-    if not found:
+    recordings = tuple(_recordings(stream, name))
+    if not recordings:
         raise InputError("no line of a TensorRT parser is in this file", hint=_HINT).within(
             subject=name
         )
-    return found
+    return recordings
 
 
 def _recordings(stream: BinaryIO, name: str) -> Iterator[Recording]:

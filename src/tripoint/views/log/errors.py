@@ -105,7 +105,7 @@ class Reader:
 
     def __init__(self) -> None:
         self._failures: list[Failure] = []
-        self._known: dict[tuple[str, str, int], Failure] = {}
+        self._by_node: dict[tuple[str, str, int], Failure] = {}
         self._node = ("", "")
         self._core: list[str] = []
         self._while: Failure | None = None
@@ -203,14 +203,14 @@ class Reader:
 
     def _add(self, failure: Failure, code: str, text: str) -> None:
         label = failure.node or failure.first_output or ""
-        known = self._known.setdefault((label, failure.op, failure.number), failure)
-        if not known.texts:
-            known.code = code
-            self._failures.append(known)
+        noted = self._by_node.setdefault((label, failure.op, failure.number), failure)
+        if not noted.texts:
+            noted.code = code
+            self._failures.append(noted)
         message = _message(text)
         for said in (*(core for core in self._core if core not in message), message):
-            if said and said not in known.texts[-_MOST_COMPARED:]:
-                known.texts.append(said)
+            if said and said not in noted.texts[-_MOST_COMPARED:]:
+                noted.texts.append(said)
         self._core = []
 
     def _flush(self) -> None:

@@ -171,17 +171,17 @@ def parse(body: str) -> Event | None:
     if body.startswith(BEGINNINGS):
         for beginning, read in _READERS:
             if body.startswith(beginning):
-                found = read(body[len(beginning) :])
-                if found is not None:
-                    return found
+                event = read(body[len(beginning) :])
+                if event is not None:
+                    return event
     return ports(body)
 
 
 def ports(body: str) -> Ports | None:
     """Read a list of inputs or outputs; None if it is none, or is cut."""
     for word in ("outputs", "inputs"):
-        label, found, rest = body.partition(f"] {word}:")
-        if found:
+        label, separator, rest = body.partition(f"] {word}:")
+        if separator:
             name, bracket, op = label.rpartition("[")
             listed = items(rest.strip())
             if not bracket or not _is_op(op) or listed is None:
@@ -197,18 +197,18 @@ def items(text: str) -> tuple[Item | None, ...] | None:
         return ()
     if text[0] != "[" or text[-1] != "]":
         return None
-    found: list[Item | None] = []
+    entries: list[Item | None] = []
     pending: list[str] = []
     for piece in text[1:-1].split("], ["):
         pending.append(piece)
         if piece == NOT_SET:
-            found.append(None)
+            entries.append(None)
         elif item := _item(pending, piece):
-            found.append(item)
+            entries.append(item)
         else:
             continue
         pending = []
-    return None if pending else tuple(found)
+    return None if pending else tuple(entries)
 
 
 def _item(pending: list[str], piece: str) -> Item | None:
@@ -248,10 +248,10 @@ def _check(text: str) -> NodeStart | None:
 
 
 def _network_input(text: str) -> NetworkInput | None:
-    tensor, found, rest = text.rstrip().rpartition(" with dtype: ")
+    tensor, separator, rest = text.rstrip().rpartition(" with dtype: ")
     dtype, comma, sizes = rest.partition(", dimensions: ")
     dims = _sizes(sizes)
-    return NetworkInput(tensor, dtype, dims) if found and comma and dims is not None else None
+    return NetworkInput(tensor, dtype, dims) if separator and comma and dims is not None else None
 
 
 def _search(text: str) -> Search:
@@ -263,8 +263,8 @@ def _initializer(text: str) -> Initializer:
 
 
 def _tensor(text: str) -> Registered | None:
-    unique, found, tensor = text.partition(" for ONNX tensor: ")
-    return Registered(unique, tensor) if found else None
+    unique, separator, tensor = text.partition(" for ONNX tensor: ")
+    return Registered(unique, tensor) if separator else None
 
 
 def _layer(text: str) -> Layer:
@@ -276,14 +276,14 @@ def _constant(_: str) -> Layer:
 
 
 def _mark(text: str) -> Marked | None:
-    unique, found, tensor = text.partition(" as output: ")
-    return Marked(unique, tensor) if found else None
+    unique, separator, tensor = text.partition(" as output: ")
+    return Marked(unique, tensor) if separator else None
 
 
 def _reshaped(text: str) -> Reshaped | None:
     for squeezed, word in ((True, ", squeezing to: "), (False, ", unsqueezing to: ")):
-        before, found, after = text.rstrip().partition(word)
-        if found:
+        before, separator, after = text.rstrip().partition(word)
+        if separator:
             return Reshaped(before, after, squeezed)
     return None
 
@@ -292,7 +292,7 @@ def _kernel(text: str) -> Kernel | None:
     match = _WINDOW.match(_KERNEL + text)
     if match is None:
         return None
-    sizes = [known for group in match.groups() if (known := _sizes(group)) is not None]
+    sizes = [numbers for group in match.groups() if (numbers := _sizes(group)) is not None]
     return Kernel(*sizes) if len(sizes) == len(match.groups()) else None
 
 

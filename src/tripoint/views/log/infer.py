@@ -84,8 +84,8 @@ def value_of(op: str, call: Call) -> Shape | None:
     if op in ("Identity", "Cast"):
         return call.value(0)
     if op == "Concat":
-        known = [value for value in call.values if value is not None]
-        return tuple(itertools.chain(*known)) if len(known) == len(call.values) else None
+        values = [value for value in call.values if value is not None]
+        return tuple(itertools.chain(*values)) if len(values) == len(call.values) else None
     return None
 
 
@@ -105,25 +105,25 @@ def _broadcast(shapes: Sequence[Shape]) -> Guess | None:
     """Shape of an elementwise result; None if the shapes do not fit together."""
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
-    found: list[Dim | None] = []
+    result: list[Dim | None] = []
     for dims in zip(*padded, strict=True):
         sizes = {dim for dim in dims if isinstance(dim, int) and dim != 1}
         names = {dim for dim in dims if isinstance(dim, str)}
         if len(sizes) > 1:
             return None
         if sizes:
-            found.append(next(iter(sizes)))
+            result.append(next(iter(sizes)))
         elif len(names) > 1:
-            found.append(None)
+            result.append(None)
         else:
-            found.append(next(iter(names), 1))
-    return tuple(found)
+            result.append(next(iter(names), 1))
+    return tuple(result)
 
 
 def _elementwise(call: Call) -> Iterable[Guess]:
-    known = [shape for shape in call.shapes if shape is not None]
-    if known and len(known) == len(call.shapes) and (found := _broadcast(known)) is not None:
-        yield found
+    shapes = [shape for shape in call.shapes if shape is not None]
+    if shapes and len(shapes) == len(call.shapes) and (result := _broadcast(shapes)) is not None:
+        yield result
 
 
 def _same(call: Call) -> Iterable[Guess]:
@@ -137,8 +137,8 @@ def _expand(call: Call) -> Iterable[Guess]:
     if shape is None:
         return
     if size is not None:
-        if (found := _broadcast([shape, size])) is not None:
-            yield found
+        if (result := _broadcast([shape, size])) is not None:
+            yield result
         return
     lead = (None,) * (len(call.printed) - len(shape))
     # A size other than 1 stays; what a 1 becomes the operand decides.
@@ -222,12 +222,12 @@ def _unsqueeze(call: Call) -> Iterable[Guess]:
 
 
 def _concat(call: Call) -> Iterable[Guess]:
-    known = [shape for shape in call.shapes if shape is not None]
-    if len(known) != len(call.shapes) or len({len(shape) for shape in known}) != 1:
+    shapes = [shape for shape in call.shapes if shape is not None]
+    if len(shapes) != len(call.shapes) or len({len(shape) for shape in shapes}) != 1:
         return
-    for joined in range(len(known[0])):
+    for joined in range(len(shapes[0])):
         dims: list[Dim | None] = []
-        for axis, sizes in enumerate(zip(*known, strict=True)):
+        for axis, sizes in enumerate(zip(*shapes, strict=True)):
             if axis == joined:
                 numbers = [size for size in sizes if isinstance(size, int)]
                 dims.append(sum(numbers) if len(numbers) == len(sizes) else None)
@@ -333,13 +333,13 @@ def _windowed(dims: Shape, printed: ViewShape, kernel: Kernel | None) -> Guess:
     if kernel is None or min(map(len, _parts(kernel))) < len(dims):
         return nothing
     # A 1-D convolution is printed with a second axis.
-    found = tuple(_window(dim, axis, kernel) for axis, dim in enumerate(dims))
-    pairs = [(a, b) for a, b in zip(found, printed, strict=True) if b != -1 and a is not None]
+    result = tuple(_window(dim, axis, kernel) for axis, dim in enumerate(dims))
+    pairs = [(a, b) for a, b in zip(result, printed, strict=True) if b != -1 and a is not None]
     if any(a != b for a, b in pairs):
         return nothing
     explicit = any((*kernel.before, *kernel.after))
     trivial = set(kernel.size) == {1} and set(kernel.strides) == {1}
-    return found if explicit or trivial or pairs else nothing
+    return result if explicit or trivial or pairs else nothing
 
 
 def _parts(kernel: Kernel) -> tuple[ViewShape, ...]:
@@ -350,8 +350,8 @@ def _window(dim: Dim, axis: int, kernel: Kernel) -> int | None:
     size, stride, before, after, dilation = (part[axis] for part in _parts(kernel))
     if not isinstance(dim, int) or stride < 1:
         return None
-    found = (dim + before + after - dilation * (size - 1) - 1) // stride + 1
-    return found if found > 0 else None
+    length = (dim + before + after - dilation * (size - 1) - 1) // stride + 1
+    return length if length > 0 else None
 
 
 RULES: Mapping[str, Rule] = {

@@ -142,8 +142,8 @@ class _Builder:
 
     def __post_init__(self) -> None:
         self._scopes: list[dict[str, ir.Value]] = [{}]
-        self._made = {item.tensor for node in self.record.nodes for item in node.outputs or ()}
-        self._given: list[list[ir.Value]] = []
+        self._produced = {item.tensor for node in self.record.nodes for item in node.outputs or ()}
+        self._outer: list[list[ir.Value]] = []
         self._data = _read_as_data(self.record.nodes)
         self._order = {name: at for at, name in enumerate(self.record.registered.values())}
         self._shapes: dict[ir.Value, Shape] = {}
@@ -206,9 +206,9 @@ class _Builder:
     def node(self, record: NodeRecord, *, nested: bool = False) -> ir.Node:
         """A node with its nested graphs; its outputs are known from here on."""
         listed = [self._operand(item, nested=nested) for item in _inputs_of(record)]
-        made = list(record.outputs or ())
-        if not made and record.first_output:
-            made = [Item(record.first_output, (), None)]
+        items = list(record.outputs or ())
+        if not items and record.first_output:
+            items = [Item(record.first_output, (), None)]
         attributes = []
         if record.op in SUBGRAPHS and record.children and not record.function:
             attributes = [ir.AttrGraph("body", self._nested(record.children))]
@@ -217,14 +217,14 @@ class _Builder:
             record.op,
             listed,
             attributes,
-            outputs=[ir.Value(name=item.tensor) for item in made],
+            outputs=[ir.Value(name=item.tensor) for item in items],
             name=_name_of(record),
         )
         self._dependence.follow(node)
         if self._ignores(node):
             self._misread.append(node)
         if record.outputs is not None:
-            for index, (item, value) in enumerate(zip(made, node.outputs, strict=True)):
+            for index, (item, value) in enumerate(zip(items, node.outputs, strict=True)):
                 self._decide(record, node, index, item, value)
         if record.unknown:
             self._unknown.append((record, node))
@@ -234,9 +234,9 @@ class _Builder:
         if item is None:
             return None
         name = item if isinstance(item, str) else item.tensor
-        if (known := self._find(name)) is not None:
-            return known
-        if isinstance(item, str) or (name in self._made and not nested):
+        if (existing := self._find(name)) is not None:
+            return existing
+        if isinstance(item, str) or (name in self._produced and not nested):
             return None  # nothing before this node makes it
         dtype = _dtype(item.dtype)
         shape = tuple(
@@ -254,19 +254,19 @@ class _Builder:
         # What a nested graph is given by its node, once for each turn.
         value = self._value(name, shape, dtype)
         self._scopes[-1][name] = value
-        self._given[-1].append(value)
+        self._outer[-1].append(value)
         self._dependence.enter(value, static=False)
         self.rows[value] = _Row(item.dims, shape)
         return value
 
     def _nested(self, children: Iterable[NodeRecord]) -> ir.Graph:
         self._scopes.append({})
-        self._given.append([])
+        self._outer.append([])
         nodes = [self.node(child, nested=True) for child in children]
         self._scopes.pop()
         # They are registered in the order of the nested graph.
-        given = sorted(self._given.pop(), key=lambda value: self._order.get(value.name or "", -1))
-        return ir.Graph(given, [], nodes=nodes, name="nested")
+        outer = sorted(self._outer.pop(), key=lambda value: self._order.get(value.name or "", -1))
+        return ir.Graph(outer, [], nodes=nodes, name="nested")
 
     def _decide(
         self, record: NodeRecord, node: ir.Node, index: int, item: Item, value: ir.Value
@@ -305,8 +305,8 @@ class _Builder:
     def _ignores(self, node: ir.Node) -> bool:
         """Return whether the importer ignored an input that decides the shape."""
         first, _ = _IGNORED.get(node.op_type, ("", ""))
-        given = len(node.inputs) > 1 and node.inputs[1] is not None
-        return bool(first) and given and self.record.evidence.is_before(first)
+        present = len(node.inputs) > 1 and node.inputs[1] is not None
+        return bool(first) and present and self.record.evidence.is_before(first)
 
     def misread(self, version: str) -> Iterator[Refusal]:
         """Nodes that the importer silently read as something else."""
@@ -317,30 +317,30 @@ class _Builder:
 
     def outputs(self) -> tuple[list[ir.Value], str | None]:
         """The outputs of the network, and a sentence if they had to be guessed."""
-        found: dict[ir.Value, None] = {}
-        known = self._scopes[0]
+        marked: dict[ir.Value, None] = {}
+        values = self._scopes[0]
         for unique, name in self.record.marked:
-            value = known.get(name) or known.get(self.record.registered.get(unique, ""))
+            value = values.get(name) or values.get(self.record.registered.get(unique, ""))
             if value is not None:
-                found[value] = None
-        if found or not self.record.nodes:
-            return list(found), None
+                marked[value] = None
+        if marked or not self.record.nodes:
+            return list(marked), None
         last = [
-            value for value in known.values() if value.producer() is not None and not value.uses()
+            value for value in values.values() if value.producer() is not None and not value.uses()
         ]
         return last, "no outputs are marked in it; those that nothing reads are shown as outputs"
 
     def reasons(self, version: str, names: Mapping[ir.Value, str]) -> dict[str, Reason]:
         """Return the reasons of lost tensors, where the parser printed that a size was unknown."""
-        found = {}
+        reasons = {}
         for record, node in self._unknown:
             inputs = tuple(names[v] for v in node.inputs if v is not None and v in names)
             text = f"{version} changes the rank of ({record.unknown[0].strip('()')}) at run time"
             for value in node.outputs:
                 row = self.rows.get(value)
                 if row is not None and -1 in row.printed:
-                    found[names[value]] = Reason(text, inputs)
-        return found
+                    reasons[names[value]] = Reason(text, inputs)
+        return reasons
 
     def notes(self) -> list[str]:
         """Sentences about tensors whose nodes are not in the log."""
@@ -388,10 +388,10 @@ def _name_of(record: NodeRecord) -> str:
 def _dtype(printed: str | None) -> ir.DataType | None:
     if printed is None:
         return None
-    found = _DTYPES.get(printed)
-    if found is None and printed in ir.DataType.__members__:
-        found = ir.DataType[printed]
-    return found
+    dtype = _DTYPES.get(printed)
+    if dtype is None and printed in ir.DataType.__members__:
+        dtype = ir.DataType[printed]
+    return dtype
 
 
 def _notes(record: Record) -> Iterator[str]:
@@ -413,11 +413,11 @@ def _few(names: list[str]) -> str:
 def _refusals(record: Record, model: Model, version: str) -> Iterator[Refusal]:
     graph = model.ir.graph
     named = {node.name: node for node in graph.all_nodes() if node.name}
-    made = {value.name: node for node in graph.all_nodes() for value in node.outputs}
+    producers = {value.name: node for node in graph.all_nodes() for value in node.outputs}
     for failure in record.failures:
-        node = made.get(failure.first_output or "") or named.get(failure.node)
+        node = producers.get(failure.first_output or "") or named.get(failure.node)
         if node is None:
-            node = made.get(failure.node) or made.get(failure.node.removeprefix(UNNAMED))
+            node = producers.get(failure.node) or producers.get(failure.node.removeprefix(UNNAMED))
         if failure.guessed and node is None:
             continue
         name, op = _place(failure, node)
@@ -427,9 +427,9 @@ def _refusals(record: Record, model: Model, version: str) -> Iterator[Refusal]:
             continue
         if failure.building:
             reason = f"{version} fails when the engine is built: {' '.join(failure.texts)}"[:600]
-            known = messages.of(failure.texts) if failure.node else None
-            if known is not None:
-                reason = f"{reason}, which means: {known.meaning}"
+            message = messages.of(failure.texts) if failure.node else None
+            if message is not None:
+                reason = f"{reason}, which means: {message.meaning}"
             yield Refusal(name, op, reason)
             continue
         error = {

@@ -111,7 +111,7 @@ class _Reader:
         begun = bool(record.nodes or record.inputs or record.failures)
         match event:
             case grammar.NetworkInput(tensor=tensor):
-                again = any(tensor == known.tensor for known in record.inputs[:1])
+                again = any(tensor == first.tensor for first in record.inputs[:1])
                 return bool(record.nodes or record.marked) or again
             case grammar.NodeStart() | grammar.Initializer():
                 return bool(record.marked)

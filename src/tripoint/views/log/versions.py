@@ -155,15 +155,15 @@ class Evidence:
     def version(self) -> tuple[str, str]:
         """The version or range, and one sentence about how it is known."""
         low, high, sentences = self._bounds()
-        found = _range(LADDER[low], LADDER[high])
+        versions = _range(LADDER[low], LADDER[high])
         if self.rtx:
-            found, sentences = "RTX", ["the program calls itself TensorRT-RTX", *sentences]
+            versions, sentences = "RTX", ["the program calls itself TensorRT-RTX", *sentences]
         if self.banner is not None:
             if self.rtx or low <= _rung(self.banner) <= high:
                 prefix = "RTX " if self.rtx else ""
                 return f"{prefix}{self.banner}", "the program printed its version"
             sentences = [*sentences, f"but the program printed version {self.banner}"]
-        return found, "; ".join(sentences[:_MOST_SENTENCES]) or "the log does not tell"
+        return versions, "; ".join(sentences[:_MOST_SENTENCES]) or "the log does not tell"
 
     def is_before(self, version: str) -> bool:
         """Return whether every version that may have written the log is older than this one."""
@@ -237,11 +237,11 @@ class Evidence:
     def _by_marks(self) -> Iterable[tuple[str, str, str]]:
         possible = set(LADDER)
         decisive: list[str] = []
-        known = [
+        ranges = [
             (FINGERPRINTS.get((file, kind), {}).get(number, LADDER), f"{file}:{number}")
             for file, kind, number in self.marks
         ]
-        for versions, place in sorted(known, key=lambda entry: len(entry[0])):
+        for versions, place in sorted(ranges, key=lambda entry: len(entry[0])):
             if possible & set(versions) and not possible <= set(versions):
                 possible &= set(versions)
                 decisive.append(place)
