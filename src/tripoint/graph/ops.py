@@ -15,12 +15,12 @@ COMPARISONS = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEq
 LOGICAL = frozenset({"And", "Or", "Xor"})
 """Operators of two tensors of booleans, with multidirectional broadcasting."""
 
-BROADCASTING = frozenset(
-    {
-        *("Add", "Sub", "Mul", "Div", "Mod", "Pow", "Max", "Mean", "Min", "Sum", "Where"),
-        *("BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", *COMPARISONS, *LOGICAL),
-    }
-)
+BITWISE = frozenset({"BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor"})
+"""Operators of the bits of two tensors, with multidirectional broadcasting."""
+
+BROADCASTING = (COMPARISONS | LOGICAL | BITWISE) | {
+    *("Add", "Sub", "Mul", "Div", "Mod", "Pow", "Max", "Mean", "Min", "Sum", "Where"),
+}
 """Operators that compute each element from one of each input, with multidirectional broadcasting.
 
 StringConcat is with the strings, which no engine has.

@@ -9,16 +9,17 @@ from typing import Any, TypeGuard
 import numpy as np
 import onnx_ir as ir
 
+from tripoint.graph.ops import RESHAPING
 from tripoint.shape_inference import truth
 from tripoint.symbols import Shape, evaluate
 
-_MOVED = ("Cast", "Squeeze", "Unsqueeze", "Reshape", "Identity", "Expand", "Transpose")
+_MOVED = RESHAPING | {"Cast", "Identity", "Expand", "Transpose"}
 _MOST_CONSTANT = 1 << 13
 
 MOVES: Mapping[str, Sequence[int]] = {
     **dict.fromkeys(
         (
-            *("Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Expand"),
+            *(*RESHAPING, "Identity", "Transpose", "Expand"),
             *("Tile", "Slice", "Split", "Pad", "Dropout", "DepthToSpace", "SpaceToDepth"),
             *("Resize", "Upsample", "Gather", "GatherElements", "GatherND", "CastLike", "Floor"),
             *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Ceil", "Round"),

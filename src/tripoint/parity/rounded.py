@@ -18,12 +18,12 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.errors import TripointError
+from tripoint.graph.ops import RECURRENT
 from tripoint.model import Model
 from tripoint.numeric.dtypes import Array
 from tripoint.numeric.in_float32 import SHORT, exactly, in_float32, types_of
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.ort import Session
-from tripoint.tolerance.arithmetic import RECURRENT
 
 _MOST_BYTES = 1 << 29
 """Of the weights, which each of the two runs holds as float32."""

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.errors import TripointError
+from tripoint.graph.ops import RESHAPING
 from tripoint.graph.subgraphs import read_by
 from tripoint.model import Model
 from tripoint.numeric.inputs import Arrays
@@ -18,9 +19,7 @@ from tripoint.tolerance.decisions import Decision, Prepared, chooses
 
 Array = np.ndarray[Any, Any]
 
-_SAME_ORDER = frozenset(
-    {"Identity", "Cast", "Clip", "Max", "Min", "Relu", "Squeeze", "Unsqueeze", "Reshape", "Flatten"}
-)
+_SAME_ORDER = RESHAPING | {"Identity", "Cast", "Clip", "Max", "Min", "Relu"}
 
 
 @dataclass(frozen=True)

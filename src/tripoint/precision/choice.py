@@ -13,13 +13,11 @@ import onnx_ir as ir
 
 from tripoint.errors import UsageError
 from tripoint.graph.names import node_name
+from tripoint.graph.ops import ACCUMULATING, NORMALIZATIONS, RESHAPING
 
 FRAGILE = {
     **dict.fromkeys(
-        (
-            *("LayerNormalization", "InstanceNormalization", "GroupNormalization"),
-            *("RMSNormalization", "LpNormalization", "MeanVarianceNormalization", "LRN"),
-        ),
+        NORMALIZATIONS - {"BatchNormalization"},  # whose mean and variance are constants
         "it adds up squares",
     ),
     **dict.fromkeys(("Softmax", "LogSoftmax"), "it adds up exponentials"),
@@ -27,7 +25,7 @@ FRAGILE = {
         ("ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd"),
         "it adds up squares, exponentials or products",
     ),
-    **dict.fromkeys(("CumSum", "CumProd"), "each element adds to the error of the one before"),
+    **dict.fromkeys(ACCUMULATING, "each element adds to the error of the one before"),
     **dict.fromkeys(("Exp", "Pow"), "its results leave the range soon"),
     **dict.fromkeys(("Log",), "its operand may round to zero"),
     **dict.fromkeys(("Sin", "Cos", "Tan"), "a rounded angle is another angle"),
@@ -53,8 +51,8 @@ _OF_A_VARIANCE = frozenset(
 )
 _MOVES = frozenset(
     {
-        *("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Tile"),
-        *("Concat", "Split", "Slice", "Gather", "GatherElements", "GatherND", "Relu", "Neg"),
+        *(*RESHAPING, "Identity", "Transpose", "Expand", "Tile", "Concat", "Split", "Slice"),
+        *("Gather", "GatherElements", "GatherND", "Relu", "Neg"),
     }
 )
 

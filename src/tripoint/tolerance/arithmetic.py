@@ -27,12 +27,28 @@ relation from element to element is √2 of a typical one: a smooth signal errs 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 import onnx_ir as ir
 
-from tripoint.graph.ops import RANDOM
+from tripoint.graph.ops import (
+    ACCUMULATING,
+    BITWISE,
+    COMPARISONS,
+    CONTAINERS,
+    EXTREMES,
+    GLOBAL_POOLS,
+    LOGICAL,
+    MOVING,
+    NORMALIZATIONS,
+    POOLS,
+    RANDOM,
+    READS_SIZES,
+    RECURRENT,
+    REDUCTIONS,
+    SUBGRAPHS,
+)
 from tripoint.shape_inference import truth
 from tripoint.symbols import evaluate
 
@@ -61,28 +77,20 @@ class Kind(enum.Enum):
     BODIES = "runs a graph of its own"
 
 
-RECURRENT = frozenset({"RNN", "GRU", "LSTM"})
-
-
 def _table() -> dict[str, Kind]:
-    groups: dict[Kind, tuple[str, ...]] = {
+    groups: dict[Kind, Iterable[str]] = {
         Kind.MOVES: (
-            *("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Expand"),
-            *("Tile", "Concat", "Split", "Slice", "Gather", "GatherElements", "GatherND", "Pad"),
-            *("Shape", "Size", "Constant", "ConstantOfShape", "MaxPool", "Relu", "Max", "Min"),
-            *("Neg", "Abs", "Where", "DepthToSpace", "SpaceToDepth", "ScatterND", "Range", "Clip"),
-            *("ScatterElements", "ReduceMax", "ReduceMin", "TopK", "ArgMax", "ArgMin", "Dropout"),
-            *("Trilu", "Cast", "CastLike", "BitCast", "CenterCropPad", "Compress", "EyeLike"),
-            *("GlobalMaxPool", "MaxRoiPool", "MaxUnpool", "ReverseSequence", "TensorScatter"),
-            *("ThresholdedRelu", "Unique", "Optional", "OptionalGetElement", "SequenceAt"),
-            *("SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "Sign"),
-            *("SplitToSequence", "ConcatFromSequence", "OneHot", "Hardmax", "ImageDecoder"),
+            *(*MOVING, *READS_SIZES, *EXTREMES, "Identity", "Constant", "ConstantOfShape"),
+            *("MaxPool", "GlobalMaxPool", "MaxRoiPool", "ReduceMax", "ReduceMin", "Max", "Min"),
+            *("Relu", "ThresholdedRelu", "Neg", "Abs", "Sign", "Where", "Clip", "Dropout"),
+            *("Cast", "CastLike", "BitCast", "Compress", "Unique", "EyeLike", "Range", "TopK"),
+            *("OneHot", "Hardmax", "ImageDecoder"),
+            *(CONTAINERS - {"OptionalHasElement", "SequenceLength"}),
         ),
         Kind.EXACT: (
-            *("And", "Or", "Not", "Xor", "Equal", "Greater", "GreaterOrEqual", "Less"),
-            *("LessOrEqual", "IsInf", "IsNaN", "BitShift", "BitwiseAnd", "BitwiseNot"),
-            *("BitwiseOr", "BitwiseXor", "ConvInteger", "MatMulInteger", "NonZero"),
-            *("NonMaxSuppression", "OptionalHasElement", "SequenceLength", "RegexFullMatch"),
+            *(*COMPARISONS, *LOGICAL, *BITWISE, "Not", "BitwiseNot", "IsInf", "IsNaN"),
+            *("ConvInteger", "MatMulInteger", "NonZero", "NonMaxSuppression"),
+            *("OptionalHasElement", "SequenceLength", "RegexFullMatch"),
             *("StringConcat", "StringNormalizer", "StringSplit"),
         ),
         Kind.ROUNDS: (
@@ -97,16 +105,15 @@ def _table() -> dict[str, Kind]:
             *("Asin", "Acos", "Acosh", "Atanh"),
         ),
         Kind.SUMS: (
-            *("AveragePool", "GlobalAveragePool", "InstanceNormalization", "LayerNormalization"),
-            *("GroupNormalization", "RMSNormalization", "MeanVarianceNormalization", "Softmax"),
-            *("LogSoftmax", "CumSum", "CumProd", "LpNormalization", "LpPool", "GlobalLpPool"),
-            *("LRN", "Sum", "Mean", "Det", "Col2Im", "AffineGrid", "SoftmaxCrossEntropyLoss"),
-            *("NegativeLogLikelihoodLoss", "ReduceMean", "ReduceSum", "ReduceSumSquare"),
-            *("ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceLogSum", "ReduceProd"),
+            *(NORMALIZATIONS - {"BatchNormalization"}),  # at run time it scales and shifts
+            *((POOLS | GLOBAL_POOLS) - {"MaxPool", "GlobalMaxPool"}),
+            *(REDUCTIONS - {"ReduceMax", "ReduceMin"}),
+            *(*ACCUMULATING, "Softmax", "LogSoftmax", "Sum", "Mean", "Det", "Col2Im"),
+            *("AffineGrid", "SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"),
         ),
         Kind.PRODUCTS: (
             *("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "Attention", "DeformConv"),
-            *("LinearAttention", "CausalConvWithState", *sorted(RECURRENT)),
+            *("LinearAttention", "CausalConvWithState", *RECURRENT),
         ),
         Kind.COORDINATES: ("Resize", "Upsample", "GridSample", "RoiAlign"),
         Kind.TRANSFORMS: ("DFT", "STFT"),
@@ -114,8 +121,8 @@ def _table() -> dict[str, Kind]:
             *("Ceil", "Floor", "Round", "Mod", "QuantizeLinear", "DynamicQuantizeLinear"),
             *("QLinearConv", "QLinearMatMul"),
         ),
-        Kind.DRAWS: tuple(sorted(RANDOM)),
-        Kind.BODIES: ("If", "Loop", "Scan", "SequenceMap"),
+        Kind.DRAWS: RANDOM,
+        Kind.BODIES: SUBGRAPHS,
     }
     return {operator: kind for kind, operators in groups.items() for operator in operators}
 

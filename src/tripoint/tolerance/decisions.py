@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from tripoint.graph.ops import COMPARISONS, EXTREMES, READS_SIZES
+from tripoint.graph.ops import COMPARISONS, EXTREMES, READS_SIZES, RESHAPING
 from tripoint.graph.subgraphs import read_by
 
 Array = np.ndarray[Any, Any]
@@ -31,10 +31,10 @@ _PREFIX = "tripoint"
 _CHOICE = f"{_PREFIX}.choice."
 _OPSET = 11
 """The first one with GatherElements and all dtypes of Where that are needed."""
-_KEEP_INTEGERS = frozenset(
-    {"Abs", "Clip", "Concat", "Expand", "Flatten", "Identity", "Max", "Min", "Neg", "Relu"}
-    | {"Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
-)
+_KEEP_INTEGERS = RESHAPING | {
+    *("Abs", "Clip", "Concat", "Expand", "Identity", "Max", "Min", "Neg", "Relu", "Slice"),
+    "Transpose",
+}
 """What gives integers for integers."""
 _NUMBERS = {"Expand": 1, "Reshape": 1, "Slice": 1, "Squeeze": 1, "Unsqueeze": 1}
 """How many of the inputs are numbers, where the others are sizes and axes."""

@@ -42,12 +42,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from tripoint.graph.ops import RECURRENT
 from tripoint.numeric.dtypes import epsilon as epsilon_of
 from tripoint.numeric.inputs import Arrays
 from tripoint.numeric.reductions import reduces, terms
 from tripoint.shape_inference import truth
 from tripoint.symbols import evaluate
-from tripoint.tolerance.arithmetic import RECURRENT, Kind, kind_of, own_variance
+from tripoint.tolerance.arithmetic import Kind, kind_of, own_variance
 from tripoint.tolerance.described import Described
 from tripoint.tolerance.parts import Parts, Seams, seams, split
 from tripoint.tolerance.sharpen import Moved

@@ -17,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from tripoint.graph.names import node_name
+from tripoint.graph.ops import COMPARISONS
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import constant, elements
 from tripoint.rewrites.dims import same_shape
@@ -29,15 +30,13 @@ _MOST = 1 << 14
 _DIVISORS = {"Div": 1, "Reciprocal": 0, "Pow": 0}
 """Position of the operand whose zeros may become infinities of either sign."""
 
-_ADDS_UP = frozenset(
-    {
-        *("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "Softmax", "LogSoftmax", "CumSum"),
-        *("LayerNormalization", "RMSNormalization", "BatchNormalization", "GroupNormalization"),
-        *("InstanceNormalization", "AveragePool", "GlobalAveragePool", "Attention", "LpPool"),
-        *("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2"),
-        *("Exp", "Sigmoid", "Cos", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"),
-    }
-)
+_ADDS_UP = COMPARISONS | {
+    *("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "Softmax", "LogSoftmax", "CumSum"),
+    *("LayerNormalization", "RMSNormalization", "BatchNormalization", "GroupNormalization"),
+    *("InstanceNormalization", "AveragePool", "GlobalAveragePool", "Attention", "LpPool"),
+    *("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2"),
+    *("Exp", "Sigmoid", "Cos"),
+}
 """Operators behind which nothing tells -0.0 from 0.0: sums, and functions that take both alike."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import EXTREMES
 from tripoint.shape_inference.constraints.equation import Claim
 from tripoint.shape_inference.constraints.operators import Rule, columns
 from tripoint.shape_inference.operators import layout
@@ -187,7 +188,7 @@ def extreme(ctx: Context, node: ir.Node) -> Iterator[Claim]:
 
 
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(("ArgMax", "ArgMin"), extreme),
+    **dict.fromkeys(EXTREMES, extreme),
     "Reshape": reshape,
     "Expand": expand,
     "Concat": concat,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from tripoint.graph.ops import RESHAPING
 from tripoint.shape_inference.operators import symbolic_values as e
 from tripoint.shape_inference.operators.symbolic_values import Element
 
@@ -235,9 +236,7 @@ def _are_integers(array: Array) -> bool:
 
 
 COMPUTE: dict[str, Compute] = {
-    **dict.fromkeys(
-        ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"), _reshaped
-    ),
+    **dict.fromkeys(RESHAPING | {"Identity", "Dropout"}, _reshaped),
     "Transpose": _transpose,
     "Concat": _concat,
     "Slice": _slice,
