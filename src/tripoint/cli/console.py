@@ -53,8 +53,11 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
     called = command.__name__.replace("_", " ")
     hints = get_type_hints(command, include_extras=True)
     own = inspect.signature(command).parameters
-    groups = {name: hints[name] for name in own if isinstance(hints[name], type(options.Group))}
-    groups = {name: kind for name, kind in groups.items() if issubclass(kind, options.Group)}
+    groups = {
+        name: kind
+        for name in own
+        if isinstance(kind := hints[name], type) and issubclass(kind, options.Group)
+    }
     fields = {name: get_type_hints(kind, include_extras=True) for name, kind in groups.items()}
 
     @functools.wraps(command)
