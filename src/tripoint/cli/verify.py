@@ -86,16 +86,12 @@ def verify(
         engine=str(engine) if engine else None,
         inputs=feed.inputs_file,
         values=feed.values or (),
-        options=[
-            *failing.options(
-                asked["atol"],
-                asked["rtol"],
-                asked["output_names"],
-                tensorrt,
-                asked["input_names"],
+        options={
+            **failing.options(
+                tensorrt=tensorrt, **{name: asked[name] for name in asked if name != "seed"}
             ),
-            *(["--timeout", f"{timeout:g}"] if timeout else []),
-        ],
+            "timeout": f"{timeout:g}" if timeout else None,
+        },
     )
     result = dataclasses.replace(result, next=command.next_command(result, loaded.ir, compared))
     console.emit(

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tripoint import commands
 from tripoint._version import __version__
 from tripoint.engine import network
 from tripoint.engine.network import NetworkDescription
@@ -240,19 +241,16 @@ def rebuild(manifest: Mapping[str, Any], machine: Machine) -> str | None:
         for profile in manifest.get("profiles") or ()
     ]
     if len(profiles) > 1:
-        for profile in profiles:
-            words += ["--profile", " ".join(profile)]
-    else:
-        for text in profiles[0] if profiles else ():
-            words += ["--input", text]
+        words += commands.options({"profile": map(" ".join, profiles)})
+    elif profiles:
+        words += commands.options({"input": profiles[0]})
     words += command_line(manifest.get("flags") or {})
     words += recorded.command_line(manifest)
     capabilities: list[str] = list((manifest.get("target") or {}).get("compute_capabilities") or ())
     if capabilities and machine.devices:
         capabilities.append(machine.devices[0].compute_capability)
-    for capability in dict.fromkeys(capabilities):
-        words += ["--compute-capability", capability]
-    return " ".join([*map(shlex.quote, words), "--force"])
+    words += commands.options({"compute_capability": dict.fromkeys(capabilities), "force": True})
+    return shlex.join(words)
 
 
 def _loads(built: Mapping[str, Any], flags: Mapping[str, Any], here: Binding) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tripoint import commands
 from tripoint.errors import InputError, OutputError, UsageError
 from tripoint.files import reason
 
@@ -113,19 +114,18 @@ def command_line(flags: Mapping[str, Any]) -> list[str]:
     Args:
         flags: ``flags`` of a manifest.
     """
-    words: list[str] = [] if flags.get("tf32", True) else ["--no-tf32"]
-    for name, size in (flags.get("memory_pools") or {}).items():
-        words += ["--pool", f"{name}={size // MIB}"]
-    if flags.get("optimization_level") is not None:
-        words += ["--optimization-level", str(flags["optimization_level"])]
-    if flags.get("hardware_compatibility"):
-        words += ["--hardware-compatibility", flags["hardware_compatibility"]]
-    for name in ("version_compatible", "refit", "strip_weights"):
-        if flags.get(name):
-            words.append("--" + name.replace("_", "-"))
-    for plugin in flags.get("plugins") or []:
-        words += ["--plugin", plugin["file"]]
-    return words
+    pools = (flags.get("memory_pools") or {}).items()
+    switches = ("version_compatible", "refit", "strip_weights")
+    return commands.options(
+        {
+            "no_tf32": not flags.get("tf32", True),
+            "pool": [f"{name}={size // MIB}" for name, size in pools],
+            "optimization_level": flags.get("optimization_level"),
+            "hardware_compatibility": flags.get("hardware_compatibility"),
+            **{name: bool(flags.get(name)) for name in switches},
+            "plugin": [plugin["file"] for plugin in flags.get("plugins") or []],
+        }
+    )
 
 
 def recorded(flags: Mapping[str, Any]) -> BuildOptions:

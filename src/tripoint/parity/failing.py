@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tripoint import files
+from tripoint import commands, files
 from tripoint._version import __version__
 from tripoint.errors import TripointError
 from tripoint.model import Model, save
@@ -42,14 +41,14 @@ class Subject:
         torch: Reference to the module, None if there is none.
         fixed: The rewritten model.
         engine: The plan.
-        options: Further options of the command, as they are written.
+        options: Further arguments of the command; see :func:`options`.
     """
 
     model: Model
     torch: str | None = None
     fixed: Model | None = None
     engine: Path | None = None
-    options: Sequence[str] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass
@@ -131,12 +130,15 @@ class FailingCase:
             return None
         if subject.fixed is not None and subject.fixed.path is None:
             return None
-        words = ["tripoint", "verify", str(model)]
-        words += ["--torch", subject.torch] if subject.torch else []
-        words += ["--fixed", str(subject.fixed.path)] if subject.fixed else []
-        words += ["--engine", str(subject.engine)] if subject.engine else []
-        words += ["--inputs", str(self.folder / INPUTS), *subject.options]
-        return shlex.join(words)
+        return commands.command(
+            "verify",
+            str(model),
+            torch=subject.torch,
+            fixed=subject.fixed.path if subject.fixed else None,
+            engine=subject.engine,
+            inputs=self.folder / INPUTS,
+            **subject.options,
+        )
 
 
 def options(
@@ -145,25 +147,20 @@ def options(
     output_names: Sequence[str] | None,
     tensorrt: str | None,
     input_names: Sequence[str] | None = None,
-) -> list[str]:
-    """Arguments of a comparison that are not the default, as the command takes them.
-
-    Args:
-        atol: As :func:`tripoint.verify` takes it.
-        rtol: Likewise.
-        output_names: Likewise.
-        input_names: Likewise.
-        tensorrt: Likewise.
-    """
-    words: list[str] = []
-    for option, given in (("--atol", atol), ("--rtol", rtol)):
-        if isinstance(given, Mapping):
-            words += [word for name, x in given.items() for word in (option, f"{name}:{x}")]
-        elif given is not None:
-            words += [option, str(given)]
-    words += ["--input-names", ",".join(input_names)] if input_names else []
-    words += ["--output-names", ",".join(output_names)] if output_names else []
-    return words + (["--tensorrt", tensorrt] if tensorrt else [])
+) -> dict[str, object]:
+    """Return arguments of :func:`tripoint.verify` as :func:`tripoint.commands.options` has them."""
+    by_name = {"atol": atol, "rtol": rtol}
+    return {
+        **{
+            name: [f"{output}:{x}" for output, x in each.items()]
+            if isinstance(each, Mapping)
+            else each
+            for name, each in by_name.items()
+        },
+        "input_names": ",".join(input_names or ()),
+        "output_names": ",".join(output_names or ()),
+        "tensorrt": tensorrt,
+    }
 
 
 def _forget(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tripoint import commands
 from tripoint.tolerance.derivation import Cost, nearest
 
 
@@ -46,12 +47,13 @@ def command_line(manifest: Mapping[str, Any]) -> list[str]:
     if requested is None:
         return []
     conversion = _part(manifest, "conversion")
-    words = ["--precision", str(requested)]
-    for pattern in conversion.get("keep_fp32", ()):
-        words += ["--keep-fp32", str(pattern)]
-    if conversion.get("io") == "match":
-        words += ["--io-precision", "match"]
-    return words
+    return commands.options(
+        {
+            "precision": requested,
+            "keep_fp32": conversion.get("keep_fp32", ()),
+            "io_precision": "match" if conversion.get("io") == "match" else None,
+        }
+    )
 
 
 def _part(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx_ir as ir
 
+from tripoint import commands
 from tripoint.parity.failing import INPUTS
 from tripoint.parity.results import FIXED, PYTORCH, TENSORRT, PointReport, Verification
 from tripoint.shape_inference import shape_inputs
@@ -28,7 +28,8 @@ class Compared:
         engine: The plan.
         inputs: Where inputs came from, None if they were generated.
         values: Values of ``--values`` that they were generated with.
-        options: Further options that ``verify`` and ``locate`` share.
+        options: Further arguments that ``verify`` and ``locate`` share, as
+            :func:`tripoint.commands.options` has them.
     """
 
     model: str
@@ -37,7 +38,7 @@ class Compared:
     engine: str | None = None
     inputs: str | None = None
     values: Sequence[str] = ()
-    options: Sequence[str] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 def next_command(result: Verification, model: ir.Model, compared: Compared) -> str | None:
@@ -55,55 +56,50 @@ def next_command(result: Verification, model: ir.Model, compared: Compared) -> s
         The command; None if no outputs differ, as where a leg differs from itself only.
     """
     if result.unsuited and result.verdict == "unproven":
-        words = ["tripoint", "verify", compared.model, *_legs(compared, None)]
-        return shlex.join([*words, "--inputs", OWN_INPUTS, *compared.options])
+        legs = _legs(compared, None)
+        shared = compared.options
+        return commands.command("verify", compared.model, **legs, inputs=OWN_INPUTS, **shared)
     differing = [point for point in result.points if any(entry.wrong for entry in point.outputs)]
     # Which a person knows best.
     differing.sort(key=lambda point: not point.example)
     if not differing:
         return None
     ran = {leg.name for leg in result.legs if leg.status == "ran"}
-    words = ["tripoint", "locate", compared.model]
-    words += _legs(compared, ran)
+    fed: dict[str, object]
     if result.failing is not None:
-        words += ["--inputs", str(Path(result.failing.folder, INPUTS))]
+        fed = {"inputs": Path(result.failing.folder, INPUTS)}
     elif compared.inputs is not None:
-        words += ["--inputs", compared.inputs]
+        fed = {"inputs": compared.inputs}
     elif differing[0].example and compared.torch is not None:
-        words += ["--inputs", compared.torch]
+        fed = {"inputs": compared.torch}
     else:
-        words += _generated(differing[0], model, compared.values)
-    return shlex.join([*words, *compared.options])
+        fed = _generated(differing[0], model, compared.values)
+    legs, shared = _legs(compared, ran), compared.options
+    return commands.command("locate", compared.model, **legs, **fed, **shared)
 
 
-def _legs(compared: Compared, ran: Collection[str] | None) -> Iterator[str]:
-    """The options that name legs; those that ran, or None for all."""
-    for leg, option, given in (
-        (PYTORCH, "--torch", compared.torch),
-        (FIXED, "--fixed", compared.fixed),
-        (TENSORRT, "--engine", compared.engine),
-    ):
-        if given is not None and (ran is None or leg in ran):
-            yield from (option, given)
+def _legs(compared: Compared, ran: Collection[str] | None) -> dict[str, object]:
+    """The arguments that name legs; those that ran, or None for all."""
+    legs = {PYTORCH: "torch", FIXED: "fixed", TENSORRT: "engine"}
+    return {
+        argument: getattr(compared, argument)
+        for leg, argument in legs.items()
+        if ran is None or leg in ran
+    }
 
 
-def _generated(point: PointReport, model: ir.Model, values: Sequence[str]) -> Iterator[str]:
-    """The options that generate the inputs of a point again."""
-    by_value = shape_inputs.find(model) if point.sizes else {}
-    yield from _sizes(point.sizes, by_value)
-    found = [f"{name}:{low:g}..{high:g}" for name, (low, high) in point.values.items()]
-    for text in (*values, *found):
-        yield from ("--values", text)
-    if point.seed:
-        yield from ("--seed", str(point.seed))
-
-
-def _sizes(sizes: Mapping[str, int], by_value: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def _generated(point: PointReport, model: ir.Model, values: Sequence[str]) -> dict[str, object]:
+    """The arguments that generate the inputs of a point again."""
+    sizes, by_value = point.sizes, shape_inputs.find(model) if point.sizes else {}
     told = {symbol for symbols in by_value.values() for symbol in symbols}
-    for symbol, size in sizes.items():
-        if symbol not in told:
-            yield from ("--dim", f"{symbol}={size}")
-    for name, symbols in by_value.items():
-        if sizes.keys() >= set(symbols):
-            listed = ",".join(str(sizes[symbol]) for symbol in symbols)
-            yield from ("--input", f"{name}=[{listed}]")
+    ranges = [f"{name}:{low:g}..{high:g}" for name, (low, high) in point.values.items()]
+    return {
+        "dim": [f"{symbol}={size}" for symbol, size in sizes.items() if symbol not in told],
+        "input": [
+            f"{name}=[{','.join(str(sizes[symbol]) for symbol in symbols)}]"
+            for name, symbols in by_value.items()
+            if sizes.keys() >= set(symbols)
+        ],
+        "values": [*values, *ranges],
+        "seed": point.seed or None,
+    }

@@ -36,7 +36,7 @@ def of_plan(plan: Path, tensorrt: str | None, timeout: float) -> TensorRTRequest
         plan=plan,
         profile=tuple(next(iter(content.get("profiles", [])), [])),
         built_from=content.get("model", {}).get("sha256"),
-        options=() if known.tf32 else ("--no-tf32",),
+        options={"no_tf32": not known.tf32},
     )
 
 
@@ -63,8 +63,5 @@ def built_here(
         version=str(binding),
         device=found.devices[0].name,
         profile=tuple(manifest.as_json(profile)) if profile else (),
-        options=(
-            *(["--tensorrt", tensorrt] if tensorrt else []),
-            *([] if tf32 else ["--no-tf32"]),
-        ),
+        options={"tensorrt": tensorrt, "no_tf32": not tf32},
     )

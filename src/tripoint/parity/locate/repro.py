@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
 
-from tripoint import files
+from tripoint import commands, files
 from tripoint import model as models
 from tripoint.model import Model
 from tripoint.numeric import npz
@@ -31,11 +30,11 @@ class Options:
     Args:
         kind: ``"model"`` for two graphs in ONNX Runtime, ``"engine"`` for a graph in ONNX
             Runtime and one in TensorRT, ``"recorded"`` where the reference has no graph.
-        more: Further options of ``tripoint locate``.
+        more: Further arguments of ``tripoint locate``.
     """
 
     kind: Literal["model", "engine", "recorded"]
-    more: tuple[str, ...] = ()
+    more: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,16 @@ def write(target: Target, case: Case, options: Options, culprit: Culprit | None)
     inputs = _inputs(model, case.values)
     expected = {value.name or "": case.values[value.name or ""] for value in case.part.outputs}
     reference = _reference(case, inputs, freeze=freeze)
-    arguments = _arguments(options, alone=case.reference is case.graph, reference=reference)
+    subject, arguments = _arguments(
+        options, alone=case.reference is case.graph, reference=reference
+    )
     with files.result_folder(target.folder) as folder:
         models.save(model, folder / MODEL, force=target.force)
-        if reference is not None and REFERENCE in arguments:
+        if reference is not None and subject == REFERENCE:
             models.save(reference, folder / REFERENCE, force=target.force)
         for name, arrays in ((INPUTS, inputs), (EXPECTED, expected)):
             npz.save(folder / name, arrays, force=target.force)
-        text = _readme(case, shlex.join(arguments), culprit)
+        text = _readme(case, commands.command("locate", subject, **arguments), culprit)
         files.write_text(folder / README, text, force=target.force)
     return target.folder
 
@@ -147,16 +148,17 @@ def _reference(
     return _inlined(model)
 
 
-def _arguments(options: Options, *, alone: bool, reference: Model | None) -> list[str]:
-    end = ["--inputs", INPUTS, *options.more]
-    if options.kind == "engine" and alone:
-        return ["tripoint", "locate", MODEL, "--build", *end]
-    if options.kind == "engine" and reference is not None:
-        return ["tripoint", "locate", REFERENCE, "--fixed", MODEL, "--build", *end]
-    if options.kind == "model" and reference is not None:
-        return ["tripoint", "locate", REFERENCE, "--against", MODEL, *end]
-    build = ["--build"] if options.kind == "engine" else []
-    return ["tripoint", "locate", MODEL, "--expected", EXPECTED, *build, *end]
+def _arguments(
+    options: Options, *, alone: bool, reference: Model | None
+) -> tuple[str, dict[str, object]]:
+    """The model and the arguments of the command that shows the difference."""
+    built = options.kind == "engine"
+    model, other = MODEL, {"expected": EXPECTED}
+    if built and alone:
+        other = {}
+    elif reference is not None and options.kind in ("engine", "model"):
+        model, other = REFERENCE, {"fixed" if built else "against": MODEL}
+    return model, {**other, "build": built, "inputs": INPUTS, **options.more}
 
 
 def _readme(case: Case, command: str, culprit: Culprit | None) -> str:

@@ -39,7 +39,7 @@ class TensorRTRequest:
         plan: The engine that was given, None to build one.
         profile: The optimization profile, as a manifest has it; none for one around each point.
         built_from: Hash of the model that the plan was built from, None if not known.
-        options: How the command line asks for such engines.
+        options: Arguments of the command that ask for such engines.
     """
 
     absent: str | None = None
@@ -49,7 +49,7 @@ class TensorRTRequest:
     plan: Path | None = None
     profile: Sequence[Mapping[str, Any]] = ()
     built_from: str | None = None
-    options: tuple[str, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
