@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
+from pathlib import Path
 
 import onnx.defs
 import pytest
@@ -37,3 +39,35 @@ def test_what_differs_between_families_was_decided() -> None:
     assert {"PRelu"} == ops.ELEMENTWISE - ops.BROADCASTING
     assert {"BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor"} <= ops.BROADCASTING
     assert "BitwiseNot" in ops.POINTWISE
+
+
+def written_out(statement: ast.stmt) -> set[str]:
+    """The names that a statement lists; those of a table with a row for each are none of them."""
+    lists = [each.elts for each in ast.walk(statement) if isinstance(each, ast.Tuple | ast.Set)]
+    return {
+        each.value
+        for elements in lists
+        if all(isinstance(each, ast.Constant | ast.Starred) for each in elements)
+        for each in elements
+        if isinstance(each, ast.Constant)
+    }
+
+
+def test_no_other_module_writes_a_family_out() -> None:
+    families = {
+        name: members
+        for name, members in vars(ops).items()
+        if isinstance(members, frozenset) and len(members) > 2
+    }
+    source = Path(ops.__file__).parents[1]
+    again = {
+        (path.relative_to(source).as_posix(), name)
+        for path in source.rglob("*.py")
+        if path != Path(ops.__file__)
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body
+        if not isinstance(statement, ast.FunctionDef | ast.ClassDef)
+        for listed in [written_out(statement)]
+        for name, members in families.items()
+        if members <= listed
+    }
+    assert again == set()

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import RECURRENT
 from tripoint.model import Model
-
-OPERATORS = frozenset({"LSTM", "GRU", "RNN"})
 
 _SEQUENCE = [1, 0, 2]
 _STATE = [1, 0, 2]
@@ -27,7 +26,7 @@ _STATES = (5, 6)
 def is_batch_first(node: ir.Node) -> bool:
     """Whether a node is a recurrent operator with the batch first."""
     return (
-        node.op_type in OPERATORS
+        node.op_type in RECURRENT
         and not node.domain
         and not any(each.is_ref() for each in node.attributes.values())
         and node.attributes.get_int("layout", 0) == 1

@@ -13,6 +13,7 @@ import itertools
 
 import onnx_ir as ir
 
+from tripoint.graph.ops import SUBGRAPHS
 from tripoint.graph.subgraphs import graphs_in
 from tripoint.shape_inference import truth
 
@@ -25,9 +26,7 @@ SHORT = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 """Types of floating-point numbers that are shorter than float32 and that models are computed in."""
 
 _WIDE = ir.DataType.FLOAT
-_AS_THEY_ARE = frozenset(
-    {"Cast", "CastLike", "BitCast", "Constant", "Identity", "If", "Loop", "Scan", "SequenceMap"}
-)
+_AS_THEY_ARE = SUBGRAPHS | {"Cast", "CastLike", "BitCast", "Constant", "Identity"}
 """Operators that ONNX Runtime has for bfloat16, or whose bodies are what computes."""
 _TYPES = ("dtype", "output_dtype", "stash_type", "softmax_precision")
 """Attributes that name the type of a result, or of what is computed on the way to it."""

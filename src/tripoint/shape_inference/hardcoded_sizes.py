@@ -18,7 +18,7 @@ import onnx_ir as ir
 import sympy
 
 from tripoint.graph.names import node_name
-from tripoint.graph.ops import ELEMENTWISE
+from tripoint.graph.ops import ELEMENTWISE, RECURRENT
 from tripoint.graph.subgraphs import graphs_of
 from tripoint.shape_inference.operators import layout
 from tripoint.shape_inference.operators import symbolic_values as e
@@ -34,7 +34,7 @@ _CHANNELS: Mapping[str, tuple[int, int, int]] = {
     "ConvTranspose": (1, 1, 0),
     "BatchNormalization": (1, 1, 0),
     "InstanceNormalization": (1, 1, 0),
-    **dict.fromkeys(("RNN", "GRU", "LSTM"), (2, 1, 2)),
+    **dict.fromkeys(RECURRENT, (2, 1, 2)),
 }
 """Axis of the data, position of the weights, and the axis of theirs that has the same size."""
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from tripoint.graph.ops import RESHAPING
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import SHAPE_ELEMENTS, decided, vector
 from tripoint.rewrites.reshaping import made
@@ -143,7 +144,7 @@ def _joined(node: ir.Node, chain: dict[ir.Node, None]) -> _Array | None:
 
 
 _MOVES: Mapping[str, Callable[[ir.Node, dict[ir.Node, None]], _Array | None]] = {
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"), _first),
+    **dict.fromkeys(RESHAPING | {"Identity"}, _first),
     "Transpose": _transposed,
     "Slice": _sliced,
     "Concat": _joined,

@@ -17,7 +17,15 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from tripoint.graph.names import node_name
-from tripoint.graph.ops import ELEMENTWISE, POINTWISE, POOLS, REDUCTIONS, SOFTMAX
+from tripoint.graph.ops import (
+    ELEMENTWISE,
+    EXTREMES,
+    POINTWISE,
+    POOLS,
+    RECURRENT,
+    REDUCTIONS,
+    SOFTMAX,
+)
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import decided, vector
 from tripoint.rewrites.reshaping import made
@@ -27,11 +35,11 @@ from tripoint.symbols import Dim, is_plain
 _AXES_ARE_INPUT = 13
 """Opset since which Squeeze takes its axes as an input (ONNX operator specification)."""
 
-_EXACT = {"Gemm": 2, "LSTM": 3, "GRU": 3, "RNN": 3}
+_EXACT = {"Gemm": 2, **dict.fromkeys(RECURRENT, 3)}
 """The rank that an operator takes in its first input."""
 
 _ONE_AXIS = {
-    **dict.fromkeys(("Concat", "Split", "Gather", "GatherElements", "ArgMax", "ArgMin"), 0),
+    **dict.fromkeys(EXTREMES | {"Concat", "Split", "Gather", "GatherElements"}, 0),
     **dict.fromkeys(SOFTMAX, -1),
 }
 """Operators with an axis, and which it is where none is given."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
-from tripoint.graph.ops import ELEMENTWISE, POOLS
+from tripoint.graph.ops import ELEMENTWISE, GLOBAL_POOLS, POOLS, RECURRENT
 from tripoint.shape_inference.constraints.equation import Claim
 from tripoint.shape_inference.operators import symbolic_values as e
 from tripoint.shape_inference.operators.context import Context, dims_of, operand
@@ -267,14 +267,12 @@ def averaged(ctx: Context, node: ir.Node) -> Iterator[Claim]:
 
 
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), averaged),
+    **dict.fromkeys(GLOBAL_POOLS, averaged),
     **dict.fromkeys(ELEMENTWISE, broadcasting),
     **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul"), matmul),
     **dict.fromkeys(("Conv", "ConvInteger", "QLinearConv", "ConvTranspose"), windows),
     **dict.fromkeys(POOLS, windows),
-    **dict.fromkeys(
-        ("BatchNormalization", "InstanceNormalization", "RNN", "GRU", "LSTM"), channels
-    ),
+    **dict.fromkeys(RECURRENT | {"BatchNormalization", "InstanceNormalization"}, channels),
     "Gemm": gemm,
     "LayerNormalization": layer_normalization,
     "Einsum": einsum,

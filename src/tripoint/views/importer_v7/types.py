@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from tripoint.graph.ops import SUBGRAPHS
+from tripoint.graph.ops import EXTREMES, READS_SIZES, SUBGRAPHS
 from tripoint.views.importer.context import NodeContext
 from tripoint.views.importer.core import ACTIVATIONS, ARITHMETIC, UNARY
 from tripoint.views.importer_v7.context import TYPES
@@ -23,7 +23,7 @@ _REFUSED: Mapping[str, tuple[frozenset[str], tuple[int, ...] | None]] = {
         ("DepthToSpace", "Expand", "Gather", "Slice", "SpaceToDepth", "Split", "Tile"),
         (_BOOL, (0,)),
     ),
-    **dict.fromkeys(("ArgMax", "ArgMin", "TopK"), (_INT32, (0,))),
+    **dict.fromkeys(EXTREMES | {"TopK"}, (_INT32, (0,))),
     **dict.fromkeys(("Gemm", "MatMul", "PRelu"), (_INT32, (0, 1))),
     "Pow": (_BOOL | _INT32, None),
     "Where": (_BOOL, (1, 2)),
@@ -32,7 +32,7 @@ _REFUSED: Mapping[str, tuple[frozenset[str], tuple[int, ...] | None]] = {
 
 _RESULTS: Mapping[str, str] = {
     **dict.fromkeys(("And", "Equal", "Greater", "Less", "Not", "Or"), "BOOL"),
-    **dict.fromkeys(("ArgMax", "ArgMin", "Shape", "Size"), "INT32"),
+    **dict.fromkeys(EXTREMES | READS_SIZES, "INT32"),
     "DequantizeLinear": "FLOAT",
     "QuantizeLinear": "INT8",
     "RandomUniform": "FLOAT",

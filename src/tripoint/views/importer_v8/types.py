@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from tripoint.graph.ops import REDUCTIONS, SUBGRAPHS
+from tripoint.graph.ops import COMPARISONS, EXTREMES, LOGICAL, READS_SIZES, REDUCTIONS, SUBGRAPHS
 from tripoint.views.importer.context import NodeContext
 from tripoint.views.importer.core import ACTIVATIONS, ARITHMETIC, UNARY
 
@@ -37,7 +37,6 @@ Refused = Mapping[str, tuple[frozenset[str], Positions]]
 _BOOL = frozenset({"BOOL"})
 _INTEGERS = frozenset({"INT32", "INT64"})
 _UINT8 = frozenset({"UINT8"})
-_LOGICAL = ("And", "Not", "Or", "Xor")
 _SIGNED = frozenset({"Abs", "Neg"})
 _COMPARISONS = frozenset({"GreaterOrEqual", "LessOrEqual"})
 
@@ -45,11 +44,11 @@ _REFUSED_84: Refused = {
     **dict.fromkeys(UNARY - _SIGNED | {"Round", "Sign"}, (_BOOL | _INTEGERS, (0,))),
     **dict.fromkeys(ACTIVATIONS | {"Resize", "Upsample"}, (_BOOL | _INTEGERS, (0,))),
     **dict.fromkeys(ARITHMETIC | _COMPARISONS, (_BOOL, None)),
-    **dict.fromkeys(_LOGICAL, (frozenset(_TYPES_10.values()) - _BOOL, None)),
+    **dict.fromkeys(LOGICAL | {"Not"}, (frozenset(_TYPES_10.values()) - _BOOL, None)),
     **dict.fromkeys(
         ("DepthToSpace", "Gather", "GatherElements", "GatherND", "SpaceToDepth"), (_BOOL, (0,))
     ),
-    **dict.fromkeys(("ArgMax", "ArgMin", "TopK"), (_INTEGERS, (0,))),
+    **dict.fromkeys(EXTREMES | {"TopK"}, (_INTEGERS, (0,))),
     **dict.fromkeys(("Gemm", "MatMul", "PRelu"), (_INTEGERS, (0, 1))),
     **dict.fromkeys(("HardSwish", "Shrink"), (_BOOL, (0,))),
     "Pow": (_BOOL | _INTEGERS, None),
@@ -88,14 +87,8 @@ _REFUSED_10: Refused = {
 }
 
 _RESULTS: Mapping[str, str] = {
-    **dict.fromkeys(
-        (
-            *("And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less"),
-            *("LessOrEqual", "Not", "Or", "Xor"),
-        ),
-        "BOOL",
-    ),
-    **dict.fromkeys(("ArgMax", "ArgMin", "NonMaxSuppression", "NonZero", "Shape", "Size"), "INT64"),
+    **dict.fromkeys((COMPARISONS | LOGICAL) | {"IsInf", "IsNaN", "Not"}, "BOOL"),
+    **dict.fromkeys((EXTREMES | READS_SIZES) | {"NonMaxSuppression", "NonZero"}, "INT64"),
     **dict.fromkeys(("RandomNormal", "RandomUniform"), "FLOAT"),
     "QuantizeLinear": "INT8",
 }

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tripoint.graph.ops import REDUCTIONS
+from tripoint.graph.ops import LOGICAL, REDUCTIONS
 from tripoint.views.importer.context import UNKNOWN, Version
 from tripoint.views.importer.core import ACTIVATIONS, ARITHMETIC, UNARY
 from tripoint.views.importer_v8 import (
@@ -32,7 +32,7 @@ _MORE_ACTIVATIONS = frozenset({"Gelu", "HardSwish"})
 
 _V10_1: Table = {
     **dict.fromkeys(UNARY | ACTIVATIONS | _MORE_UNARY | _MORE_ACTIVATIONS, compute.unary),
-    **dict.fromkeys(ARITHMETIC | {"And", "Or", "Pow", "Xor"}, compute.elementwise),
+    **dict.fromkeys(ARITHMETIC | LOGICAL | {"Pow"}, compute.elementwise),
     **dict.fromkeys(REDUCTIONS, compute.reduce),
     "ArgMax": compute.arg,
     "ArgMin": compute.arg,

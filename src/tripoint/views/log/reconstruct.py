@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from tripoint.graph.names import node_name
-from tripoint.graph.ops import COUNTING, REDUCTIONS, SUBGRAPHS
+from tripoint.graph.ops import COUNTING, RECURRENT, REDUCTIONS, SUBGRAPHS
 from tripoint.model import Model
 from tripoint.shape_inference import truth
 from tripoint.shape_inference.truth import Truth
@@ -28,12 +28,10 @@ from tripoint.words import number_of
 _IR_VERSION = 8
 _LONGEST_SYMBOL = 60
 
-_WEIGHTS_BEHIND_FIRST = frozenset(
-    (
-        *("Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization"),
-        *("LayerNormalization", "GroupNormalization", "PRelu", "LSTM", "GRU", "RNN"),
-    )
-)
+_WEIGHTS_BEHIND_FIRST = RECURRENT | {
+    *("Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization"),
+    *("LayerNormalization", "GroupNormalization", "PRelu"),
+}
 """Operators whose inputs from the second on are weights where a part of a log does not tell."""
 
 _DTYPES = {
