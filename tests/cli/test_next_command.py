@@ -264,7 +264,7 @@ def verified(*legs: LegReport) -> Verification:
 
 
 def test_a_leg_that_did_not_run_is_left_out() -> None:
-    everything = Compared("m.onnx", "net.py:Net", "f.onnx", "m.plan", options=["--rtol", "0.1"])
+    everything = Compared("m.onnx", "net.py:Net", "f.onnx", "m.plan", options={"rtol": "0.1"})
     ran = [LegReport(name, "ran") for name in ("PyTorch", "TensorRT")]
     absent = [LegReport(name, "not run", reason="none") for name in ("PyTorch", "TensorRT")]
     graph = detector().ir
