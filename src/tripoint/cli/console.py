@@ -21,12 +21,12 @@ from tripoint import files
 from tripoint.cli import options
 from tripoint.cli.options import Format
 from tripoint.errors import TripointError
-from tripoint.progress import Progress, silent
 from tripoint.sanitize import clean, clean_lines
 
 if TYPE_CHECKING:
     from tripoint.engine.progress import OnPhase
     from tripoint.model import Model
+    from tripoint.progress import Progress
 
 DONE, FOUND, BROKEN, UNPROVEN, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
@@ -227,7 +227,7 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
     A terminal shows one line that changes; anything else gets plain lines; ``quiet`` nothing.
     """
     if quiet:
-        yield silent
+        yield lambda _: None
     elif sys.stderr.isatty():
         from rich.console import Console
         from rich.text import Text
