@@ -10,7 +10,6 @@ import pytest
 from tests.helpers.graphs import build, execute, feed, interface, to_bytes
 from tripoint.errors import ExternalStepError, UsageError
 from tripoint.model import Model, load, save
-from tripoint.precision import prepare as preparing
 from tripoint.precision.lower import Lowered, lower
 from tripoint.precision.prepare import prepare
 from tripoint.precision.rounding import rounding
@@ -469,14 +468,15 @@ def test_fp32_of_a_model_that_has_less():
 
 
 def test_points_are_the_ends_of_the_profiles():
+    from tripoint.profiles.points import ends_of
     from tripoint.profiles.profile import from_spec
     from tripoint.spec import Spec
 
     shapes = {"x": ("N", 3), "z": ("N", "M")}
     profile = from_spec(shapes, Spec.parse(dims=["N=1..2..4", "M=5"]))
-    assert preparing.points(shapes, [profile]) == [
+    assert ends_of(shapes, [profile]) == [
         {"N": 1, "M": 5},
         {"N": 2, "M": 5},
         {"N": 4, "M": 5},
     ]
-    assert preparing.points({"x": (1, 3)}, []) == [{}, {}, {}]
+    assert ends_of({"x": (1, 3)}, []) == [{}, {}, {}]
