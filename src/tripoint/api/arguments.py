@@ -51,7 +51,7 @@ def as_torch(model: str | TorchModel) -> TorchModel:
 
 
 def is_plan(model: object) -> bool:
-    """Whether an argument names a serialized engine."""
+    """Return whether an argument names a serialized engine."""
     return isinstance(model, (str, os.PathLike)) and Path(model).suffix in PLAN_SUFFIXES
 
 

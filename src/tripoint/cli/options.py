@@ -329,7 +329,7 @@ class Lowering(Group):
 
     @property
     def is_low(self) -> bool:
-        """Whether the model is converted first."""
+        """Return whether the model is converted first."""
         return self.precision in (PrecisionName.fp16, PrecisionName.bf16)
 
 

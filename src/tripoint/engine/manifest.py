@@ -254,7 +254,7 @@ def rebuild(manifest: Mapping[str, Any], machine: Machine) -> str | None:
 
 
 def _loads(built: Mapping[str, Any], flags: Mapping[str, Any], here: Binding) -> bool:
-    """Whether a TensorRT loads what another one built."""
+    """Return whether a TensorRT loads what another one built."""
     if built.get("kind") != here.kind:
         return False
     if built["version"] == here.version:
@@ -265,7 +265,7 @@ def _loads(built: Mapping[str, Any], flags: Mapping[str, Any], here: Binding) ->
 
 
 def _fits(built_on: Mapping[str, Any], here: Device, flags: Mapping[str, Any]) -> bool:
-    """Whether a GPU runs what was built on another one, which some flags allow."""
+    """Return whether a GPU runs what was built on another one, which some flags allow."""
     there = built_on.get("compute_capability")
     allowed = {
         "ampere_plus": _numbers(here.compute_capability) >= (8,),

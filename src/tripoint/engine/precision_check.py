@@ -124,7 +124,7 @@ class Evidence:
 
     @property
     def proven(self) -> bool:
-        """Whether the engine itself shows the precision that was asked for."""
+        """Return whether the engine itself shows the precision that was asked for."""
         if self.wanted is None or self.engine is None:
             return False
         return bool(_with(self.engine, self.wanted))

@@ -75,7 +75,7 @@ class Failed:
     start: float = field(default_factory=time.monotonic)
 
     def builds(self, model: ir.Model, profiles: Sequence[Profile], what: str) -> bool | None:
-        """Whether something else is built; None if that was not seen, for want of time."""
+        """Return whether something else is built; None if that was not seen, for want of time."""
         left = _SECONDS - (time.monotonic() - self.start)
         if left <= 0 or self.tries >= _TRIES:
             return None
@@ -188,7 +188,7 @@ def _is_late(node: ir.Node) -> bool:
 
 
 def failed_at(failed: Failed, whole: ir.Model, at: int) -> bool | None:
-    """Whether the graph up to a node is not built; None if that was not seen."""
+    """Return whether the graph up to a node is not built; None if that was not seen."""
     from onnx_ir.passes.common import RemoveUnusedNodesPass
 
     part = whole.clone()

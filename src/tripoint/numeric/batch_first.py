@@ -24,7 +24,7 @@ _STATES = (5, 6)
 
 
 def is_batch_first(node: ir.Node) -> bool:
-    """Whether a node is a recurrent operator with the batch first."""
+    """Return whether a node is a recurrent operator with the batch first."""
     return (
         node.op_type in RECURRENT
         and not node.domain

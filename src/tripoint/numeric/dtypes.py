@@ -43,7 +43,7 @@ def of_ml_dtypes(name: str) -> np.dtype[Any] | None:
 
 
 def is_foreign(dtype: np.dtype[Any]) -> bool:
-    """Whether the dtype is none of NumPy's own, so that the ``.npy`` format forgets it."""
+    """Return whether the dtype is none of NumPy's own, so that the ``.npy`` format forgets it."""
     return dtype.isbuiltin == _REGISTERED
 
 

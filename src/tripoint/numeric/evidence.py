@@ -301,7 +301,7 @@ def _penalized(node: ir.Node, way: Way) -> Iterator[Hint]:
 
 
 def _feeds_softmax(node: ir.Node) -> bool:
-    """Whether what a node gives is what a Softmax takes, moved at most."""
+    """Return whether what a node gives is what a Softmax takes, moved at most."""
     at = list(node.outputs)
     for _ in range(6):
         uses = [use for value in at for use, position in value.uses()]
@@ -317,7 +317,7 @@ def _feeds_softmax(node: ir.Node) -> bool:
 
 
 def _multiplied(value: ir.Value | None) -> bool:
-    """Whether a tensor is a product of matrices, scaled and moved at most, as a score is."""
+    """Return whether a tensor is a product of matrices, scaled and moved at most, as a score is."""
     for _ in range(8):
         node = value.producer() if value is not None else None
         if node is None or not node.inputs:
@@ -331,7 +331,7 @@ def _multiplied(value: ir.Value | None) -> bool:
 
 
 def _decides_sizes(value: ir.Value) -> bool:
-    """Whether integers reach, by whatever way, an operand that is a size or a position."""
+    """Return whether integers reach, by whatever way, an operand that is a size or a position."""
     pending, seen = [value], {value}
     while pending and len(seen) < _MOST_SEEN:
         for node, position in pending.pop().uses():

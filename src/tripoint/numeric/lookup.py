@@ -71,12 +71,12 @@ def _numbers(tensor: ir.TensorProtocol) -> np.ndarray[Any, Any] | None:
 
 
 def few(numbers: np.ndarray[Any, Any] | None) -> TypeGuard[np.ndarray[Any, Any]]:
-    """Whether it is a constant of a few numbers, at least one."""
+    """Return whether it is a constant of a few numbers, at least one."""
     return numbers is not None and 0 < numbers.size <= _MOST_CONSTANT
 
 
 def is_arange(numbers: np.ndarray[Any, Any]) -> bool:
-    """Whether it holds 0, 1, 2 and so on."""
+    """Return whether it holds 0, 1, 2 and so on."""
     flat = numbers.ravel()
     return flat.size > 1 and bool((flat == np.arange(flat.size)).all())
 

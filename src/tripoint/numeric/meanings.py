@@ -105,7 +105,7 @@ def of(
 
 
 def is_mask(name: str, dtype: ir.DataType) -> bool:
-    """Whether an input says which elements count: a bool, or an integer named ``*mask*``."""
+    """Return whether an input says which elements count: a bool, or an integer named ``*mask*``."""
     return dtype == ir.DataType.BOOL or (dtype.is_integer() and "mask" in name.lower())
 
 

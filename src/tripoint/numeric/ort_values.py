@@ -19,7 +19,7 @@ from tripoint.numeric.dtypes import Array, is_foreign
 
 
 def needed(session: Any) -> bool:
-    """Whether an ``onnxruntime.InferenceSession`` has an input or output of such a dtype."""
+    """Return whether an ``onnxruntime.InferenceSession`` has an input or output of such a dtype."""
     ports = (*session.get_inputs(), *session.get_outputs())
     return any(_foreign(port.type) is not None for port in ports)
 

@@ -28,7 +28,7 @@ def longest_reduction(model: ir.Model, bindings: Bindings) -> int:
 
 
 def reduces(node: ir.Node) -> bool:
-    """Whether a node adds up terms."""
+    """Return whether a node adds up terms."""
     return node.op_type in _COUNTERS
 
 

@@ -210,7 +210,7 @@ def _kinds(
 
 
 def same(one: Arrays, other: Arrays) -> bool:
-    """Whether two sets of inputs are the same numbers."""
+    """Return whether two sets of inputs are the same numbers."""
     return all(
         np.array_equal(array.view(np.uint8), other[name].view(np.uint8))
         if array.ndim

@@ -33,7 +33,7 @@ class TopAgreement:
 
 
 def looks_like_classes(name: str, array: Array) -> bool:
-    """Whether the last axis of an output seems to count classes.
+    """Return whether the last axis of an output seems to count classes.
 
     That is so for floats of the shape (rows, classes), and for those of a higher rank whose name
     speaks of logits, probabilities, scores, classes or labels.

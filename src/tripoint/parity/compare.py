@@ -96,7 +96,7 @@ class OutputComparison:
 
     @property
     def wrong(self) -> bool:
-        """Whether this output is known to differ."""
+        """Return whether this output is known to differ."""
         return self.status not in ("equal", "covered", "vacuous", "random")
 
 
@@ -173,7 +173,7 @@ def _with_tie(
 
 
 def within(reference: Array, other: Array, tolerance: Tolerance) -> bool:
-    """Whether two arrays have the same shape and dtype and agree within a tolerance."""
+    """Return whether two arrays have the same shape and dtype and agree within a tolerance."""
     if reference.shape != other.shape or reference.dtype != other.dtype:
         return False
     if is_exact(reference.dtype):
@@ -294,7 +294,7 @@ def _with_axes(
 
 
 def _plausible(moved: Array, other: Array, tolerance: Tolerance) -> bool:
-    """Whether the first elements agree, which tells most orders apart at no cost."""
+    """Return whether the first elements agree, which tells most orders apart at no cost."""
     count = min(moved.size, _PROBE)
     first, second = (np.asarray(array.flat[:count]) for array in (moved, other))
     return within(first, second, tolerance.arranged(lambda labels: labels.flat[:count]))

@@ -141,7 +141,7 @@ def _is_static(value: ir.Value | None) -> bool:
 
 
 def _is_one_number(node: ir.Node) -> bool:
-    """Whether a node gives one number whatever its operands hold, if they are finite."""
+    """Return whether a node gives one number whatever its operands hold, if they are finite."""
     inputs = [_behind(value) for value in node.inputs]
     if node.op_type in _SAME_TWICE:
         return len(inputs) == 2 and inputs[0] is not None and inputs[0] is inputs[1]

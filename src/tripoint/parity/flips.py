@@ -147,7 +147,7 @@ def rule_of(decision: Decision) -> str:
 
 
 def promises(decision: Decision) -> bool:
-    """Whether all that compute the operator agree on what becomes of equal numbers."""
+    """Return whether all that compute the operator agree on what becomes of equal numbers."""
     return decision.node.op_type not in (TOP, SUPPRESSION)
 
 

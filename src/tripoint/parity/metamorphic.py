@@ -161,7 +161,7 @@ def judged(check: Check, leg: str, entries: Iterable[OutputComparison]) -> Metam
 
 
 def all_finite(leg: str, outputs: Arrays) -> MetamorphicCheck:
-    """Whether the outputs of a leg are finite.
+    """Return whether the outputs of a leg are finite.
 
     Args:
         leg: Name of the leg.

@@ -54,7 +54,7 @@ class Point:
 
     @property
     def made_up(self) -> bool:
-        """Whether they are made up to suit the model."""
+        """Return whether they are made up to suit the model."""
         return self.seed is not None and not self.beyond
 
     @property

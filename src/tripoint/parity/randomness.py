@@ -23,7 +23,7 @@ _NAMED = 3
 
 
 def draws(node: ir.Node) -> bool:
-    """Whether a node, or one in its bodies, draws random numbers whenever it runs."""
+    """Return whether a node, or one in its bodies, draws random numbers whenever it runs."""
     return any(each.op_type in RANDOM or _drops(each) for each in (node, *_inner(node)))
 
 
@@ -108,7 +108,7 @@ def _placed(node: ir.Node) -> str:
 
 
 def _drops(node: ir.Node) -> bool:
-    """Whether it is a Dropout in training mode (ONNX operator specification, Dropout-12)."""
+    """Return whether it is a Dropout in training mode (ONNX operator specification, Dropout-12)."""
     if node.op_type != "Dropout" or node.domain or len(node.inputs) < 3:
         return False
     mode = node.inputs[2]

@@ -64,7 +64,7 @@ class PointReport:
 
     @property
     def made_up(self) -> bool:
-        """Whether its inputs were made up to suit the model."""
+        """Return whether its inputs were made up to suit the model."""
         return self.seed is not None and not self.beyond
 
     @property
@@ -271,7 +271,7 @@ def decide(
 def unsuited(
     points: Sequence[PointReport], metamorphic: Sequence[MetamorphicCheck], *, nowhere: bool
 ) -> bool:
-    """Whether inputs that were made up do not suit the model.
+    """Return whether inputs that were made up do not suit the model.
 
     Args:
         points: The comparisons.

@@ -40,7 +40,7 @@ _HOPELESS = 2
 
 
 def close(entry: OutputComparison) -> bool:
-    """Whether an output agrees, but by so little that float64 may tell whether it should."""
+    """Return whether an output agrees, but by so little that float64 may tell whether it should."""
     if entry.wrong or entry.excess is None or entry.tolerance is None:
         return False
     return entry.excess > entry.tolerance.least
@@ -63,7 +63,7 @@ class Run:
 
     @property
     def hopeless(self) -> bool:
-        """Whether it has done nothing but fail."""
+        """Return whether it has done nothing but fail."""
         return len(self._failures) == self._asked >= _HOPELESS
 
     def next(self, place: str) -> Arrays | None:
@@ -259,7 +259,7 @@ class Runs:
         return found
 
     def to_measure(self, reference: Arrays, *legs: str) -> bool:
-        """Whether roundings should be measured there before two legs are compared.
+        """Return whether roundings should be measured there before two legs are compared.
 
         They are once, and again where an output has many more elements, whose largest tells more.
 
@@ -278,7 +278,7 @@ class Runs:
         return products_of(run.leg for run in self._runs if run.leg.name in legs)
 
     def measurable(self, outputs: Arrays) -> bool:
-        """Whether the runs that tell what errors of the sums cost are cheap in memory.
+        """Return whether the runs that tell what errors of the sums cost are cheap in memory.
 
         Args:
             outputs: What the graph computes, as these runs do several times.

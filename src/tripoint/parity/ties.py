@@ -73,7 +73,7 @@ class Ties:
 
     @property
     def any(self) -> bool:
-        """Whether the graph decides anything."""
+        """Return whether the graph decides anything."""
         return bool(self._prepared.decisions)
 
     def at(

@@ -138,7 +138,7 @@ class Watch:
 
 
 def varies_not(variation: Variation) -> bool:
-    """Whether nothing moves an output that depends on values, as far as was seen."""
+    """Return whether nothing moves an output that depends on values, as far as was seen."""
     if variation.depends != "values" or not variation.elements:
         return False
     several = variation.points > 1 or variation.elements >= _FEWEST

@@ -138,7 +138,7 @@ def _distance(array: Array, exact: Array) -> Array:
 
 
 def _is_cheap(graph: ir.Model, bindings: Mapping[str, int]) -> bool:
-    """Whether the reference implementation, in NumPy, takes a fraction of a second."""
+    """Return whether the reference implementation, in NumPy, takes a fraction of a second."""
     products = elements = 0
     for node in graph.graph:
         sizes = [_size(value, bindings) for value in node.outputs]

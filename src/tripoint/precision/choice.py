@@ -73,12 +73,12 @@ class Kept:
 
 
 def is_float(value: ir.Value | None) -> bool:
-    """Whether a value is a tensor of float32."""
+    """Return whether a value is a tensor of float32."""
     return value is not None and value.dtype == ir.DataType.FLOAT
 
 
 def touches_float(node: ir.Node) -> bool:
-    """Whether a node takes or makes float32."""
+    """Return whether a node takes or makes float32."""
     return any(map(is_float, (*node.inputs, *node.outputs)))
 
 

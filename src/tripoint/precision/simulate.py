@@ -100,7 +100,7 @@ class Rehearsal:
 
     @property
     def finite(self) -> bool:
-        """Whether all outputs are finite where they are in float32."""
+        """Return whether all outputs are finite where they are in float32."""
         return all(output.finite for point in self.points for output in point.outputs)
 
 
@@ -285,7 +285,7 @@ def _error(name: str, exact: Array, low: Array, seams: Seams | None) -> OutputEr
 
 
 def _finite_where(exact: Array, low: Array) -> bool:
-    """Whether one array is finite wherever another is."""
+    """Return whether one array is finite wherever another is."""
     return exact.shape == low.shape and bool(np.isfinite(low[np.isfinite(exact)]).all())
 
 

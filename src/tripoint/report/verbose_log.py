@@ -111,12 +111,12 @@ class _Version:
 
     @property
     def typed(self) -> bool:
-        """Whether a type follows each shape."""
+        """Return whether a type follows each shape."""
         return self.number >= (8, 0)
 
     @property
     def checks(self) -> bool:
-        """Whether nodes are checked before they are parsed."""
+        """Return whether nodes are checked before they are parsed."""
         return self.number >= (9, 1)
 
     def line(self, kind: str, text: str) -> str:

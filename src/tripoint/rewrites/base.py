@@ -90,12 +90,12 @@ class Site:
 
     @property
     def reads_negative_indices(self) -> bool:
-        """Whether Gather counts negative indices from the end: from TensorRT 8.2 on."""
+        """Return whether Gather counts negative indices from the end: from TensorRT 8.2 on."""
         return self._is_since(8, 2)
 
     @property
     def reads_ellipses(self) -> bool:
-        """Whether Einsum takes an ellipsis: from TensorRT 10.0 on."""
+        """Return whether Einsum takes an ellipsis: from TensorRT 10.0 on."""
         return self._is_since(10, 0)
 
     def _is_since(self, *version: int) -> bool:
@@ -105,7 +105,7 @@ class Site:
 
     @property
     def takes_constant_kernels(self) -> bool:
-        """Whether the kernel of a convolution must be a constant: for TensorRT 7.2."""
+        """Return whether the kernel of a convolution must be a constant: for TensorRT 7.2."""
         return self.target.kind == "importer" and self.target.version.startswith("7.2")
 
     @property
@@ -193,7 +193,7 @@ class Proof:
 
     @property
     def refuted(self) -> bool:
-        """Whether a difference was found."""
+        """Return whether a difference was found."""
         return "fails" in (self.symbolic, self.numeric.status)
 
 
@@ -261,7 +261,7 @@ class FixResult:
 
     @property
     def proven(self) -> bool:
-        """Whether the new model may take the place of the given one.
+        """Return whether the new model may take the place of the given one.
 
         Each rewrite that was kept is proven by itself. The whole has to be proven, too, as far as
         it can be compared; see :attr:`undecided`.
@@ -270,7 +270,7 @@ class FixResult:
 
     @property
     def undecided(self) -> bool:
-        """Whether only the rewrites are proven, since the whole could not be compared."""
+        """Return whether only the rewrites are proven, since the whole could not be compared."""
         return self.proof is not None and not self.proof.holds and not self.proof.refuted
 
     @property

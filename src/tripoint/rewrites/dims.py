@@ -10,17 +10,17 @@ from tripoint.symbols import Dim, Shape, equal, expression, symbols_of
 
 
 def same(a: Dim, b: Dim) -> bool:
-    """Whether two dims are equal for all sizes."""
+    """Return whether two dims are equal for all sizes."""
     return a == b or equal(a, b) is True
 
 
 def same_shape(a: Shape | None, b: Shape | None) -> bool:
-    """Whether two shapes are equal for all sizes."""
+    """Return whether two shapes are equal for all sizes."""
     return a is not None and b is not None and len(a) == len(b) and all(map(same, a, b))
 
 
 def may_be_zero(dim: Dim) -> bool:
-    """Whether a dim is 0 for some sizes, or that is not decided."""
+    """Return whether a dim is 0 for some sizes, or that is not decided."""
     try:
         return expression(dim).is_positive is not True
     except ValueError:

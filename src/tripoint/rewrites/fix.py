@@ -258,7 +258,7 @@ class _Run:
         return made
 
     def _may(self, place: Place) -> bool:
-        """Whether a rewrite may be tried at a place, as far as others went before."""
+        """Return whether a rewrite may be tried at a place, as far as others went before."""
         more = self.most is None or len(self.state.places) < self.most
         return more and place not in self.banned and place not in self.excluded
 

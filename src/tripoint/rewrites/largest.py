@@ -35,7 +35,7 @@ class Attempt:
 
     @property
     def differs(self) -> bool:
-        """Whether it is not the same function."""
+        """Return whether it is not the same function."""
         return self.whole is not None and self.whole.refuted
 
 

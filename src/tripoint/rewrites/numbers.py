@@ -236,7 +236,7 @@ def _reference(
 
 
 def _is_empty(inputs: InputSpecs, point: Mapping[str, int]) -> bool:
-    """Whether an input is meant to have no elements."""
+    """Return whether an input is meant to have no elements."""
     return 0 in point.values() or any(0 in shape for _, shape in inputs.values())
 
 

@@ -191,7 +191,7 @@ def _same_shape(
 def _same_dim(
     a: Dim, b: Dim, given: frozenset[str], same: Mapping[str, Dim], ranges: _Ranges
 ) -> bool | None:
-    """Whether a dim of the first graph is one of the second.
+    """Return whether a dim of the first graph is one of the second.
 
     Args:
         a: The one.

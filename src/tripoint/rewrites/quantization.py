@@ -24,12 +24,12 @@ _DOMAINS = ("", "com.microsoft")
 
 
 def is_explicit(node: ir.Node) -> bool:
-    """Whether a node quantizes or dequantizes."""
+    """Return whether a node quantizes or dequantizes."""
     return node.op_type in _OPERATORS and node.domain in _DOMAINS
 
 
 def stays(node: ir.Node) -> bool:
-    """Whether a node has to stay even though its result is known.
+    """Return whether a node has to stay even though its result is known.
 
     A quantization that no TensorRT reads is none that could be kept.
     """

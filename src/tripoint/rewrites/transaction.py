@@ -276,7 +276,7 @@ def _detach(node: ir.Node) -> None:
 
 
 def is_read(node: ir.Node) -> bool:
-    """Whether a node or the caller reads an output of a node."""
+    """Return whether a node or the caller reads an output of a node."""
     return any(value.uses() or value.is_graph_output() for value in node.outputs)
 
 

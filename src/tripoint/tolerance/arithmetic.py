@@ -210,7 +210,7 @@ _FACTORS = 2
 
 
 def _is_dyadic(step: Fraction) -> bool:
-    """Whether all products with small integers are exact in float32."""
+    """Return whether all products with small integers are exact in float32."""
     return step.denominator & (step.denominator - 1) == 0 and step.denominator < _UNKNOWN
 
 

@@ -139,12 +139,12 @@ def prepare(graph: ir.Model) -> Prepared:
 
 
 def chooses(node: ir.Node) -> bool:
-    """Whether a node was added to overrule a decision."""
+    """Return whether a node was added to overrule a decision."""
     return bool(node.outputs) and (node.outputs[0].name or "").startswith(_CHOICE)
 
 
 def decides(nodes: Iterable[ir.Node]) -> bool:
-    """Whether there is a decision among nodes."""
+    """Return whether there is a decision among nodes."""
     return any(_places(node) for node in nodes)
 
 

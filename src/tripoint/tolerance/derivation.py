@@ -523,12 +523,12 @@ def override(
 
 
 def adds_up(node: ir.Node) -> bool:
-    """Whether a node adds up terms, as products, reductions and normalizations do."""
+    """Return whether a node adds up terms, as products, reductions and normalizations do."""
     return node.op_type in RECURRENT or reduces(node)
 
 
 def multiplies(node: ir.Node) -> bool:
-    """Whether a node is a product of matrices, a convolution, or made of such."""
+    """Return whether a node is a product of matrices, a convolution, or made of such."""
     return kind_of(node) is Kind.PRODUCTS
 
 
@@ -565,7 +565,7 @@ def charge(
 
 
 def only_moves(node: ir.Node) -> bool:
-    """Whether a node passes on numbers as they are, so that it rounds nothing itself."""
+    """Return whether a node passes on numbers as they are, so that it rounds nothing itself."""
     return kind_of(node) is Kind.MOVES
 
 

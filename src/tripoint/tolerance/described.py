@@ -22,4 +22,4 @@ class Described(Protocol):
 
     @property
     def tf32(self) -> bool:
-        """Whether float32 products may be rounded to TF32."""
+        """Return whether float32 products may be rounded to TF32."""

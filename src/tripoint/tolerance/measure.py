@@ -87,7 +87,7 @@ def same_elements(reference: Array, other: Array) -> float:
 
 
 def not_finite(array: Array) -> tuple[Literal["nan", "inf"], int] | None:
-    """Whether an array holds NaN, else whether it holds infinities, and how many."""
+    """Return whether an array holds NaN, else whether it holds infinities, and how many."""
     nan = inf = 0
     dtype = array.real.dtype if array.dtype.kind == "c" else array.dtype
     for (chunk,) in chunks(array, dtype=dtype):
@@ -117,7 +117,7 @@ def without_same_holes(a: Array, b: Array) -> tuple[Array, Array, int]:
 
 
 def is_exact(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype holds integers or booleans, those of ml_dtypes included."""
+    """Return whether a dtype holds integers or booleans, those of ml_dtypes included."""
     if dtype.kind in "iub":
         return True
     import ml_dtypes

@@ -64,7 +64,7 @@ class Steps:
     moved: float
 
     def explain(self, share: float, difference: float) -> bool:
-        """Whether another result may come from errors of this size.
+        """Return whether another result may come from errors of this size.
 
         Where they change a few elements only, others may move further, as the place of a maximum
         does.

@@ -51,7 +51,7 @@ class TorchLeg:
 
     @property
     def tf32(self) -> bool:
-        """Whether PyTorch may round float32 products to TF32 on this device."""
+        """Return whether PyTorch may round float32 products to TF32 on this device."""
         import torch
 
         if self.torch_device.type != "cuda":

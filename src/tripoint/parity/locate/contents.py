@@ -96,7 +96,7 @@ def attributes(node: ir.Node, twin: ir.Node) -> Iterator[str]:
 
 
 def _close(own: object, other: object) -> bool:
-    """Whether two numbers are the same but for float32, which an attribute is written in."""
+    """Return whether two numbers are the same but for float32, which an attribute is written in."""
     if not isinstance(own, float) or not isinstance(other, float):
         return False
     return math.isclose(own, other, rel_tol=float(np.finfo(np.float32).eps))

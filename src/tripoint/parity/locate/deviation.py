@@ -41,7 +41,7 @@ class Deviation:
 
     @property
     def agrees(self) -> bool:
-        """Whether the difference is within the tolerance."""
+        """Return whether the difference is within the tolerance."""
         return self.status == "equal"
 
     @property

@@ -101,7 +101,7 @@ class Outputs:
 
     @property
     def differ(self) -> bool:
-        """Whether anything is wrong."""
+        """Return whether anything is wrong."""
         wrong = any(not deviation.agrees for deviation in self.deviations.values())
         return wrong or bool(self.missing) or bool(self.extra)
 

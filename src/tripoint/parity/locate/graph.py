@@ -90,11 +90,11 @@ class Graph:
         return [value.name for value in made if value.name and _is_tensor(value)]
 
     def is_fed(self, value: ir.Value | None) -> bool:
-        """Whether a tensor is an input or depends on one."""
+        """Return whether a tensor is an input or depends on one."""
         return value in self._fed
 
     def depends(self, node: ir.Node) -> bool:
-        """Whether a node depends on an input, and does not only make constants."""
+        """Return whether a node depends on an input, and does not only make constants."""
         return any(value in self._fed for value in node.outputs)
 
     def node_of(self, tensor: str) -> ir.Node | None:

@@ -145,7 +145,7 @@ class _Plan:
             yield self._slice(taken)
 
     def is_read_behind(self, value: ir.Value, part: Part) -> bool:
-        """Whether a later slice reads a tensor."""
+        """Return whether a later slice reads a tensor."""
         return self._last.get(value, -1) > self._graph.position[part.nodes[-1]]
 
     def read_last_by(self, part: Part) -> list[str]:

@@ -16,7 +16,7 @@ SWITCHES = "tripoint.rounded"
 
 
 def rounds(node: ir.Node) -> bool:
-    """Whether a node computes with float32, and does not only move it."""
+    """Return whether a node computes with float32, and does not only move it."""
     floats = [v for v in (*node.inputs, *node.outputs) if v is not None and _is_float(v)]
     return bool(floats) and not only_moves(node)
 

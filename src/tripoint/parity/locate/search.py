@@ -40,12 +40,12 @@ class Replayed:
 
     @property
     def makes(self) -> bool:
-        """Whether it makes an error beyond its own tolerance."""
+        """Return whether it makes an error beyond its own tolerance."""
         return any(not deviation.agrees for deviation in self.deviations.values())
 
     @property
     def ties_only(self) -> bool:
-        """Whether it makes no error but to choose another one of equal numbers."""
+        """Return whether it makes no error but to choose another one of equal numbers."""
         return all(each.agrees or each.tied for each in self.deviations.values())
 
     @property

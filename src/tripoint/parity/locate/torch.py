@@ -87,7 +87,7 @@ class PyTorch:
 
     @property
     def tf32(self) -> bool:
-        """Whether PyTorch may round float32 products to TF32 there."""
+        """Return whether PyTorch may round float32 products to TF32 there."""
         return self._leg.tf32
 
     def values(self, tensors: Sequence[str], feed: Arrays) -> Named:

@@ -435,7 +435,7 @@ def _dims(value: ir.Value) -> Shape | None:
 
 
 def _is_single(value: ir.Value) -> bool:
-    """Whether a tensor has one element, and so broadcasts to any order of axes."""
+    """Return whether a tensor has one element, and so broadcasts to any order of axes."""
     dims = _dims(value)
     return dims is not None and all(dim == 1 for dim in dims)
 

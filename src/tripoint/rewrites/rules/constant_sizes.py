@@ -197,7 +197,7 @@ def _reads(node: ir.Node, wanted: Dim, scale: np.float32, other: np.float32) -> 
 
 
 def _gives(given: Dim, wanted: Dim, scale: np.float32) -> bool:
-    """Whether a scale makes one size of another: floor(size * scale).
+    """Return whether a scale makes one size of another: floor(size * scale).
 
     ONNX Runtime multiplies in float when it runs and in double when it loads a model.
     """

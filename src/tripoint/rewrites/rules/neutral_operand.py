@@ -60,7 +60,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | str | None:
 
 
 def _changes_sign(node: ir.Node, operand: ir.Value | None) -> bool:
-    """Whether the operator makes 0.0 of -0.0."""
+    """Return whether the operator makes 0.0 of -0.0."""
     if operand is None or operand.dtype is None or not operand.dtype.is_floating_point():
         return False
     found = elements(operand, _MOST)

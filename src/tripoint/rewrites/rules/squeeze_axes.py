@@ -80,7 +80,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | str | None:
 
 
 def _more_than_one(dim: Dim, site: Site) -> bool:
-    """Whether the sizes that were given exclude that a dim is 1."""
+    """Return whether the sizes that were given exclude that a dim is 1."""
     return isinstance(dim, str) and is_plain(dim) and site.ranges.get(dim, (1, 1))[0] > 1
 
 
@@ -122,7 +122,7 @@ def _needing(value: ir.Value, rank: int) -> ir.Node | None:
 
 
 def _passes_on(node: ir.Node, index: int, rank: int) -> bool:
-    """Whether the result of a node has a rank of at least this only if its input has."""
+    """Return whether the result of a node has a rank of at least this only if its input has."""
     if node.op_type in POINTWISE:
         return index == 0
     if node.op_type not in ELEMENTWISE or len(node.inputs) != 2:

@@ -31,7 +31,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
 
 
 def _serves(node: ir.Node, dead: Mapping[ir.Node, None]) -> bool:
-    """Whether nothing else reads a node."""
+    """Return whether nothing else reads a node."""
     return not any(value.is_graph_output() for value in node.outputs) and all(
         user in dead for value in node.outputs for user, _ in value.uses()
     )
