@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from tripoint.graph.ops import RECURRENT
 from tripoint.numeric.in_float32 import SHORT, exactly, types_of
 from tripoint.numeric.inputs import Arrays
 from tripoint.shape_inference import truth
 from tripoint.symbols import evaluate
-from tripoint.tolerance.arithmetic import RECURRENT, Kind, kind_of
+from tripoint.tolerance.arithmetic import Kind, kind_of
 from tripoint.tolerance.derivation import Products, multiplies, sums_of
 
 Array = np.ndarray[Any, Any]
