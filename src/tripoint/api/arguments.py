@@ -1,4 +1,4 @@
-"""What a caller holds, as the objects that the functions work on."""
+"""Conversion of a caller's arguments to the objects that the functions work on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLAN_SUFFIXES = frozenset({".plan", ".engine", ".trt"})
 
 
 def as_model(model: ModelLike) -> Model:
-    """What a user holds, as a :class:`~tripoint.model.Model`."""
+    """Return a user's argument as a :class:`~tripoint.model.Model`."""
     if isinstance(model, Model):
         return model
     if isinstance(model, (str, os.PathLike)):
@@ -94,7 +94,7 @@ def feed_of(
     values: Mapping[str, tuple[float, float]] | None,
     names: Sequence[str] | None = None,
 ) -> Feed:
-    """What a caller says of the inputs of a model.
+    """Return a caller's arguments about the inputs of a model as a :class:`Feed`.
 
     Raises:
         UsageError: If ``values`` names no input, or given inputs or examples do not fit.

@@ -1,4 +1,4 @@
-"""Whether PyTorch, ONNX Runtime and TensorRT compute the same."""
+"""Comparison of PyTorch, ONNX Runtime and TensorRT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed here, and which of the three legs can run."""
+"""Versions installed here, and the legs of the three that can run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class LegStatus:
-    """Whether a leg can run here, and what it lacks if not."""
+    """State of a leg: runnable here, or what it lacks."""
 
     name: str
     ready: bool

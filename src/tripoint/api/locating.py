@@ -1,4 +1,4 @@
-"""Where a difference or an error of precision is made."""
+"""Search for the nodes that produce a difference, or an error of precision."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def _proof_points(model: Model, spec: Spec | None, feed: Feed) -> Points | None:
 
 
 def says_otherwise(model: Model) -> tuple[str, ...]:
-    """Which rewrites say otherwise what TensorRT ignores in a model; one sentence, or none."""
+    """Return a sentence on rewrites that express what TensorRT ignores, if there are any."""
     from tripoint.rewrites.base import Replacement, Site
     from tripoint.rewrites.rules import explicit_pads, needless_ceil, time_first
     from tripoint.shape_inference import truth

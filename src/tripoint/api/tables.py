@@ -1,4 +1,4 @@
-"""What is known of the shapes of a model, and why."""
+"""Tables of a model's shapes, with the reasons of losses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def shapes(
 
 
 def recorded(path: str | os.PathLike[str]) -> tuple[Facts, ...]:
-    """What a verbose log shows, model by model, without their files.
+    """Return the facts that a verbose log shows, model by model, without their files.
 
     Args:
         path: A log of the ONNX parser of TensorRT 7.0 to 10; see
@@ -72,7 +72,7 @@ def why(
     target: str | None = None,
     tensorrt: str | None = None,
 ) -> Chain:
-    """Why TensorRT does not know the dims of one tensor.
+    """Return the reasons for which TensorRT does not know the dims of one tensor.
 
     Args:
         model: As :func:`facts`.

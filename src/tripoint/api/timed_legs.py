@@ -1,4 +1,4 @@
-"""Which legs there are for a model, and what is needed to time them or why they cannot be."""
+"""Legs of a model that can be timed, with their needs, or the reasons against it."""
 
 from __future__ import annotations
 

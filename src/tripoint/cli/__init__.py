@@ -85,7 +85,7 @@ def _options(
         typer.Option("--version", callback=_version, is_eager=True, help="show the version"),
     ] = False,
 ) -> None:
-    """Where PyTorch, ONNX Runtime and TensorRT meet.
+    """Take a model through PyTorch, ONNX Runtime and TensorRT.
 
     Finds the node where TensorRT stops knowing a dimension and says why, rewrites the graph
     with proof, builds the engine and compares all three.

@@ -12,7 +12,7 @@ from tripoint.cli import console, options
 
 
 class At(str, Enum):
-    """Which sizes of the ranges."""
+    """Choice of sizes from the ranges."""
 
     min = "min"
     opt = "opt"

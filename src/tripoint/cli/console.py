@@ -240,7 +240,7 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
 
 @contextlib.contextmanager
 def build_progress(*, quiet: bool) -> Iterator[OnPhase | None]:
-    """What a build reports its phases to.
+    """Yield the callback that a build reports its phases to.
 
     A terminal shows a bar for each phase that is not done, the inner ones indented; anything else
     gets plain lines; ``quiet`` nothing.

@@ -34,7 +34,7 @@ class PrecisionName(str, Enum):
 
 
 class IoPrecisionName(str, Enum):
-    """Whether inputs and outputs keep their types when the precision is lowered."""
+    """Types of inputs and outputs when the precision is lowered: kept, or lowered too."""
 
     keep = "keep"
     match = "match"
@@ -289,7 +289,7 @@ class Feed(Group):
 
 
 class Export(Group):
-    """How a PyTorch model is exported."""
+    """Options of the export of a PyTorch model."""
 
     exporter: Exporter = ExporterName.dynamo
     opset: Annotated[int | None, typer.Option(help="opset to export", show_default=False)] = None
@@ -300,7 +300,7 @@ class Export(Group):
 
 
 class Lowering(Group):
-    """What an engine is built for and computes in."""
+    """Targets and precision of an engine."""
 
     compute_capability: Annotated[
         list[str] | None,
@@ -334,7 +334,7 @@ class Lowering(Group):
 
 
 class Comparison(Group):
-    """How outputs are matched and compared."""
+    """Options of matching and comparing outputs."""
 
     input_names: InputNames = None
     output_names: OutputNames = None
@@ -358,7 +358,7 @@ class Comparison(Group):
 
 
 class Form(Group):
-    """Where the result goes, and in which form."""
+    """Destination and form of the result."""
 
     output_format: Annotated[Format, typer.Option("--format", help="output format")] = Format.text
     output_file: Annotated[

@@ -237,7 +237,7 @@ def _refuse_inputs(model: Model, options: BuildOptions, results: Sequence[Path])
 
 
 def _identity(model: Model, source: Path) -> dict[str, Any]:
-    """What model it was, its weights included."""
+    """Return what identifies a model, its weights included."""
     weights = {
         Path(tensor.base_dir, tensor.location): str(tensor.location)
         for tensor in external_tensors(model.ir)

@@ -23,7 +23,7 @@ _ONNX_LAYER = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f\x1d]|\[ONNX Layer: 
 
 @dataclass(frozen=True)
 class Settings:
-    """How engines are built.
+    """Settings with which engines are built.
 
     Args:
         tensorrt: Name of the TensorRT module, None for the first that is installed.
@@ -146,7 +146,7 @@ class EngineLayer:
 
 
 def read_layers(described: Sequence[Mapping[str, Any]]) -> Iterator[EngineLayer]:
-    """What the inspector's JSON says of the layers; keys that a version lacks are left out.
+    """Yield the layers of the inspector's JSON; keys that a version lacks are left out.
 
     Args:
         described: The entries of ``Layers``.

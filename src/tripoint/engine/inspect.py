@@ -1,4 +1,4 @@
-"""What is in a model's network or in a plan."""
+"""Contents of a model's network or of a plan."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PlanContents:
-    """What a plan says itself, once it is loaded.
+    """Properties that a plan states itself, once it is loaded.
 
     Args:
         name: Name of the network, None if it has none.
@@ -58,7 +58,7 @@ class PlanContents:
 
 @dataclass(frozen=True, slots=True)
 class PlanInspection:
-    """What is known of a plan.
+    """Contents of a plan, with its manifest.
 
     Args:
         path: Where it lies.

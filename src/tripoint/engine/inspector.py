@@ -1,4 +1,4 @@
-"""What TensorRT's engine inspector says of an engine, read from its JSON.
+"""Reading of the JSON of TensorRT's engine inspector.
 
 The form changes with the version, as its documentation says and files show that people published.
 Before 11 a tensor has one text for layout and type, ``"Format/Datatype"``, which is a bare type

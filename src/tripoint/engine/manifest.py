@@ -38,7 +38,7 @@ _KEYS = ("schema_version", "model", "engine", "tensorrt", "inputs", "outputs")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a plan meets when it is to run.
+    """Machine that a plan is to run on.
 
     Args:
         binding: The TensorRT that would load it.
@@ -50,7 +50,7 @@ class Machine:
 
 
 def path_for(plan: Path) -> Path:
-    """Where the manifest of a plan lies: ``model.plan`` has ``model.manifest.json``."""
+    """Return the path of a plan's manifest: ``model.manifest.json`` for ``model.plan``."""
     return plan.with_name(f"{plan.stem}.manifest.json")
 
 
@@ -186,7 +186,7 @@ def beside(plan: Path) -> dict[str, Any]:
 
 
 def differences(manifest: Mapping[str, Any], machine: Machine) -> list[str]:
-    """Why a plan may not run here; one sentence each, none if nothing speaks against it.
+    """Return the reasons for which a plan may not run here, one sentence each; none if all is well.
 
     Args:
         manifest: From :func:`read`.

@@ -30,7 +30,7 @@ _FIX = "`tripoint fix MODEL -o FIXED.onnx` rewrites it; then build FIXED.onnx"
 def after_refusal(
     model: Model, refused: Sequence[Refusal], known: Meaning | None, tensorrt: str
 ) -> str | None:
-    """What to do about nodes that a TensorRT refuses.
+    """Return the next step after a TensorRT refused nodes; None if there is none.
 
     Args:
         model: What it refused.
@@ -96,7 +96,7 @@ def _shown(known: Meaning, model: Model) -> str | None:
 
 
 def _fixed(model: Model, spec: Spec | None = None) -> Model | None:
-    """What ``fix`` makes of a model, without the numeric proof; None if nothing."""
+    """Return the model as ``fix`` rewrites it, without numeric proof; None if nothing changes."""
     from tripoint.profiles.constraints.legal import LegalSizes
     from tripoint.rewrites import fix
     from tripoint.rewrites.points import Points
@@ -128,7 +128,7 @@ def _ranges_that_help(model: Model, tensorrt: str, refused: Refusal) -> str | No
 def _parses_further(
     model: Model, tensorrt: str, refused: Refusal, spec: Spec | None = None
 ) -> bool:
-    """Whether that TensorRT takes what ``fix`` makes of a model, or refuses another node first."""
+    """Return whether that TensorRT takes what ``fix`` writes, or refuses a later node first."""
     from tripoint.views import installed
 
     fixed = _fixed(model, spec)

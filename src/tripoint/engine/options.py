@@ -1,4 +1,4 @@
-"""What can be asked of a build beyond model, profiles and target GPUs.
+"""Options of a build beyond model, profiles and target GPUs.
 
 Which of these a TensorRT has is found out by the child process that has loaded it
 (:mod:`tripoint.tasks.configure`); here is only what needs no TensorRT.

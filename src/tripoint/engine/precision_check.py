@@ -83,7 +83,7 @@ def of_plan(
 def read(
     result: Mapping[str, Any], known: Collection[str] = ()
 ) -> tuple[tuple[Layer, ...] | None, str | None]:
-    """What the task "inspect_plan" found of the layers; as :func:`of_plan`."""
+    """Read the layers from the answer of the task "inspect_plan"; as :func:`of_plan`."""
     notes = list(result["notes"])
     if result["inspector"] is None:
         return None, "; ".join(notes) or "not inspected"
@@ -100,7 +100,7 @@ _PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "Att
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was asked for and what there is.
+    """Precision that was asked for, beside that of the layers.
 
     Args:
         prepared: What was asked for, and what became of the model.

@@ -1,4 +1,4 @@
-"""How far a build is, as TensorRT's ``IProgressMonitor`` tells it: phases within phases."""
+"""Progress of a build as TensorRT's ``IProgressMonitor`` reports it: phases within phases."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Open:
         self.phases[phase.name] = phase
 
     def depth(self, name: str) -> int:
-        """How many phases a phase lies in."""
+        """Return the number of phases that enclose a phase."""
         depth = 0
         phase = self.phases.get(name)
         while phase and phase.parent in self.phases and depth < len(self.phases):

@@ -1,4 +1,4 @@
-"""Which node a builder fails at, and what helps, found out by building something else.
+"""Search for the node that a builder fails at, and for a remedy, by building parts and variants.
 
 A builder fails on its own layers and regions, hardly ever on an ONNX node. Three things find the
 node: the layers that its message names; else the operators whose sizes or branches are decided
@@ -234,7 +234,7 @@ def _shapes(values: Sequence[ir.Value], shapes: Mapping[ir.Value, Shape | None])
 def _helps(
     failed: Failed, whole: ir.Model, node: ir.Node, shapes: Mapping[ir.Value, Shape | None]
 ) -> tuple[list[str], str | None]:
-    """What was seen to help, and the next command, if one does."""
+    """Return the remedies that were seen to help, and the next command, if one does."""
     weights = (value.const_value for value in whole.graph.initializers.values())
     if sum(each.nbytes for each in weights if each is not None) > _BYTES:
         return [], None
@@ -316,7 +316,7 @@ def _fixed_size(failed: Failed, whole: ir.Model, symbols: Sequence[str]) -> tupl
 
 
 def _pinned(failed: Failed, whole: ir.Model, flag: ir.Value, compared: Sequence[int]) -> str | None:
-    """What becomes of the build where an input has one value: a flag, or what it is compared to."""
+    """Describe builds where an input has one value: a flag, or what it is compared to."""
     shape, dtype = truth.shape_of(flag), flag.dtype
     if dtype is None or shape not in ((), (1,)):
         return None

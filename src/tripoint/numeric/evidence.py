@@ -1,4 +1,4 @@
-"""What a graph says of the values of its inputs: tables, domains, clamps, comparisons, scales.
+"""Evidence in a graph of its inputs' values: tables, domains, clamps, comparisons, scales.
 
 Each input is followed through operators that keep, shift or scale its values to those that tell
 something of them. What these say is carried back to the input: of ``Clip(x / 8, 0, 1)``, that 0 and
@@ -110,7 +110,7 @@ class Hint:
 
 @dataclass(frozen=True)
 class Reader:
-    """What a graph says of its inputs at some sizes.
+    """Reader of a graph's evidence of its inputs' values, at some sizes.
 
     Args:
         sizes: What sizes there are.
@@ -148,7 +148,7 @@ class Reader:
         return found
 
     def _asked(self, node: ir.Node, position: int, way: Way) -> Iterator[Hint]:
-        """What one operator says of the input."""
+        """Yield the hints that one operator gives of the input."""
         op = node.op_type
         if op == "Where" and position == 0 and way.logical:
             yield from self._masked(node, way)
@@ -206,7 +206,7 @@ class Reader:
         return []
 
     def _saturations(self, node: ir.Node) -> Sequence[float]:
-        """Where QuantizeLinear saturates."""
+        """Return the values at which QuantizeLinear saturates."""
         scale = constant(node.inputs[1])
         point = constant(node.inputs[2]) if len(node.inputs) > 2 else None
         if scale is None or scale.size != 1:
@@ -259,7 +259,7 @@ class Reader:
 
 
 def _writes(node: ir.Node) -> bool:
-    """Whether a node writes at indices, of which the same twice leaves it undefined what stays."""
+    """Return whether a node writes at indices; where two are equal, the result is undefined."""
     scatters = node.op_type in ("ScatterElements", "ScatterND")
     return scatters and node.attributes.get_string("reduction", "none") == "none"
 
@@ -289,7 +289,7 @@ def _scale(way: Way) -> Iterator[Hint]:
 
 
 def _penalized(node: ir.Node, way: Way) -> Iterator[Hint]:
-    """What becomes 0 or a large negative number."""
+    """Yield hints for a tensor whose values become 0 or a large negative number."""
     ends = way.ends
     if ends is None or ends[0] == ends[1] or min(ends) > PENALTY:
         return

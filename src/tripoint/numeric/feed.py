@@ -1,4 +1,4 @@
-"""What somebody says of the inputs of a model."""
+"""Statements of a caller about the inputs of a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tripoint.numeric.inputs import Arrays
 
 @dataclass(frozen=True)
 class Feed:
-    """What somebody says of the inputs of a model; nothing, unless given.
+    """Statements of a caller about the inputs of a model; empty by default.
 
     Args:
         values: Smallest and largest value of generated inputs, by name.

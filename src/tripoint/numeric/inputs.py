@@ -159,7 +159,7 @@ def told(
     like: Arrays | None = None,
     points: Sequence[Mapping[str, int]] = ({},),
 ) -> dict[str, str]:
-    """What :func:`generate` draws for each input, in words: ``"integers 0 or 1"``.
+    """Describe in words what :func:`generate` draws for each input: ``"integers 0 or 1"``.
 
     Args:
         inputs: As :func:`generate` takes them.
@@ -219,7 +219,7 @@ def beyond(
 def _meant(
     model: Model | None, inputs: InputSpecs, bindings: Mapping[str, int], draw: How = "usual"
 ) -> dict[str, meanings.Meaning]:
-    """What the graph says of the inputs; without one, only which are masks."""
+    """Return the meanings that the graph gives its inputs; without a graph, masks by name alone."""
     if model is not None:
         found = meanings.of(model, inputs, bindings)
         if draw == "usual":
@@ -257,7 +257,7 @@ def _like(
     meaning: meanings.Meaning | None,
     like: Arrays | None,
 ) -> likeness.Like | None:
-    """How an input follows its example; None where it has none, or other things decide."""
+    """Return the rule to draw an input like its example; None without one, or if others decide."""
     if not like or name not in like or (meaning and meaning.index):
         return None
     if _holds_pixels(name, kind, range(rank)):

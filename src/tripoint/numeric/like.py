@@ -29,7 +29,7 @@ _MOST_DRAWN = 1 << 24
 
 @dataclass(frozen=True)
 class Like:
-    """How an input is drawn.
+    """Rule to draw an input like an example.
 
     Args:
         text: In words: ``"integers 1..999 like the example"``.
@@ -41,7 +41,7 @@ class Like:
 
 
 def of(example: Array, dtype: ir.DataType) -> Like | None:
-    """How to draw numbers like those of an example; None if it does not say.
+    """Return the rule to draw numbers like those of an example; None if it gives none.
 
     ====================================  ====================================================
     integers                              even over its range; of one value, between 1 (or -1)

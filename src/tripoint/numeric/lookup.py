@@ -83,7 +83,7 @@ def is_arange(numbers: np.ndarray[Any, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What sizes there are.
+    """Sizes of the inputs' dims and of the symbols.
 
     Args:
         shapes: True shape by input name.

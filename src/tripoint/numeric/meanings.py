@@ -1,4 +1,4 @@
-"""What the inputs of a graph are taken to be, and how numbers like that are drawn.
+"""Meanings of the inputs of a graph, with numbers drawn for each.
 
 From what :mod:`tripoint.numeric.evidence` finds, each input gets a range, numbers that it has to
 hold (both ends, both sides of a clamp or a comparison) and words for the report.
@@ -40,7 +40,7 @@ _MOST_SAID = 4
 
 @dataclass(frozen=True)
 class Meaning:
-    """How an input is drawn.
+    """Rule to draw an input, with its description.
 
     Args:
         noun: ``"integers"``, ``"floats"`` or what stands in place of a range.
@@ -69,7 +69,7 @@ class Meaning:
 
 
 def said(alike: Sequence[Meaning]) -> str:
-    """What an input is in words, whose range may depend on sizes.
+    """Describe an input in words; its range may depend on sizes.
 
     Args:
         alike: Those at all points, at least one.
@@ -84,7 +84,7 @@ def said(alike: Sequence[Meaning]) -> str:
 def of(
     model: Model, inputs: Mapping[str, tuple[str, Shape]], bindings: Mapping[str, int]
 ) -> dict[str, Meaning]:
-    """What the graph says of its inputs, for those of which it says something.
+    """Return the meanings that the graph gives its inputs, for those of which it says something.
 
     Args:
         model: The graph.
@@ -122,7 +122,7 @@ def _meaning(name: str, dtype: ir.DataType, hints: Sequence[Hint]) -> Meaning | 
 
 
 def mask(dtype: ir.DataType, keep: int = 1) -> Meaning:
-    """What says of elements whether they count, each row scattered, or padded at its end.
+    """Return the meaning of a mask over elements, each row scattered, or padded at its end.
 
     Args:
         dtype: Element type.
@@ -301,7 +301,7 @@ def _about(middle: float, deviation: float, limits: tuple[float, float], why: st
 
 
 def _penalty() -> Meaning:
-    """What is added to logits: a bias, or a mask."""
+    """Return the meaning of an addend of logits: a bias, or a mask."""
 
     def draw(random: np.random.Generator, sizes: tuple[int, ...], _: int) -> Array:
         array = np.asarray(random.standard_normal(sizes))

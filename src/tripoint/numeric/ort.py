@@ -52,7 +52,7 @@ class Session:
 
     @property
     def notes(self) -> list[str]:
-        """What is done in another way than the graph says; mostly nothing."""
+        """Notes on what is computed in another way than the graph says; mostly none."""
         return [self._note] if self._note else []
 
     @property
@@ -121,7 +121,7 @@ def _keep_to_given_processors(options: Any) -> None:
 
 
 def _source(model: Model, options: Any) -> str | bytes:
-    """What ONNX Runtime loads: the file if there is one, else the graph in memory."""
+    """Return the source that ONNX Runtime loads: the file, or the graph's bytes without one."""
     if model.path is not None and model.path.suffix not in TEXT_SUFFIXES:
         return str(model.path)
     folders = {os.fspath(tensor.base_dir) for tensor in external_tensors(model.ir)}

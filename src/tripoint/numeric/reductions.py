@@ -1,4 +1,4 @@
-"""How many terms an operator adds up: what rounding differences grow with."""
+"""Number of terms that an operator reduces over, with which rounding differences grow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of the numbers of an input behind an operator."""
+"""Ranges of an input's numbers downstream of an operator."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _compared(node: ir.Node, position: int, way: Way) -> Way | None:
 
 
 def clip_limits(node: ir.Node) -> Interval:
-    """Where a Clip cuts, infinite where it does not or where its limit is no constant."""
+    """Return the limits of a Clip, infinite where there is none or it is no constant."""
     if "min" in node.attributes or "max" in node.attributes:
         return (
             node.attributes.get_float("min", -math.inf),

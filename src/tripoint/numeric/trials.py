@@ -278,7 +278,7 @@ def told(values: Values) -> str:
 
 
 def note(found: Iterable[Values]) -> str | None:
-    """What is said of inputs that were looked for; None if they are all the usual ones."""
+    """Describe inputs that were searched for; None if they are all the usual ones."""
     drawn = dict.fromkeys(told(values) for values in found if values)
     if not drawn:
         return None

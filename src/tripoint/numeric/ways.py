@@ -1,4 +1,4 @@
-"""How the numbers at a tensor come from an input, and what limits of them say of it."""
+"""Path of an input's numbers to a tensor, and the limits that follow for the input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Inverse = Callable[[Interval], Interval]
 
 @dataclass(frozen=True)
 class Way:
-    """How the numbers at a tensor come from those of an input.
+    """Path of an input's numbers to a tensor.
 
     Args:
         integer: Whether they are integers.
@@ -100,7 +100,7 @@ class Way:
 
     @property
     def ends(self) -> Interval | None:
-        """What 0 and 1 become, if that is known."""
+        """Images of 0 and 1, None if they are not determined."""
         if self.scale is None or self.power != 1.0 or not self.exact:
             return None
         return self.offset, self.scale + self.offset

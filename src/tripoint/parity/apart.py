@@ -1,4 +1,4 @@
-"""Where two arrays differ, if one of them may have rows more or less."""
+"""Differences between two arrays of which one may have additional rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 
 def apart(reference: Array, other: Array, tolerance: Tolerance) -> Array:
-    """Where two arrays of one shape differ by more than a tolerance."""
+    """Return a mask of elements that differ by more than a tolerance in two arrays of one shape."""
     return _beyond(reference, other, tolerance.absolute, tolerance.rtol)
 
 
@@ -30,7 +30,7 @@ def _beyond(reference: Array, other: Array, absolute: float | Array, rtol: float
 
 
 def distance(reference: Array, other: Array, tolerance: Tolerance) -> int:
-    """How many elements differ; with rows more or less, those between the first and the last."""
+    """Count elements that differ; with additional rows, those between the first and the last."""
     if reference.shape == other.shape:
         return int(np.count_nonzero(apart(reference, other, tolerance)))
     axes = [

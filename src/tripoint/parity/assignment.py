@@ -22,7 +22,7 @@ def find_permutation(
     tolerances: Mapping[str, Tolerance],
     wrong: Collection[str] | None = None,
 ) -> dict[str, str] | None:
-    """Which outputs of ``other`` hold the values of which outputs of ``reference``.
+    """Match the outputs of ``other`` to those of ``reference`` by value; None if there is no match.
 
     The best assignment by distance, among outputs of the same shape and dtype, is taken only if
     after it every output agrees; so a numeric error is never explained away.

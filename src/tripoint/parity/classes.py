@@ -1,4 +1,4 @@
-"""Whether two classifiers choose the same class; told beside the tolerance, never instead."""
+"""Agreement of two classifiers in the chosen class; told beside the tolerance, never instead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMES = re.compile(r"logit|prob|score|class|cls|pred|label", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class TopAgreement:
-    """How often two outputs rank classes the same way.
+    """Frequencies with which two outputs rank classes the same way.
 
     Args:
         rows: Number of rows along the last axis.

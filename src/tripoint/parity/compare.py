@@ -91,7 +91,7 @@ class OutputComparison:
 
     @property
     def equal(self) -> bool:
-        """Whether this output agrees, within a tolerance that would have shown a difference."""
+        """True if this output agrees within a tolerance that would have shown a difference."""
         return self.status == "equal"
 
     @property
@@ -156,7 +156,7 @@ def _with_tie(
     tie: Tie,
     tolerances: Mapping[str, Tolerance],
 ) -> OutputComparison:
-    """What is said of an output that agrees, or does not, with ties left out of account."""
+    """Return the comparison of an output with ties left out of account."""
     name, detail, agreement = found.name, found.detail, found.agreement
     ours, theirs = reference[name], other[name]
     if found.status == "different" and agreement is not None:

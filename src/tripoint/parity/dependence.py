@@ -1,4 +1,4 @@
-"""What the outputs of a graph depend on: values of its inputs, their sizes alone, or nothing.
+"""Dependence of a graph's outputs: on values of its inputs, on their sizes alone, on nothing.
 
 Where the graph says nothing else, an operator passes on what each of its inputs depends on. Of a
 tensor, Shape and Size read the sizes alone, unless these follow from values, as those of NonZero
@@ -34,7 +34,7 @@ _ABSORBS = {"Mul": 0, "And": 0, "BitwiseAnd": 0, "Or": 1}
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What a tensor depends on.
+    """Dependence of a tensor.
 
     Args:
         values: Its elements depend on values of an input.
@@ -61,7 +61,7 @@ _NOTHING = _State()
 
 
 def of_outputs(model: ir.Model) -> dict[str, Depends]:
-    """What each output depends on, by name; without those that hold random draws.
+    """Return the dependence of each output, by name; without those that hold random draws.
 
     An input whose values are sizes, as TensorRT's shape tensors are, counts as sizes.
 

@@ -12,7 +12,7 @@ from tripoint.trt import bindings, gpu
 
 
 def of_plan(plan: Path, tensorrt: str | None, timeout: float) -> Engine | str:
-    """What is needed to execute a plan, or why it cannot be.
+    """Return the engine to execute a plan with, or the reason for which it cannot be executed.
 
     Args:
         plan: The engine file; the manifest beside it tells how it was built.

@@ -1,4 +1,4 @@
-"""What no point exercises: branches, rows of tables, limits of clamps, sides of masks.
+"""Parts of a graph that no point exercises: branches, rows of tables, limits of clamps, masks.
 
 A fault there is in no output, however small the tolerance. So ONNX Runtime computes, of a copy of
 the graph that is cut down to what is asked for, what decides: conditions, indices of tables, and
@@ -70,7 +70,7 @@ class _Watched:
         raise NotImplementedError
 
     def missing(self) -> Iterator[str]:
-        """What was not exercised, in words; nothing if all was."""
+        """Describe the parts that were not exercised; nothing if all were."""
         raise NotImplementedError
 
     def entries(self) -> Iterator[Unexercised]:
@@ -154,7 +154,7 @@ class _Rows(_Watched):
 
 
 def exercised(model: Model, points: Sequence[Arrays]) -> Exercised | None:
-    """What the inputs of all points leave untouched.
+    """Return the parts that the inputs of all points leave untouched.
 
     Args:
         model: The graph.
@@ -204,7 +204,7 @@ def exercised(model: Model, points: Sequence[Arrays]) -> Exercised | None:
 
 
 def _watched(graph: ir.Graph) -> Iterator[_Watched]:
-    """What may be exercised or not, in graph order."""
+    """Yield the parts that may be exercised or not, in graph order."""
     varying = _varying(graph)
     tables: set[tuple[ir.Value, ir.Value]] = set()
     for node in graph:

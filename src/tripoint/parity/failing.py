@@ -34,7 +34,7 @@ INPUTS = "inputs.npz"
 
 @dataclass(frozen=True)
 class Subject:
-    """What is compared, as a command names it.
+    """Subject of a comparison, as a command names it.
 
     Args:
         model: The ONNX model.

@@ -30,7 +30,7 @@ _FEWEST_RUNS = 32
 
 @dataclass(frozen=True)
 class Run:
-    """What is behind the decisions, with some of them overruled."""
+    """Outputs downstream of the decisions, with some of them overruled."""
 
     given: Mapping[int, Array]
     used: Mapping[int, tuple[Flip, ...]]
@@ -39,7 +39,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Behind:
-    """What is behind the decisions, ready to run."""
+    """Graph downstream of the decisions, ready to run."""
 
     prepared: Prepared
     split: Split
@@ -47,14 +47,14 @@ class Behind:
     between: Arrays
 
     def base(self) -> Run | None:
-        """What is made if nothing is overruled; None if it does not run."""
+        """Run in which nothing is overruled; None if it fails."""
         try:
             return self.run({}, {})
         except TripointError:
             return None
 
     def run(self, given: Mapping[int, Array], used: Mapping[int, tuple[Flip, ...]]) -> Run:
-        """What is made with some decisions overruled."""
+        """Run the graph with some decisions overruled."""
         made = self.tail.run({**self.between, **self.prepared.feed(given)})
         return Run(given, used, dict(zip(self.tail.outputs, made, strict=True)))
 
@@ -148,14 +148,14 @@ class Search:
         return (numbers and tied(decision, self._own(decision, run), numbers)) or []
 
     def _own(self, decision: Decision, run: Run) -> Array:
-        """What is decided in a run."""
+        """Return the decision that a run takes by itself."""
         if decision.index in run.given:
             return run.given[decision.index]
         held = {**self._behind.between, **run.made}
         return held.get(decision.own, held.get(decision.name, self._exact[decision.own]))
 
     def _numbers_of(self, decision: Decision, run: Run) -> tuple[Numbers, ...] | None:
-        """What it is decided by in a run; None if the number of elements is another one."""
+        """Return the numbers that a run decides by; None if their count is another one."""
         found = []
         for place in decision.operands:
             name = decision.operand(place)

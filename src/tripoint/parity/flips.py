@@ -1,4 +1,4 @@
-"""Which outcomes of a decision are as good as the one that was taken: those of tied numbers.
+"""Admissible outcomes of a decision: as good as the one that was taken, for tied numbers.
 
 Two numbers are tied if they lie no farther apart than two correct results may, each by its own
 tolerance. Where they are equal to the last bit, and no errors of the sums behind them move them, no
@@ -27,7 +27,7 @@ _CORNERS = 4
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a decision is made by.
+    """Numbers that a decision is taken by.
 
     Args:
         values: The numbers, as float64.
@@ -91,7 +91,7 @@ def flips(
 def admitted(
     decision: Decision, own: Array, wanted: Array, numbers: tuple[Numbers, ...]
 ) -> tuple[Array, list[Flip]]:
-    """What is decided, with another outcome wherever that is as good.
+    """Return the decision, with another outcome wherever that is as good.
 
     Args:
         decision: The decision.
@@ -123,7 +123,7 @@ def admitted(
 
 
 def rule_of(decision: Decision) -> str:
-    """What is said of exact ties."""
+    """Describe the treatment of exact ties."""
     operator = decision.node.op_type
     if operator == TOP:
         return (
@@ -162,7 +162,7 @@ def _axis(decision: Decision) -> int:
 
 
 def _kept(decision: Decision, own: Array, rank: int) -> Array:
-    """What is decided, with the axis along which it was chosen."""
+    """Return the decision, with the axis along which it was chosen."""
     return own if own.ndim == rank else np.expand_dims(own, _axis(decision) % rank)
 
 
@@ -213,7 +213,7 @@ def _of_largest(decision: Decision, own: Array, numbers: Numbers) -> Iterator[Fl
 
 
 def _chosen(decision: Decision, own: Array, wanted: Array, numbers: Numbers) -> list[Flip]:
-    """Where indices that another leg chose are tied with those that were chosen."""
+    """Return flips at indices which another leg chose and which are tied with those chosen here."""
     axis, rank = _axis(decision), numbers.values.ndim
     values, allowed, erring = (
         _lanes(each, axis) for each in (numbers.values, numbers.allowed, numbers.erring)

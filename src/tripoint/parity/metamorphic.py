@@ -69,7 +69,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which checks are made.
+    """Checks to run.
 
     Args:
         point: Index of the point that they vary.
@@ -135,7 +135,7 @@ def judge(
 
 
 def expected(check: Check, before: Arrays, after: Arrays) -> dict[str, Array]:
-    """What the relation demands of the outputs of a probe, by name.
+    """Return the outputs of a probe that the relation demands, by name.
 
     Args:
         check: What is checked.
@@ -207,7 +207,7 @@ def _arrangements(check: Check, after: Arrays) -> dict[str, Callable[[Array], Ar
 
 
 def _arrangement(check: Check, rows: int) -> Callable[[Array], Array]:
-    """Where a check expects the elements of an output that had them in order before."""
+    """Return the map from an output's elements in order to where a check expects them."""
     if check == "same row twice":
         return lambda array: np.repeat(array[:1], rows, axis=0)
     return (lambda array: array[::-1]) if check == "permuted batch" else lambda array: array

@@ -1,4 +1,4 @@
-"""How far roundings of the size that they have move the outputs of a graph, measured.
+"""Movement of a graph's outputs by roundings of their actual size, measured.
 
 :mod:`tripoint.tolerance.derivation` bounds what two implementations may differ by without running
 anything, and has to be far above what most do. Here ONNX Runtime runs the graph with noise: what
@@ -69,7 +69,7 @@ class Noise:
     def at(
         self, inputs: Arrays, bindings: Mapping[str, int], products: Products
     ) -> dict[str, Moved]:
-        """What noise moves, by output name; absent where that is not known.
+        """Return the movement of outputs by noise, by name; absent where it could not be measured.
 
         Args:
             inputs: Array by input name.

@@ -65,7 +65,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Where legs are compared.
+    """Sizes at which legs are compared.
 
     Args:
         points: At least one.

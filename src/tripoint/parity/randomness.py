@@ -28,7 +28,7 @@ def draws(node: ir.Node) -> bool:
 
 
 def by_output(model: ir.Model) -> dict[str, str]:
-    """What draws the random numbers that an output depends on, in words, by output name."""
+    """Describe the source of the random numbers that an output depends on, by output name."""
     found: dict[ir.Value, dict[ir.Node, None]] = {}
     functions = {key for key, each in model.functions.items() if any(map(draws, each.all_nodes()))}
     for node in model.graph:

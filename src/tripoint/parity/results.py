@@ -1,4 +1,4 @@
-"""What a verification found; the fields are the keys of the JSON output."""
+"""Results of a verification; the fields are the keys of the JSON output."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class PointReport:
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """What moves an output, as far as ONNX Runtime showed.
+    """Causes that move an output, as far as ONNX Runtime showed.
 
     Args:
         depends: What the graph says that it depends on.
@@ -124,7 +124,7 @@ class Unexercised:
 
 @dataclass(frozen=True, slots=True)
 class Exercised:
-    """What the points exercise, as ONNX Runtime showed.
+    """Parts that the points exercise, as ONNX Runtime showed.
 
     Args:
         points: At how many it was looked, by part; fewer if all had been seen, or for the time.
@@ -153,7 +153,7 @@ class Permutation:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Whether PyTorch, ONNX Runtime and TensorRT compute the same.
+    """Verdict on whether PyTorch, ONNX Runtime and TensorRT compute the same.
 
     Args:
         verdict: ``"different"`` if any compared pair differs; ``"equal"`` only if all three ran
@@ -197,7 +197,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class SavedCase:
-    """Where a failing case lies.
+    """Location of a failing case.
 
     Args:
         folder: The folder.
@@ -287,7 +287,7 @@ def unsuited(
 
 
 def _worst(found: Sequence[tuple[PointReport, OutputComparison]]) -> str:
-    """How much at most and where, or what the detail says."""
+    """Describe the largest difference and its place, or give the detail."""
     point, entry = max(found, key=lambda pair: pair[1].excess or 0.0)
     if (
         entry.status == "covered"

@@ -1,4 +1,4 @@
-"""What float16 and bfloat16 cost the outputs of a graph, measured.
+"""Error of a graph's outputs in float16 and bfloat16, measured.
 
 Along the longest path, the derived tolerance counts every rounding in full. Branches that add
 little to a residual stream, and normalizations, which keep errors from growing, make the real error
@@ -42,7 +42,7 @@ class Rounded:
         self._last: tuple[Arrays, dict[str, Array]] | None = None
 
     def at(self, inputs: Arrays) -> dict[str, Array]:
-        """How far rounding moves each element, by output name.
+        """Return the distance that rounding moves each element by, by output name.
 
         Args:
             inputs: Array by input name.

@@ -87,7 +87,7 @@ class Run:
         return result
 
     def failure(self) -> str:
-        """What the last failure was."""
+        """Return the last failure."""
         return self._failures[-1][1].fact if self._failures else ""
 
     def excuse(self, place: str) -> None:
@@ -95,7 +95,7 @@ class Run:
         self._excused.add(place)
 
     def report(self) -> LegReport:
-        """How it went."""
+        """Return the report of the leg."""
         failures = [entry for entry in self._failures if entry[0] not in self._excused]
         if not failures:
             leg = self.leg
@@ -323,7 +323,7 @@ class Runs:
         return self._last[2]
 
     def other_order(self, places: Mapping[str, str]) -> str | None:
-        """What would match the outputs of PyTorch otherwise, if they were matched in order.
+        """Return the names that match PyTorch's outputs, in order; None if nothing was renamed.
 
         Args:
             places: For each output that is out of place, the name whose values it holds.

@@ -97,7 +97,7 @@ class Split:
         )
 
     def before(self, inputs: Arrays) -> dict[str, Array]:
-        """What the decisions and all behind them are computed from.
+        """Return the tensors that the decisions and all nodes downstream of them read.
 
         Raises:
             TripointError: If it does not run.
@@ -108,7 +108,7 @@ class Split:
         return {name: made[name] for name in self.between if name in made}
 
     def behind(self, between: Arrays) -> Session:
-        """What is behind the decisions, for inputs of these ranks and dtypes.
+        """Load the nodes downstream of the decisions, for inputs of these ranks and dtypes.
 
         Raises:
             TripointError: If it does not load.

@@ -34,7 +34,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Tie:
-    """What ties have to do with an output.
+    """Effect of ties on an output.
 
     Args:
         count: Elements that differ because of ties; of another number of elements, all of these.
@@ -79,7 +79,7 @@ class Ties:
     def at(
         self, inputs: Arrays, bindings: Mapping[str, int], products: Products
     ) -> tuple[Mapping[str, Array], Point | None]:
-        """What errors move, by output name, and the decisions, at one set of inputs.
+        """Return the movement of the outputs by errors, and the decisions, at one set of inputs.
 
         Decisions are held while that is measured, unless they have more ties than can be tried.
 
@@ -109,7 +109,7 @@ class Ties:
         return moved, point
 
     def _behind(self, inputs: Arrays) -> Behind | None:
-        """What is behind the decisions, ready to run; None if the graph does not run in parts."""
+        """Return the graph downstream of the decisions; None if the graph does not run in parts."""
         if self._split is None:
             return None
         try:
@@ -143,7 +143,7 @@ class Ties:
 
 
 def _allowed(chain: Chain, array: Array, products: Products, moved: Array | None) -> Array:
-    """How far each operand may lie off: nothing where both legs have the same bits."""
+    """Return the allowed error of each operand: zero where both legs have the same bits."""
     if is_exact(array.dtype) or not chain.variance:
         return np.zeros(array.shape)
     tolerance = lift(derive(chain, array, products=products), moved)
@@ -153,7 +153,7 @@ def _allowed(chain: Chain, array: Array, products: Products, moved: Array | None
 
 
 def _many(decision: Decision, measured: Measured, numbers: Mapping[str, Numbers]) -> bool:
-    """Whether there are more ties than can be tried; what they do to outputs can be measured."""
+    """Return whether there are more ties than can be tried, so that their effect is measured."""
     by = tuple(numbers[decision.operand(place)] for place in decision.operands)
     return tied(decision, measured.exact[decision.own], by) is None
 
@@ -239,7 +239,7 @@ class Point:
     def _told(
         self, name: str, split: Split, ours: Run, theirs: Run, array: Array, count: int
     ) -> Tie:
-        """What is said of an output."""
+        """Return the note on ties of an output."""
         reached = [
             (decision, flip)
             for decision in self._prepared.decisions

@@ -68,7 +68,7 @@ class _Seen:
 
 
 class Watch:
-    """Which elements of the outputs vary.
+    """Record of the elements of the outputs that vary.
 
     Args:
         depends: What each output depends on.
@@ -119,7 +119,7 @@ class Watch:
                 seen.moved[key] = seen.moved[key] | moved
 
     def variation(self) -> dict[str, Variation]:
-        """What is known of each output."""
+        """Return the variation of each output."""
         return {name: self._of(name, seen) for name, seen in self._seen.items()}
 
     def _of(self, name: str, seen: _Seen) -> Variation:
@@ -268,7 +268,7 @@ def _sample(array: Array) -> Array:
 
 
 def _moved(base: Array, array: Array, tolerance: Tolerance | None) -> Array:
-    """Which elements of a sample differ by more than what is allowed, as booleans."""
+    """Return the elements of a sample that differ by more than is allowed, as booleans."""
     other = _sample(array)
     if base.shape != other.shape or base.dtype != other.dtype:
         return np.ones(base.shape, np.bool_)

@@ -160,7 +160,7 @@ def _ran(found: Verification) -> int:
 
 
 def _moved_by(names: Sequence[str], points: Sequence[Point]) -> str:
-    """Why there are further points."""
+    """Return the reason for further points."""
     drawn = dict.fromkeys(trials.told(point.values) or "other seeds" for point in points)
     return (
         f"the usual made-up inputs do not move output {', '.join(names)}; "
@@ -169,7 +169,7 @@ def _moved_by(names: Sequence[str], points: Sequence[Point]) -> str:
 
 
 def _judged(found: Verification) -> Verification:
-    """What was found with inputs of which no better ones are known.
+    """Return the result for inputs of which no better ones are available.
 
     Where a model runs at some sizes and at others on no inputs, it is the sizes that do not suit.
     """

@@ -1,4 +1,4 @@
-"""How far the reference is off from float64, measured.
+"""Error of the reference against float64, measured.
 
 Noise (:mod:`tripoint.parity.noise`) tells how far roundings may move an output. Implementations
 have more in common than that: the formula of a coordinate, the numbers that a sum adds up exactly,
@@ -57,7 +57,7 @@ class Wide:
     def errors(
         self, own: Arrays, inputs: Arrays, bindings: Mapping[str, int], products: Products
     ) -> dict[str, Array]:
-        """How far each element is off, by output name; absent where that is not known.
+        """Return the error of each element, by output name; absent where it could not be measured.
 
         Args:
             own: What ONNX Runtime computes from the inputs, array by output name.

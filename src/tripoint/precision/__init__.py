@@ -1,4 +1,4 @@
-"""Which floating-point type a network computes in, and what that costs.
+"""Floating-point types that a network computes in, and their cost.
 
 TensorRT-RTX and TensorRT from 10.12 on take the type of every layer from the graph, so a lower
 precision is a change of the graph: :mod:`.lower` chooses the nodes, lets ONNX Runtime's converter

@@ -1,4 +1,4 @@
-"""Which nodes stay in float32, and why."""
+"""Choice of the nodes that stay in float32, with reasons."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _asked(model: ir.Model, patterns: Sequence[str]) -> dict[ir.Node, str]:
 
 
 def _inherent(node: ir.Node, model: ir.Model, low: ir.DataType) -> str | None:
-    """Why a node cannot, or should not, be of the lower type, whatever surrounds it."""
+    """Return why a node cannot or should not be of the lower type, whatever its neighbours are."""
     operands = [value for value in (*node.inputs, *node.outputs) if value is not None]
     if node.domain:
         return f"it is an operator of {node.domain}, whose types nothing says"

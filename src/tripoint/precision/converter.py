@@ -201,7 +201,7 @@ def _drop_needless_casts(own: Collection[str | None], result: ir.Model) -> None:
 
 
 def _origin(cast: ir.Node, own: Collection[str | None]) -> ir.Value | None:
-    """What could be read in place of a cast; None if the cast is needed."""
+    """Return the value to read in place of a cast; None if the cast is needed."""
     (operand,), (output,) = cast.inputs, cast.outputs
     if operand is None:
         return None

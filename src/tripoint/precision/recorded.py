@@ -1,4 +1,4 @@
-"""What the manifest of a plan says of its precision."""
+"""Precision of a plan as its manifest records it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tripoint.tolerance.derivation import Cost, nearest
 
 
 def rounding(manifest: Mapping[str, Any]) -> dict[str, tuple[Cost, ...]]:
-    """What the precision of a plan was measured to cost, by output and part of it.
+    """Return the measured cost of a plan's precision, by output and part of it.
 
     Args:
         manifest: Of the plan; without such an entry the result is empty.

@@ -1,4 +1,4 @@
-"""What a lower precision costs, in numbers, before any engine is built.
+"""Cost of a lower precision in numbers, before any engine is built.
 
 Every result of a node in the lower type is computed in float32 and rounded to that type. ONNX
 Runtime itself could not tell: on a CPU it has no bfloat16 at all, and keeps float32 between nodes
@@ -38,7 +38,7 @@ _METHOD = "each result in {low} computed in float32 by ONNX Runtime and rounded"
 
 @dataclass(frozen=True, slots=True)
 class PartError:
-    """How far the elements of one kind in an output lie from those of the model in float32.
+    """Distance of an output's elements of one kind from those of the model in float32.
 
     Args:
         size: Typical size of these elements in float32.
@@ -51,7 +51,7 @@ class PartError:
 
 @dataclass(frozen=True, slots=True)
 class OutputError:
-    """How far an output lies from that of the model in float32.
+    """Distance of an output from that of the model in float32.
 
     Args:
         name: The output.
@@ -84,7 +84,7 @@ class PointErrors:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a lower precision costs.
+    """Measured cost of a lower precision.
 
     Args:
         points: Errors at every point.
@@ -106,7 +106,7 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Overflow:
-    """Where numbers leave the range.
+    """Numbers that leave the range.
 
     Args:
         node: The first node, in graph order, whose result is not finite though it is in float32.

@@ -57,7 +57,7 @@ def array(numbers: npt.NDArray[Any], low: ir.DataType) -> npt.NDArray[Any]:
 
 
 def clamped(value: ir.Value, low: ir.DataType) -> Clamped | None:
-    """What of an initializer is beyond the range, None if nothing is.
+    """Return the values of an initializer that are beyond the range, None if there are none.
 
     Args:
         value: The initializer, of float32.

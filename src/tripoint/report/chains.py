@@ -17,7 +17,7 @@ _ENDS = 12
 
 
 def chain(value: Chain) -> list[str]:
-    """Why one tensor lost dimensions, step by step."""
+    """Explain the loss of one tensor's dimensions, step by step."""
     if value.misread is not None:
         where = f"that starts at {clean(value.misread)}"
         lines = [f"{clean(value.tensor)}: TensorRT gives it another shape, and {where}"]
@@ -40,7 +40,7 @@ def chain(value: Chain) -> list[str]:
 
 
 def _refused_on_the_way(value: Chain) -> list[str]:
-    """What the target refuses or misreads of the node of a tensor, and of those that feed it."""
+    """List what the target refuses or misreads of a tensor's node, and of those that feed it."""
     groups: dict[tuple[bool, str, str], list[str]] = {}
     told = {step.reason for step in value.back}
     for refusal in value.refusals:
@@ -69,7 +69,7 @@ def chains(table: TensorTable, *, limit: int = 5) -> list[str]:
 
 
 def chain_document(value: Chain) -> dict[str, Any]:
-    """Why one tensor lost dimensions."""
+    """Return the loss of one tensor's dimensions as a document."""
     return {
         "tensor": value.tensor,
         "origin": value.origin,

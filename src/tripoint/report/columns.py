@@ -28,7 +28,7 @@ def columns(rows: Sequence[Sequence[object]], *, indent: str = "  ") -> list[str
 
 
 def heading(model: Model, table: TensorTable | None = None) -> list[str]:
-    """Which model, and whose view."""
+    """Return the heading: the model, and whose view it is."""
     recorded = table is not None and table.target.kind == "log" and model.path is None
     name = clean(table.target.name if table and recorded else model.origin or "model in memory")
     lines = [f"{name}: opset {model.opset or 'unknown'}, {number_of(model.nodes, 'node')}"]

@@ -1,4 +1,4 @@
-"""Where two targets see one model differently, as text and as JSON."""
+"""Differences between two targets' views of one model, as text and as JSON."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def environment(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def plan(value: PlanInspection) -> list[str]:
-    """What is known of a plan."""
+    """Return the lines on a plan."""
     lines = [f"{clean(value.path)}: {value.bytes} bytes, sha256 {value.sha256}"]
     if value.manifest is not None:
         tensorrt = value.manifest["tensorrt"]
@@ -96,7 +96,7 @@ def build_document(result: BuildResult) -> dict[str, Any]:
 
 
 def plan_document(result: PlanInspection) -> dict[str, Any]:
-    """What is known of a plan."""
+    """Return the document on a plan."""
     return {
         "engine": {
             "path": str(result.path),

@@ -1,4 +1,4 @@
-"""What a verification comes to, in one sentence: the first line that a person reads."""
+"""Conclusion of a verification in one sentence: the first line that a person reads."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _of_status(value: Verification, status: Status) -> list[str]:
 
 
 def _causes(value: Verification) -> Iterator[str]:
-    """Why nothing is proven, what lies in the outputs first."""
+    """Yield the reasons for which nothing is proven, those in the outputs first."""
     said = False
     if value.vacuous:
         one = len(value.vacuous) == 1
@@ -129,7 +129,7 @@ def _causes(value: Verification) -> Iterator[str]:
 
 
 def _rest(value: Verification, names: Sequence[str], count: str) -> str:
-    """What can be said of the outputs that agree."""
+    """Describe the outputs that agree."""
     statuses: dict[str, set[str]] = {}
     for point in value.points:
         for entry in point.outputs:

@@ -28,7 +28,7 @@ def dumps(document: Mapping[str, Any]) -> str:
 
 
 def envelope(command: str, model: Model | None = None) -> dict[str, Any]:
-    """What every document begins with.
+    """Return the entries that every document begins with.
 
     Args:
         command: The command whose result it is.

@@ -38,7 +38,7 @@ def network(layers: Sequence[Layer], owners: Mapping[str, Sequence[str]]) -> lis
 
 
 def contents(value: PlanContents) -> list[str]:
-    """What a plan says itself."""
+    """Return the lines of what a plan states itself."""
     lines = _memory(value)
     for place, profile in enumerate(value.profiles):
         lines.append(f"optimization profile {place}:")
@@ -66,7 +66,7 @@ def engine(layers: Sequence[Layer]) -> list[str]:
 
 
 def precision(found: Evidence) -> list[str]:
-    """What precision was asked for, what there is, and what it costs."""
+    """Return the lines on precision: asked for, present, and its cost."""
     prepared = found.prepared
     lines = []
     if (lowered := prepared.lowered) is not None:
@@ -126,7 +126,7 @@ def _errors(value: Rehearsal) -> list[str]:
 
 
 def of_manifest(manifest: Mapping[str, Any]) -> list[str]:
-    """What a manifest says of the precision; nothing if it is older than that entry."""
+    """Return the lines of a manifest on precision; none if it is older than that entry."""
     entry = manifest.get("precision")
     if not isinstance(entry, Mapping):
         return []
@@ -166,7 +166,7 @@ def network_json(
 
 
 def contents_json(value: PlanContents | None) -> dict[str, Any] | None:
-    """What a plan says itself as JSON values."""
+    """Return what a plan states itself as JSON values."""
     if value is None:
         return None
     return {

@@ -183,10 +183,10 @@ def _share(value: float) -> str:
 
 
 def location_document(result: Location) -> dict[str, Any]:
-    """Where two legs part."""
+    """Return the document of the place at which two legs part."""
     return dict(plain(result))
 
 
 def ranking_document(result: Ranking) -> dict[str, Any]:
-    """What a lower precision costs, node by node."""
+    """Return the document of the cost of a lower precision, node by node."""
     return dict(plain(result))

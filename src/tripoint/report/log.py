@@ -1,4 +1,4 @@
-"""What a recorded verbose log shows, as text and as JSON values."""
+"""Contents of a recorded verbose log, as text and as JSON values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lines(
 
 
 def _heading(recording: Recording, which: str) -> list[str]:
-    """Which model, and who wrote the log."""
+    """Return the heading: the model, and the version that wrote the log."""
     target = recording.view.target
     opset = f"opset {recording.model.opset}, " if recording.model.opset else ""
     return [

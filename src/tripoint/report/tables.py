@@ -112,7 +112,7 @@ def _bound(entry: Bound) -> str:
 
 
 def parsed_or_built(table: TensorTable) -> list[str]:
-    """What stops a TensorRT: nodes that it does not parse, or an installed one not build."""
+    """List what stops a TensorRT: nodes that it does not parse, or an installed one not build."""
     nodes = {facts.node for facts in table.tensors if facts.node}
     nodes = nodes if table.target.kind == "installed" else set()
     late = [note for note in table.notes if any(note.startswith(f"node {n!r} (") for n in nodes)]

@@ -11,7 +11,7 @@ from tripoint.triton import Checked, Exported, Finding
 
 
 def exported(result: Exported) -> list[str]:
-    """What was written, with which batching and why, and what it needs."""
+    """List the written files, the batching with its reason, and the requirements."""
     lines = [f"wrote {clean(path)}" for path in result.written]
     if result.kept is not None:
         lines.append(f"kept {clean(result.kept)}, which is the same")

@@ -80,7 +80,7 @@ def lines(table: TensorTable, model: Model) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """How one version writes its lines.
+    """Form in which one version writes its lines.
 
     Args:
         number: Major and minor version.
@@ -215,7 +215,7 @@ class _Log:
             yield from self._failures(name, -1, None, but=OUTPUT)
 
     def reached(self, nodes: list[ir.Node]) -> int:
-        """How many nodes the target looked at."""
+        """Return the number of nodes that the target reached."""
         last = 0
         for count, node in enumerate(nodes, start=1):
             if node_name(node) in self._refused or self._outputs(node):
@@ -269,7 +269,7 @@ class _Log:
         return f"{name} [{escape_operator(node.op_type)}]"
 
     def _name(self, value: ir.Value) -> str:
-        """What the table calls a tensor."""
+        """Return the name of a tensor in the table."""
         return self.names.get(value) or value.name or ""
 
     def _register(self, name: str) -> str:

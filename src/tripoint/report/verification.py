@@ -81,7 +81,7 @@ def verdict(value: Verification) -> list[str]:
 
 
 def _moved(variation: Variation) -> str | None:
-    """What is said of an output of which some elements never change; None if few are."""
+    """Describe an output of which some elements never change; None if few do so."""
     if variation.depends != "values":
         what = {"sizes": "depends on sizes only", "nothing": "is constant"}[variation.depends]
         return f"{what}, no value of an input changes it"

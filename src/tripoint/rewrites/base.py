@@ -1,4 +1,4 @@
-"""What a rewrite is, and what is reported about it.
+"""Interface of a rewrite, and the report of its outcome.
 
 Every rewrite is a function ``find`` that looks at a node and its surroundings. There is no pattern
 language: most conditions are about shapes, ranges and what TensorRT lost, not about operators.
@@ -65,7 +65,7 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a rewrite may look at beside the node.
+    """Surroundings of a node that a rewrite may read.
 
     Args:
         model: The model; its values carry their true shapes, and the elements of integer tensors
@@ -188,7 +188,7 @@ class Proof:
 
     @property
     def holds(self) -> bool:
-        """Whether the rewrite may be kept: proven, or proven in part because that was asked."""
+        """True if the rewrite may be kept: proven, or proven in part because that was asked."""
         return self.symbolic == "holds" and self.numeric.status in ("holds", "skipped")
 
     @property

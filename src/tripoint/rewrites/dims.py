@@ -1,4 +1,4 @@
-"""How two dims relate for all sizes of the inputs."""
+"""Relations of two dims that hold for all sizes of the inputs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def product(dims: Iterable[Dim]) -> Dim:
 
 
 def split(pieces: Sequence[Dim], wholes: Sequence[Dim]) -> list[list[int]] | None:
-    """Which pieces in a row multiply to each whole.
+    """Return the consecutive pieces that multiply to each whole; None if there is no such split.
 
     Args:
         pieces: Dims, in order.

@@ -218,7 +218,7 @@ class _Run:
         return places[bad - 1], reason
 
     def _worse(self, *, accept: bool = False) -> str:
-        """Why the view is worse than before; if it is not, ``accept`` makes it the new one."""
+        """Return why the view is worse than before; if it is not, ``accept`` replaces the view."""
         view = self.see(self.state.model)
         loss = Loss.of(self.state.model, view)
         reason = loss.worse_than(self.loss, self.unseen)

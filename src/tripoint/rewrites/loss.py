@@ -15,7 +15,7 @@ from tripoint.words import number_of
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a TensorRT does not know of a model.
+    """Dims of a model that a TensorRT does not know.
 
     Args:
         axes: Lost axes by tensor name; tensors without a loss are absent.
@@ -48,7 +48,7 @@ class Loss:
         return cls(axes, frozenset(unseen), frozenset(outer))
 
     def worse_than(self, before: Loss, unseen: frozenset[str]) -> str:
-        """Why this is worse than before; empty if it is not.
+        """Return why this is worse than before; empty if it is not.
 
         Args:
             before: What was lost before a change.

@@ -148,7 +148,7 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """What a graph computes.
+    """Outputs of a graph at some points.
 
     Args:
         found: Run by run.
@@ -277,7 +277,7 @@ def _completed(
 
 
 def unloadable(before: Model, after: Model) -> Numeric | None:
-    """Why ONNX Runtime loads a model and not what became of it; None if it is not so.
+    """Return the reason if ONNX Runtime loads a model but not its rewritten form; else None.
 
     Both are loaded without their weights.
     """

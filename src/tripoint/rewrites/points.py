@@ -1,4 +1,4 @@
-"""Where in the input range numbers are compared.
+"""Points of the input range at which numbers are compared.
 
 Where nobody gave a range, sizes are made up that satisfy what the graph needs of them
 (:mod:`tripoint.shape_inference.constraints`), small ones first: a proof is as good at three rows as
@@ -51,7 +51,7 @@ _CHEAP = 1 << 28
 
 @dataclass(frozen=True)
 class Points:
-    """Where in the input range numbers are compared.
+    """Points of the input range at which numbers are compared.
 
     Args:
         candidates: Size of each symbol, point by point.
@@ -212,7 +212,7 @@ def _mended(equations: Sequence[Equation], at: Sizes, *, escape: bool) -> Sizes 
 def _distance(
     equation: Equation, new: Sizes, old: Sizes, *, escape: bool
 ) -> tuple[bool, int, int, int]:
-    """How far sizes were moved, and whether they satisfy an equation by broadcasting alone."""
+    """Return how far sizes moved, and whether they satisfy an equation by broadcasting alone."""
     escapes = False
     if equation.kind in ("broadcast", "expands"):
         escapes = evaluate(equation.left, new) != evaluate(equation.right, new)
@@ -228,7 +228,7 @@ def _holds(equation: Equation, at: Sizes) -> bool:
 
 
 class _Cost:
-    """How many bytes of tensors are alive at once when a graph runs."""
+    """Estimate of the bytes of tensors that are alive at once when a graph runs."""
 
     def __init__(self, annotated: ir.Model) -> None:
         nodes = list(annotated.graph)

@@ -1,4 +1,4 @@
-"""What a Reshape has to be told so that its result has a given shape for all sizes."""
+"""Operands of a Reshape that give its result a shape for all sizes."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def _live_branch(node: ir.Node) -> ir.Graph | None:
 def _computation(
     node: ir.Node, found: Mapping[ir.Value, int], inside: Mapping[int, tuple[int, ...]]
 ) -> Hashable:
-    """What two nodes have in common that compute the same.
+    """Return a key that is equal for two nodes that compute the same.
 
     Args:
         node: The node.

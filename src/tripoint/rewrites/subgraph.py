@@ -50,7 +50,7 @@ class Cut:
 
     @property
     def content(self) -> bytes:
-        """What two cuts have in common that differ only in names."""
+        """Key that is equal for two cuts which differ only in names."""
         return bytes(ir.to_proto(self.model).SerializeToString(deterministic=True))
 
 

@@ -179,7 +179,7 @@ def let_initializers_be(model: ir.Model) -> None:
 
 
 def hindrance(replacement: Replacement) -> str:
-    """Why a replacement cannot be put into its graph; empty if it can."""
+    """Return why a replacement cannot be put into its graph; empty if it can."""
     for old, new in zip(replacement.outputs, replacement.new_outputs, strict=True):
         producer = new.producer()
         if not old.is_graph_output() or producer in replacement.new_nodes:

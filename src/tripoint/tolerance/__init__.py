@@ -1,1 +1,1 @@
-"""How far results may lie apart, derived from the arithmetic of the graph."""
+"""Tolerances of results, derived from the arithmetic of the graph."""

@@ -1,4 +1,4 @@
-r"""How each operator of ONNX errs by itself: one table, for all of the newest opset.
+r"""Error of each operator of ONNX by itself: one table, for all of the newest opset.
 
 What was measured, was measured on a CPU against float64: PyTorch 2.13 and ONNX Runtime 1.30, root
 mean square of the error in eps of a typical element, for normal signals.
@@ -62,7 +62,7 @@ _UNKNOWN = 1 << 12
 
 
 class Kind(enum.Enum):
-    """What an operator does to numbers."""
+    """Kind of arithmetic of an operator."""
 
     MOVES = "passes numbers on as they are"
     EXACT = "gives integers, booleans, strings or counts"
@@ -132,14 +132,14 @@ TABLE = _table()
 
 
 def kind_of(node: ir.Node) -> Kind:
-    """What a node does to numbers, by its operator and its mode."""
+    """Return the kind of a node's arithmetic, by its operator and its mode."""
     if node.op_type in ("Resize", "Upsample", "GridSample") and _mode(node) == "nearest":
         return Kind.MOVES
     return TABLE.get(node.op_type, Kind.ROUNDS)
 
 
 def own_variance(node: ir.Node, bindings: Mapping[str, int]) -> float:
-    """What coordinates, a transform or a polynomial add to the variance of an error, in eps².
+    """Return the variance of the error that coordinates, a transform or a polynomial add, in eps².
 
     Args:
         node: Its values carry their true shapes.

@@ -168,7 +168,7 @@ def _is(value: ir.Value | None, kind: Any) -> bool:
 
 
 def _behind_numbers(graph: ir.Graph) -> set[ir.Value]:
-    """What depends on the elements of an input, and not on its size alone."""
+    """Return the values that depend on the elements of an input, and not on its size alone."""
     fed = {value for value in graph.inputs if value.name not in graph.initializers}
     for node in graph:
         if node.op_type not in READS_SIZES and any(value in fed for value in read_by([node])):

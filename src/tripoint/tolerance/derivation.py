@@ -1,4 +1,4 @@
-r"""How far two correct results may lie apart, derived from the graph.
+r"""Allowed distance of two correct results, derived from the graph.
 
 Every operator rounds. With independent roundings of relative size eps, variances add up, so
 along a path of operators the relative error of the result is about
@@ -83,7 +83,7 @@ Given = float | Mapping[str, float] | None
 
 
 class Products(enum.IntEnum):
-    """How float32 products are computed, from the least to the most that they err.
+    """Ways to compute float32 products, from the smallest error to the largest.
 
     Measured on an H100 with TensorRT-RTX 1.6.1, single operators against float64 (root mean
     square, relative to that of the result): on tensor cores n/20 to n/7 eps for n terms without
@@ -116,7 +116,7 @@ def products_of(legs: Iterable[Described]) -> Products:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """What is allowed: ``|difference| <= atol + rtol * |reference|``.
+    """Tolerance: ``|difference| <= atol + rtol * |reference|``.
 
     Args:
         atol: Absolute part; the largest, where parts of the output have their own.
@@ -145,7 +145,7 @@ class Tolerance:
         return replace(self, atol=max(atols), atols=tuple(atols) if split else (), reason=reason)
 
     def sharpened(self, atols: Sequence[float], eps: float) -> Tolerance:
-        """What was measured in the place of what was derived.
+        """Return the measured tolerance in place of the derived one.
 
         Args:
             atols: Absolute parts, one for each part of the output.
@@ -219,7 +219,7 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a lower precision was measured to cost in a part of an output.
+    """Measured cost of a lower precision in a part of an output.
 
     Args:
         size: Typical size of its elements.
@@ -283,7 +283,7 @@ class Budget:
         moved: Lifts = None,
         rounded: Mapping[str, Array | None] | None = None,
     ) -> dict[str, Tolerance]:
-        """What to allow for each output.
+        """Return the tolerance of each output.
 
         What noise was measured to do to an output counts in the place of what is derived, and at
         other points as the same share of it.
@@ -604,14 +604,14 @@ def sums_of(node: ir.Node, bindings: Mapping[str, int]) -> list[tuple[ir.Node, i
 
 
 def _sum_variance(node: ir.Node, added: int, bindings: Mapping[str, int], eps: float) -> float:
-    """What a node that adds up terms errs by because sums are rounded."""
+    """Return the variance of the rounding error of a node that sums terms."""
     return (_PER_SUM * _steps(node, bindings) + added / _TERMS_PER_EPS) * eps**2
 
 
 def product_variance(
     node: ir.Node, added: int, bindings: Mapping[str, int], products: Products
 ) -> float:
-    """What a float32 product errs by because of how a GPU computes it."""
+    """Return the variance of the error of a float32 product because of how a GPU computes it."""
     if kind_of(node) is not Kind.PRODUCTS or products == Products.ROUNDED:
         return 0.0
     steps = _steps(node, bindings)
@@ -629,7 +629,7 @@ def _coarser(known: np.dtype[Any] | None, output: ir.Value) -> np.dtype[Any] | N
 
 
 def _steps(node: ir.Node, bindings: Mapping[str, int]) -> int:
-    """How often a node adds up its terms one after the other: a recurrent one at each step."""
+    """Return how often a node sums its terms one after the other: a recurrent one at each step."""
     if node.op_type not in RECURRENT:
         return 1
     return (_sizes(node.inputs[0], bindings) or [1])[0]

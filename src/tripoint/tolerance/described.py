@@ -1,4 +1,4 @@
-"""What tolerances and reports have to know of a leg."""
+"""Properties of a leg that tolerances and reports need."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Described(Protocol):
-    """What reports and tolerances have to know of a leg."""
+    """Properties of a leg that reports and tolerances need."""
 
     @property
     def name(self) -> str:
@@ -18,7 +18,7 @@ class Described(Protocol):
 
     @property
     def device(self) -> str:
-        """Where it runs: ``"cpu"`` or the name of a GPU."""
+        """Device of the leg: ``"cpu"`` or the name of a GPU."""
 
     @property
     def tf32(self) -> bool:

@@ -15,7 +15,7 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """How far two arrays of one shape lie apart.
+    """Distances between two arrays of one shape.
 
     Args:
         max_abs: Largest difference.

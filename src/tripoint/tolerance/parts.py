@@ -88,7 +88,7 @@ class Parts:
         return self if self.labels is None else Parts(how(self.labels), self.scales)
 
     def moving(self, array: Array) -> tuple[int, ...]:
-        """How many elements of an array of the same shape are not zero, by part."""
+        """Count the nonzero elements of an array of the same shape, by part."""
         if self.labels is None:
             return (int(np.count_nonzero(array)),)
         counts = np.bincount(self.labels[array != 0].ravel(), minlength=len(self.scales))
@@ -124,7 +124,7 @@ def split(array: Array, seams: Seams | None = None, *, noise: float = 0.0) -> Pa
 
 
 def seams(graph: ir.Model, bindings: Mapping[str, int]) -> dict[str, dict[int, tuple[int, ...]]]:
-    """Where parts of the graph outputs begin, by output name, for those that have several.
+    """Return the offsets of parts of graph outputs, by output name, for those with several.
 
     Args:
         graph: Its values carry their true shapes.
@@ -245,7 +245,7 @@ def _gaps(sizes: Array, noise: float) -> list[float]:
 
 
 def _is_noise(smaller: Array, larger: Array, noise: float) -> bool:
-    """Whether numbers are as small as what the larger ones are off by, or the tail of these."""
+    """Return whether numbers are as small as the error of the larger ones, or the tail of these."""
     if np.unique(larger).size <= max(_CONSTANTS, larger.size // 8):
         return False
     if smaller.size < _TAIL * larger.size:

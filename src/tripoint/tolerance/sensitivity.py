@@ -1,4 +1,4 @@
-"""How far the outputs of a graph move if each sum in it errs by what it is charged, measured.
+"""Movement of a graph's outputs if each sum in it errs by its share, measured.
 
 The derived tolerance assumes that an error is passed on as it is, and that errors of different
 operators are independent. A graph may enlarge them: a Softmax of large numbers, a difference of
@@ -53,7 +53,7 @@ _DOUBLE_EPS = 2.0**-52
 
 @dataclass(frozen=True)
 class Steps:
-    """What errors do to an output of steps: integers, or a shape.
+    """Effect of errors on an output of steps: integers, or a shape.
 
     Args:
         share: Share of the elements that they change.
@@ -88,7 +88,7 @@ class _Outputs:
 
     @property
     def moved(self) -> dict[str, Array]:
-        """What to allow for each element, by output name; absent where that cannot be told."""
+        """Allowed error of each element, by output name; absent where it cannot be determined."""
         return {
             name: np.maximum(
                 _TIMES * _moved(array, self.one[name]), _moved(array, self.other[name])
@@ -103,7 +103,7 @@ class _Outputs:
 
 @dataclass(frozen=True)
 class Measured:
-    """What errors do to a graph, by name of its outputs and of the operands of its decisions.
+    """Effect of errors on a graph, by name of its outputs and of the operands of its decisions.
 
     Args:
         moved: What to allow for each element.
@@ -142,7 +142,7 @@ class Sensitivity:
     def at(
         self, inputs: Arrays, bindings: Mapping[str, int], products: Products
     ) -> dict[str, Array]:
-        """What to allow for each element, by output name.
+        """Return the allowed error of each element, by output name.
 
         Args:
             inputs: Array by input name.
@@ -165,7 +165,7 @@ class Sensitivity:
         *,
         free: Collection[int] = (),
     ) -> Measured | None:
-        """How far errors move numbers while all is decided as it is without them.
+        """Measure the movement of numbers by errors while all is decided as without them.
 
         Args:
             inputs: Array by input name.
@@ -194,7 +194,7 @@ class Sensitivity:
         runs: _Outputs,
         held: Sequence[Decision],
     ) -> Arrays:
-        """What the graph computes with errors so large that few numbers are equal by chance."""
+        """Run the graph with errors so large that few numbers are equal by chance."""
         errors = [_FAR * _error_of(node, bindings, products) for node in self._nodes]
         rounded = [(self._factor(*each), 1.0) for each in zip(self._nodes, errors, strict=True)]
         try:
@@ -261,7 +261,7 @@ class Sensitivity:
         held: Sequence[Decision] = (),
         exact: Arrays | None = None,
     ) -> _Outputs | None:
-        """What the graph computes with errors of so many times the size; None if it does not."""
+        """Run the graph with errors of so many times the size; None if it fails."""
         errors = [times * _error_of(node, bindings, products) for node in self._nodes]
         rounded = [(self._factor(*each), 1.0) for each in zip(self._nodes, errors, strict=True)]
         short = [

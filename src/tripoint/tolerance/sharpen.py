@@ -1,4 +1,4 @@
-"""What to allow where it was measured how far roundings move an output."""
+"""Tolerances where the movement of an output by roundings was measured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PROPORTION = 3.0
 
 @dataclass(frozen=True)
 class Moved:
-    """What noise moves an output by, for each element, divided by how much it was enlarged.
+    """Movement of an output by noise, for each element, divided by the noise's enlargement.
 
     Args:
         near: With the smaller noise.
@@ -35,7 +35,7 @@ class Moved:
     short: Array | None = None
 
     def limits(self, parts: Parts, eps: float) -> tuple[float, ...] | None:
-        """What to allow for each part; None where the output does not move in proportion.
+        """Return the tolerance of each part; None where the output does not move in proportion.
 
         Args:
             parts: The parts of the output.

@@ -34,7 +34,7 @@ class OnnxRuntimeLeg:
 
     @property
     def notes(self) -> list[str]:
-        """What was computed in another way than the file says, once it has run."""
+        """Notes on what was computed in another way than the file says, once it has run."""
         return self._session.notes if self._session is not None else []
 
     def run(self, inputs: Arrays) -> Arrays:

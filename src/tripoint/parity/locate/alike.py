@@ -1,4 +1,4 @@
-"""Which node of one graph is which of another, and what of them is not the same.
+"""Matching of the nodes of two graphs, and the differences between them.
 
 Two exports of a module differ where the module was changed in between, or the file. Both are walked
 in graph order: runs of the same operators in the same modules belong together
@@ -29,7 +29,7 @@ _LISTED = 5
 
 @dataclass
 class Alike:
-    """What belongs together.
+    """Corresponding nodes and tensors of two graphs.
 
     Args:
         values: Value of the other graph by value of the first.

@@ -1,4 +1,4 @@
-"""What a file has otherwise than the module, by node."""
+"""Differences of a file from the module, by node."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Changes:
         self._weights = weights or {}
 
     def of(self, nodes: Iterable[ir.Node]) -> tuple[str, ...]:
-        """What some nodes have otherwise."""
+        """Return the differences of some nodes from the module."""
         texts = (text for node in nodes for text in (*self._known.get(node, ()), *self._of(node)))
         return tuple(dict.fromkeys(texts))
 

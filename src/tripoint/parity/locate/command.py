@@ -19,7 +19,7 @@ OWN_INPUTS = "inputs.npz"
 
 @dataclass(frozen=True)
 class Compared:
-    """What was compared, as a command line names it.
+    """Subjects of a comparison, as a command line names them.
 
     Args:
         model: The ONNX file.

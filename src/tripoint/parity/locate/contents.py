@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 
 
 def operand(own: ir.Value | None, other: ir.Value | None, depth: int = _DEPTH) -> Iterator[str]:
-    """How a constant operand differs.
+    """Yield the differences of a constant operand.
 
     Args:
         own: That of the file, None if it is left out.
@@ -58,7 +58,7 @@ def operand(own: ir.Value | None, other: ir.Value | None, depth: int = _DEPTH) -
 
 
 def numbers(name: str, own: Array, other: Array) -> Iterator[str]:
-    """How a constant of the file differs from that of the module, beyond its rounding."""
+    """Yield the differences of a file's constant from the module's, beyond its rounding."""
     if own.shape != other.shape or own.dtype != other.dtype:
         kinds = [f"{each.dtype}{list(each.shape)}" for each in (own, other)]
         yield f"constant {name} is {kinds[0]} in the file, {kinds[1]} in the module"
@@ -78,7 +78,7 @@ def numbers(name: str, own: Array, other: Array) -> Iterator[str]:
 
 
 def attributes(node: ir.Node, twin: ir.Node) -> Iterator[str]:
-    """How attributes of a node differ, those of the nodes in its bodies included."""
+    """Yield the differences in a node's attributes, nodes of its subgraphs included."""
     own, other = _plain(node), _plain(twin)
     for name in dict.fromkeys([*own, *other]):
         values = [each[name].value if name in each else None for each in (own, other)]

@@ -1,4 +1,4 @@
-"""How far one tensor lies from another, where NaN and infinity may be meant."""
+"""Distance of one tensor from another, where NaN and infinity may be meant."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def behind(graph: Graph, outputs: Sequence[str]) -> list[ir.Node]:
 
 
 def before(found: Found, graph: Graph, drawing: Sequence[ir.Node]) -> Found:
-    """What a search found of the parts that do not depend on some nodes."""
+    """Return the findings of a search among the parts that do not depend on some nodes."""
     reached = set(drawing)
     for node in graph.nodes:
         read = (value.producer() for value in node.inputs if value is not None)
@@ -36,7 +36,7 @@ def before(found: Found, graph: Graph, drawing: Sequence[ir.Node]) -> Found:
 
 
 def told(node: ir.Node, graphs: Graphs, legs: Sequence[str]) -> str:
-    """Which legs do not repeat themselves because of a node, in one sentence."""
+    """Name the legs that do not repeat themselves because of a node, in one sentence."""
     source = graphs.source_of(node.outputs[0].name or "")
     at = f" ({source})" if source else ""
     verb = "do not repeat themselves" if len(legs) > 1 else "does not repeat itself"

@@ -28,7 +28,7 @@ _BY_FAR = 4.0
 
 @dataclass(frozen=True)
 class Graphs:
-    """Where the names of nodes come from.
+    """Graphs from which the names of nodes are taken.
 
     Args:
         suspect: The graph whose nodes are suspected.
@@ -73,12 +73,12 @@ class Outputs:
 
     @property
     def missing(self) -> list[str]:
-        """What the other does not have."""
+        """Outputs that the other leg lacks."""
         return [name for name in self.expected if name not in self.found]
 
     @property
     def extra(self) -> list[str]:
-        """What the reference does not have."""
+        """Outputs that the reference lacks."""
         return [name for name in self.found if name not in self.expected]
 
     @property
@@ -92,7 +92,7 @@ class Outputs:
 
     @property
     def ties(self) -> list[str]:
-        """What is said of outputs that agree but for ties."""
+        """Notes on outputs that agree but for ties."""
         return [
             f"output {name}: {each.detail}"
             for name, each in self.deviations.items()
@@ -108,7 +108,7 @@ class Outputs:
 
 @dataclass
 class Findings:
-    """What is known of one pair at one point; filled step by step.
+    """State of the search for one pair at one point; filled step by step.
 
     Args:
         pair: The two legs, the reference first.
@@ -224,7 +224,7 @@ class Findings:
 
 
 def _wide(replayed: Replayed, graphs: Graphs, scanned: Mapping[str, Deviation]) -> str | None:
-    """Why a part of several nodes has no culprit; None if it has.
+    """Return the reason for which a part of several nodes has no culprit; None if it has one.
 
     Where the reference has a graph, all tensors inside are known, and the part is as small as it
     gets. Nodes of one FX node are named after it.
@@ -308,7 +308,7 @@ def _passed_on(replayed: Replayed, graphs: Graphs, scanned: Mapping[str, Deviati
 
 
 def _growth(graphs: Graphs, scanned: Mapping[str, Deviation]) -> Growth | None:
-    """Where the error, relative to a typical element, grows the most."""
+    """Return the node at which the error, relative to a typical element, grows the most."""
     best: tuple[float, Part, str, float] | None = None
     for part in partition(graphs.suspect, list(scanned)):
         before = max(

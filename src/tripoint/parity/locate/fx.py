@@ -19,7 +19,7 @@ _NODE = re.compile(r"%(\w+) : .*?= (\w+\[target=.*)", re.DOTALL)
 
 
 def recorded(graph: Graph) -> dict[str, str]:
-    """What an export recorded of its FX nodes, by name: operator and arguments, as text.
+    """Return the record of an export's FX nodes, by name: operator and arguments, as text.
 
     Empty if it kept none.
     """
@@ -122,7 +122,7 @@ def run(
 def _arguments(
     program: torch.export.ExportedProgram, inputs: list[torch.Tensor]
 ) -> list[torch.Tensor | Any]:
-    """What the placeholders of a program stand for, in order: weights, constants and inputs."""
+    """Return the tensors of a program's placeholders, in order: weights, constants and inputs."""
     kinds = type(program.graph_signature.input_specs[0].kind)
     given = iter(inputs)
     arguments: list[Any] = []

@@ -103,7 +103,7 @@ class Graph:
         return value.producer() if value is not None else None
 
     def between(self, outputs: Sequence[ir.Value], known: Collection[ir.Value]) -> Part:
-        """What makes some tensors out of others.
+        """Return the part that computes some tensors from others.
 
         Args:
             outputs: What is made.
@@ -123,7 +123,7 @@ class Graph:
         return self.part(found, outputs)
 
     def counterpart(self, part: Part) -> Part | None:
-        """What makes tensors of the same names as the outputs of a part of another graph.
+        """Return the part of this graph whose outputs have the names of those of another's part.
 
         Args:
             part: The part; what it takes in is known here, too.
@@ -146,7 +146,7 @@ class Graph:
         return Part(tuple(ordered), tuple(inputs), tuple(outputs))
 
     def leaving(self, nodes: Sequence[ir.Node]) -> list[ir.Value]:
-        """What nodes make that others read, or that is an output of the graph."""
+        """Return the values that nodes produce for other nodes or as outputs of the graph."""
         inside = set(nodes)
         return [
             value
@@ -198,7 +198,7 @@ class Graph:
     def chains(
         self, bindings: Mapping[str, int], *, products: Products, part: Part | None = None
     ) -> dict[str, Chain]:
-        """What lies behind tensors and rounds.
+        """Return the operations and roundings upstream of tensors.
 
         Args:
             bindings: Size of each input symbol.

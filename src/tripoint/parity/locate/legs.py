@@ -1,4 +1,4 @@
-"""What a leg must be able to do so that the node that parts it from another can be found."""
+"""Interface of a leg in which the node that parts it from another can be found."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Reference(Described, Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was assumed, and what could not be had; complete once it has run."""
+        """Notes on assumptions, and on what could not be had; complete once the leg has run."""
 
     def values(self, tensors: Sequence[str], feed: Arrays) -> Named:
         """The values of tensors while the leg computes its outputs.
@@ -51,7 +51,7 @@ class Suspect(Reference, Protocol):
 
     @property
     def replays(self) -> int | None:
-        """How many replays are worth their time; None for all."""
+        """Number of replays that are worth their time; None for all."""
 
     def replay(self, part: Part, feed: Arrays) -> Arrays:
         """Run a part of the graph alone.
@@ -68,7 +68,7 @@ class Suspect(Reference, Protocol):
         """
 
     def fusion(self, part: Part, feed: Arrays) -> Fusion:
-        """What joining nodes into one kernel has to do with the error of a part.
+        """Relate the error of a part to the fusion of its nodes into one kernel.
 
         Args:
             part: The part that makes the error.

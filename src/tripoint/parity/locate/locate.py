@@ -68,7 +68,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the search may use.
+    """Limits of the search.
 
     Args:
         tensors: Intermediate tensors to have in memory at a time.
@@ -254,7 +254,7 @@ class _Comparison:
         return found
 
     def reports(self, error: _LegError | None = None) -> dict[str, LegReport]:
-        """How the legs went."""
+        """Return the reports of the legs."""
         found = {
             leg.name: LegReport(leg.name, "ran", leg.version, leg.device, None, leg.tf32)
             for leg in _legs(self.pair)
@@ -270,7 +270,7 @@ class _Comparison:
         return found
 
     def notes(self) -> list[str]:
-        """What the legs assumed."""
+        """Return the assumptions of the legs."""
         return [note for leg in _legs(self.pair) for note in leg.notes]
 
     def _stood_in(
@@ -352,7 +352,7 @@ class _Comparison:
 
 
 def _why_unmade(graph: Graph, name: str) -> str:
-    """Where an output comes from that no node makes."""
+    """Return the origin of an output that no node produces."""
     what = "an initializer" if name in graph.constants else "an input"
     return (
         f"no node makes output {name}: the file gives out {what} as it is, so export the module "

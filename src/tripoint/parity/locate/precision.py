@@ -1,4 +1,4 @@
-"""Which nodes cost the most when a lower precision is used, by measurement.
+"""Nodes that cost the most at a lower precision, by measurement.
 
 A node in the lower precision takes its float32 inputs rounded to it and rounds what it makes, while
 it computes in float32 as the sums of TensorRT's products do. One session of ONNX Runtime holds the
@@ -40,7 +40,7 @@ Outputs = Mapping[str, "np.ndarray[Any, Any]"]
 
 @dataclass(frozen=True, slots=True)
 class NodeCost:
-    """What it costs to run one node alone in the lower precision.
+    """Cost of one node alone in the lower precision.
 
     Args:
         node: Its name, as ``build --keep-fp32`` takes it.
@@ -61,7 +61,7 @@ class NodeCost:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What it costs to run all nodes but some in the lower precision.
+    """Cost of all nodes but some in the lower precision.
 
     Args:
         output: The graph output that lies farthest off.
@@ -243,7 +243,7 @@ class _Bench:
         return _Run(feed, outputs, allowed)
 
     def cost(self, run: _Run, rounded: Collection[int]) -> Cost:
-        """How far the outputs move with some nodes rounded."""
+        """Return the distances that the outputs move by with some nodes rounded."""
         found = self._outputs(run.feed, rounded)
         moved = {
             name: measure(array, found[name], run.allowed[name])

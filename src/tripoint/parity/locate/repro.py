@@ -25,7 +25,7 @@ NAMES = (MODEL, REFERENCE, INPUTS, EXPECTED, README)
 
 @dataclass(frozen=True)
 class Options:
-    """How two legs of a kind are compared on the command line.
+    """Command-line options of the comparison of two legs of a kind.
 
     Args:
         kind: ``"model"`` for two graphs in ONNX Runtime, ``"engine"`` for a graph in ONNX
@@ -39,7 +39,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a repro goes.
+    """Destination of a repro.
 
     Args:
         folder: The folder; it may exist.
@@ -61,7 +61,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Case:
-    """What a repro is made from.
+    """Data that a repro is written from.
 
     Args:
         graph: The graph whose part is wrong.
@@ -119,7 +119,7 @@ def _inlined(model: Model) -> Model:
 def _inputs(
     model: Model, values: Mapping[str, np.ndarray[Any, Any]]
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """What the model is fed with, in the types that it takes."""
+    """Return the inputs of the model, in the types that it takes."""
     return {
         value.name or "": values[value.name or ""].astype(value.dtype.numpy(), copy=False)
         if value.dtype is not None

@@ -29,7 +29,7 @@ from tripoint.sources.python import TorchModel
 
 @dataclass(frozen=True)
 class TensorRTRequest:
-    """What is needed to build and run engines, or why that cannot be.
+    """Settings to build and run engines with, or the reason against it.
 
     Args:
         absent: Why there is none; None if there is.
@@ -54,7 +54,7 @@ class TensorRTRequest:
 
 @dataclass(frozen=True)
 class Request:
-    """What to compare.
+    """Request of a comparison.
 
     Args:
         model: The ONNX model.

@@ -1,4 +1,4 @@
-"""What a search for the culprit found; the fields are the keys of the JSON output."""
+"""Results of a search for the culprit; the fields are the keys of the JSON output."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class OutputError:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where two legs part.
+    """Place at which two legs part.
 
     Args:
         verdict: ``"different"`` if outputs differ; ``"equal"`` if all legs ran and agree at every

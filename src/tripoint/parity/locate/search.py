@@ -56,7 +56,7 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Found:
-    """What the search found.
+    """Outcome of the search.
 
     Args:
         makers: Parts that make an error, in graph order, those last that only choose another one

@@ -36,7 +36,7 @@ NONE_ALONE = "no node inside makes the error alone"
 
 @dataclass(frozen=True)
 class Spot:
-    """Where an error is made.
+    """Part of the graph that an error arises in.
 
     Args:
         reference: The leg that is taken to be right.

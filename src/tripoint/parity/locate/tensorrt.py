@@ -154,7 +154,7 @@ class TensorRT:
 def map_tensors(
     shown: Sequence[str], layers: Sequence[EngineLayer], graph: Graph
 ) -> dict[str, str]:
-    """Which tensors of a graph the tensors between kernels are.
+    """Map tensors between kernels to tensors of a graph.
 
     By name where the names are the same; else by the nodes that a layer with a single output
     holds: if only one tensor of these is read outside of them, it is that output.

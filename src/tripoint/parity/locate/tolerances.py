@@ -1,4 +1,4 @@
-"""How far a tensor may lie from another: behind the whole graph, or behind one part of it."""
+"""Tolerances of single tensors: downstream of the whole graph, or of one part of it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Allowed:
         reference: np.ndarray[Any, Any],
         moved: np.ndarray[Any, Any] | None = None,
     ) -> Tolerance:
-        """What to allow after all nodes from the inputs to a tensor.
+        """Return the tolerance of a tensor after all nodes from the inputs to it.
 
         Args:
             name: The tensor.
@@ -97,7 +97,7 @@ class Allowed:
     def across(
         self, part: Part, reference: Mapping[str, np.ndarray[Any, Any]]
     ) -> dict[str, Tolerance]:
-        """What to allow for the outputs of a part that was fed with values of the reference.
+        """Return the tolerances of the outputs of a part that was fed with values of the reference.
 
         Args:
             part: A part of the suspect's graph.

@@ -82,7 +82,7 @@ class PyTorch:
 
     @property
     def device(self) -> str:
-        """Where the module is."""
+        """Device of the module."""
         return self._leg.device
 
     @property
@@ -155,7 +155,7 @@ class PyTorch:
         return {name: to_array(each) for name, each in self._model.module.state_dict().items()}
 
     def _known(self, wanted: set[str], feed: Arrays) -> dict[str, str]:
-        """Where in the module those tensors are made that can be had."""
+        """Return the places in the module of those wanted tensors that can be had."""
         if not wanted:
             return {}
         if self._places is None:

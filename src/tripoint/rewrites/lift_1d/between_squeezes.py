@@ -35,7 +35,7 @@ _MOST_RELABELS = 8
 
 @dataclass(frozen=True, slots=True)
 class Border:
-    """What leads from a tensor of rank 4 to one of rank 3, or back.
+    """Nodes that lead from a tensor of rank 4 to one of rank 3, or back.
 
     Args:
         wide: The tensor of rank 4, or what is there instead.
@@ -163,7 +163,7 @@ def _read_only_by(
 
 
 def _uses(node: ir.Node) -> int:
-    """How often others read what a node makes; -1 if the graph gives it out."""
+    """Count the other readers of a node's output; -1 if it is an output of the graph."""
     if any(value.is_graph_output() for value in node.outputs):
         return -1
     return sum(len(value.uses()) for value in node.outputs)
@@ -178,7 +178,7 @@ def _data(node: ir.Node) -> list[ir.Value]:
 
 
 def _is_liftable(node: ir.Node, output: ir.Value, root: ir.Node) -> bool:
-    """Whether a node is of the region's graph and on tensors of one rank, as far as known."""
+    """Return whether a node is in the region's graph, on tensors of one rank as far as inferred."""
     if node.op_type not in OPERATORS or node.domain != "" or node.graph is not root.graph:
         return False
     ranks = {_rank(value) for value in (output, *node.outputs, *_data(node))}
@@ -274,7 +274,7 @@ def _replacement(region: Region) -> Replacement:
 
 
 def _border_refusal(border: Border) -> str:
-    """Why a border is more than an axis of size 1 less or more; empty if it is not."""
+    """Return why a border is more than an axis of size 1 less or more; empty if it is not."""
     for node in border.relabels:
         value = node.outputs[0]
         if node.op_type in ("Squeeze", "Unsqueeze"):

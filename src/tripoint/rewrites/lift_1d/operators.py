@@ -128,7 +128,7 @@ class Tape:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """How an operator is lifted.
+    """Rule to lift an operator.
 
     Args:
         lift: Makes the lifted outputs.
@@ -158,7 +158,7 @@ def _computed(node: ir.Node) -> list[ir.Value]:
 
 
 def _one_output(node: ir.Node) -> str:
-    """What an operator may compute besides, as indices and statistics, is not lifted."""
+    """Refuse an operator that computes more than one output, as indices and statistics."""
     return "" if len(node.outputs) == 1 else f"{_label(node)} has {len(node.outputs)} outputs"
 
 
@@ -361,14 +361,14 @@ OPERATORS: Mapping[str, Operator] = {
 
 
 def refusal(node: ir.Node) -> str:
-    """Why a node of :data:`OPERATORS` cannot be lifted; empty if it can."""
+    """Return why a node of :data:`OPERATORS` cannot be lifted; empty if it can."""
     if not _given(node, 0):
         return f"{_label(node)} has no input"
     return mistyped(node) or OPERATORS[node.op_type].refusal(node)
 
 
 def mistyped(node: ir.Node) -> str:
-    """Which attribute of a node does not have the type that is read here; empty if all do."""
+    """Return the attribute of a node that does not have the type read here; empty if all do."""
     for name, kind in _TYPES.items():
         attribute = node.attributes.get(name)
         if attribute is not None and (attribute.is_ref() or attribute.type != kind):

@@ -1,4 +1,4 @@
-"""What is computed twice is computed once.
+"""Compute common subexpressions once.
 
     f(x, y), f(x, y) = the first of them, read twice
 

@@ -184,7 +184,7 @@ def _scale(node: ir.Node, given: Dim, wanted: Dim) -> np.float32 | None:
 
 
 def _reads(node: ir.Node, wanted: Dim, scale: np.float32, other: np.float32) -> bool:
-    """Whether two scales are known to take the same elements: those at floor(position / scale)."""
+    """Return whether two scales provably take the same elements: floor(position / scale)."""
     ways = ("mode", "nearest"), ("coordinate_transformation_mode", "half_pixel")
     mode, positions = (node.attributes.get_string(name, default) for name, default in ways)
     rounding = node.attributes.get_string("nearest_mode", "round_prefer_floor")
@@ -237,7 +237,7 @@ def _slice(node: ir.Node, given: Shape, wanted: Shape) -> Operands | str:
 
 
 def _end(given: Dim, wanted: Dim, start: int) -> int | None:
-    """Where a slice of step 1 has to end to have the wanted size; None if sizes decide it."""
+    """Return the end of a slice of step 1 with the wanted size; None if sizes decide it."""
     if isinstance(wanted, int):
         end = start + wanted
         return end if (start < 0) == (end < 0) else _END
@@ -248,7 +248,7 @@ def _end(given: Dim, wanted: Dim, start: int) -> int | None:
 
 
 def _start(given: Dim, wanted: Dim, end: int) -> int | None:
-    """Where a slice of step 1 has to begin to have the wanted size; None if sizes decide it."""
+    """Return the start of a slice of step 1 with the wanted size; None if sizes decide it."""
     before = difference(given, wanted)
     if end < 0:
         return before + end if before is not None and before + end >= 0 else None

@@ -75,7 +75,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | str | None:  # noqa: ARG00
 
 
 def _split(total: int, mode: str) -> tuple[int, int]:
-    """What is cut off in front and behind."""
+    """Return the numbers of elements cut off in front and at the end."""
     half = total // 2
     return (half, total - half) if mode == "SAME_UPPER" else (total - half, half)
 

@@ -61,7 +61,7 @@ def _makes_a_matrix(node: ir.Node) -> bool:
 
 
 def _moved(value: ir.Value, chain: dict[ir.Node, None]) -> _Array | None:
-    """Where each element of a tensor comes from; None if it is not known.
+    """Return the origin of each element of a tensor; None if it cannot be determined.
 
     Args:
         value: The tensor.

@@ -1,4 +1,4 @@
-"""What is computed from constants alone is a constant.
+"""Replace what is computed from constants alone by a constant.
 
     Sqrt(Cast(64)) = 8.0
 

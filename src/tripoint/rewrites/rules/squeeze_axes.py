@@ -85,7 +85,7 @@ def _more_than_one(dim: Dim, site: Site) -> bool:
 
 
 def _why_not_one(node: ir.Node, rank: int, free: Sequence[Dim], site: Site) -> str | None:
-    """Why the result of a Squeeze has this rank, the largest that it can have; None if it may not.
+    """Return why a Squeeze's result has this rank, the largest possible; None if it may not.
 
     Args:
         node: The Squeeze.
