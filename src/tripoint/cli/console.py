@@ -51,7 +51,8 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
         command: The function of a command, ``fix`` or, in a group, ``triton_check``.
     """
     called = command.__name__.replace("_", " ")
-    hints = get_type_hints(command, include_extras=True)
+    # Python 3.10 makes Optional of what has None for its default, and typer sees no option then.
+    hints = inspect.get_annotations(command, eval_str=True)
     own = inspect.signature(command).parameters
     groups = {
         name: kind
