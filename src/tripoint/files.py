@@ -27,8 +27,8 @@ def reason(error: OSError) -> str:
     Args:
         error: The error as Python raised it.
     """
-    known = _REASONS.get(error.errno or 0)
-    return known or (error.strerror or str(error))
+    text = _REASONS.get(error.errno or 0)
+    return text or (error.strerror or str(error))
 
 
 def refuse_overwrite(path: Path, *, force: bool) -> None:

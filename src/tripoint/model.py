@@ -356,12 +356,12 @@ def _inline_bytes(model: ir.Model) -> int:
 
 def _foreign_data(model: ir.Model, folder: Path) -> dict[Path, str]:
     """Location by file, of the data files that do not lie in ``folder`` yet."""
-    found = {}
+    locations = {}
     for source, location in _own_data(model).items():
         target = folder / location
         if not (target.exists() and target.samefile(source)):
-            found[source] = location
-    return found
+            locations[source] = location
+    return locations
 
 
 def _own_data(model: ir.Model) -> dict[Path, str]:

@@ -373,9 +373,9 @@ def varying(shape: Shape | None, symbols: Collection[str]) -> tuple[int, ...]:
         shape: The true shape.
         symbols: The symbols that the inputs declare.
     """
-    known = frozenset(symbols)
+    own = frozenset(symbols)
     return tuple(
         axis
         for axis, dim in enumerate(shape or ())
-        if isinstance(dim, str) and symbols_of(dim) and symbols_of(dim) <= known
+        if isinstance(dim, str) and symbols_of(dim) and symbols_of(dim) <= own
     )

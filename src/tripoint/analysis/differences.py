@@ -95,16 +95,16 @@ def compare(a: TensorTable, b: TensorTable) -> Differences:
 
 def _difference(a: TensorFacts | None, b: TensorFacts | None) -> Difference | None:
     seen_a, seen_b = (facts.tensorrt if facts is not None else None for facts in (a, b))
-    known = a or b
-    if known is None or seen_a == seen_b:
+    either = a or b
+    if either is None or seen_a == seen_b:
         return None
     lost_a, lost_b = (facts.lost if facts is not None else () for facts in (a, b))
     return Difference(
-        name=known.name,
-        op=known.op,
-        node=known.node,
+        name=either.name,
+        op=either.op,
+        node=either.node,
         kind=_kind(seen_a, seen_b, lost_a, lost_b),
-        shape=known.shape,
+        shape=either.shape,
         a=seen_a,
         b=seen_b,
         lost_a=lost_a,

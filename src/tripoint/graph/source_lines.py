@@ -84,10 +84,10 @@ def source_of(node: ir.Node) -> Source | None:
         The line, its file relative to the current folder where it lies below it; None if the
         export recorded nothing.
     """
-    found = frames_of(node)
-    if not found:
+    frames = frames_of(node)
+    if not frames:
         return None
-    deepest_first = found[::-1]
+    deepest_first = frames[::-1]
     frame = next((f for f in deepest_first if not f.in_library), None)
     frame = frame or next((f for f in deepest_first if not f.in_torch), deepest_first[0])
     return Source(shown_path(frame.file), frame.line)
@@ -108,14 +108,14 @@ def parse_frames(text: str) -> tuple[Frame, ...]:
     Returns:
         The frames, outermost first.
     """
-    found = _PYTHON_FRAME.findall(text)
-    if found:
-        return tuple(Frame(file, int(line), name, code) for file, line, name, code in found)
-    found = _SCRIPT_FRAME.findall(text)
-    if found:
-        return tuple(Frame(file, int(line), name) for file, line, name in reversed(found))
-    found = _COMMENT_FRAME.findall(text)
-    return tuple(Frame(file, int(line), "<unknown>") for file, line in found)
+    frames = _PYTHON_FRAME.findall(text)
+    if frames:
+        return tuple(Frame(file, int(line), name, code) for file, line, name, code in frames)
+    frames = _SCRIPT_FRAME.findall(text)
+    if frames:
+        return tuple(Frame(file, int(line), name) for file, line, name in reversed(frames))
+    frames = _COMMENT_FRAME.findall(text)
+    return tuple(Frame(file, int(line), "<unknown>") for file, line in frames)
 
 
 def format_frames(frames: tuple[Frame, ...]) -> str:

@@ -107,10 +107,10 @@ def check(model: Model, module: TorchModel, plan: InputPlan) -> Held:
         session = Session(model)
         if time.monotonic() - start > _SECONDS:
             return Held()
-        made = session.run(_feed(session, plan.tensors))
+        outputs = session.run(_feed(session, plan.tensors))
     except Exception:  # noqa: BLE001 - forward may raise anything, and was run before
         return Held()
-    agrees = _alike(made, example)
+    agrees = _alike(outputs, example)
     sizes = {symbol: plan.size(symbol) for symbol in plan.symbols}
     frozen = truth.infer(model.ir).frozen
     stayed: list[Stayed] = []
@@ -131,7 +131,7 @@ def check(model: Model, module: TorchModel, plan: InputPlan) -> Held:
                     notes.append(f"forward fails with {symbol} = {size}: {failed}; {where}")
                 continue
             what = _difference(session, tensors, expected)
-            if not agrees and not _stood(session, tensors, (made, example), expected):
+            if not agrees and not _stood(session, tensors, (outputs, example), expected):
                 break
             if what and where:
                 # The node says more than the words of the runtime.
@@ -191,8 +191,8 @@ def _stood(
     except TripointError:
         return False
     return any(
-        made.shape == now.shape and example.shape != other.shape
-        for made, now, example, other in zip(before[0], got, before[1], expected, strict=False)
+        then.shape == now.shape and example.shape != other.shape
+        for then, now, example, other in zip(before[0], got, before[1], expected, strict=False)
     )
 
 

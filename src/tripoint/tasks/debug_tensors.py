@@ -133,7 +133,7 @@ def _around(network: Any, feed: Mapping[str, array_ipc.Array]) -> dict[str, dict
     entries = {}
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        array = passthrough.given(tensor.name, feed)
+        array = passthrough.entry(tensor.name, feed)
         if array is not None:
             values = bool(tensor.is_shape_tensor)
             numbers = array.ravel().tolist() if values else list(array.shape)

@@ -71,8 +71,8 @@ def open_cache(
         pass
     except OSError as error:
         warn(f"the timing cache {path} cannot be read: {reason(error)}")
-    made = config.create_timing_cache(cache.read)
-    if made is None or not config.set_timing_cache(made, False):
+    created = config.create_timing_cache(cache.read)
+    if created is None or not config.set_timing_cache(created, False):
         warn(f"the timing cache {path} is of another TensorRT or GPU and is begun anew")
         cache.read = b""
         config.set_timing_cache(config.create_timing_cache(b""), False)

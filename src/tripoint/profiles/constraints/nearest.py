@@ -42,16 +42,16 @@ def legal(equations: Sequence[Equation], broken: Equation, at: Mapping[str, int]
     """
     own = sorted(broken.symbols)
     for wanted, strict in itertools.product((equations, (broken,)), (True, False)):
-        found = [change for name in own for change in _single(wanted, name, at, strict)]
-        if not found and len(own) >= 2:
-            found = [
+        changes = [change for name in own for change in _single(wanted, name, at, strict)]
+        if not changes and len(own) >= 2:
+            changes = [
                 change
                 for index, name in enumerate(own)
                 for other in own[:index]
                 for change in _double(wanted, other, name, at, strict)
             ]
-        if found:
-            return found
+        if changes:
+            return changes
     return []
 
 
