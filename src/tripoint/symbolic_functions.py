@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import sympy
 
 _PLAIN_DENOMINATOR = 1 << 10
-"""Up to here a fraction is written as one, behind it as a decimal."""
+"""Up to here a fraction is written as one, beyond it as a decimal."""
 
 
 def nearest(number: Fraction | int, digits: int, largest: int) -> Fraction | None:

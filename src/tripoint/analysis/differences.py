@@ -21,8 +21,8 @@ class Difference:
 
     Args:
         name: ONNX tensor name.
-        op: Operator that makes it, None for a graph input.
-        node: Name of the node that makes it, None for a graph input.
+        op: Operator that produces it, None for a graph input.
+        node: Name of the node that produces it, None for a graph input.
         kind: How the views differ: a size lost by one target only, by both but not on the same
             axes, sizes or ranks that are not the same, or a tensor that one never reached.
         shape: True shape.

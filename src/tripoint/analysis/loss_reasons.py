@@ -184,7 +184,7 @@ class Mechanisms:
         return f"{text}: these read {read}, but axis {unlike.index} of it {origin}"
 
     def _first_unlike(self, place: SizeRef, births: set[SizeRef]) -> SizeRef:
-        """The first node on the way to an axis that makes its size anew."""
+        """The first node on the way to an axis that produces its size anew."""
         passed: set[SizeRef] = set()
         while place not in passed:
             passed.add(place)

@@ -140,7 +140,7 @@ class Losses:
             By place the bits of the ends that it passes its loss on to.
         """
         reached = dict(ends)
-        # Places were left in an order in which each comes behind those that feed it.
+        # Places were left in an order in which each comes after those that feed it.
         for place in reversed(list(self.leads)):
             bits = reached.get(place, 0)
             if bits:

@@ -27,10 +27,10 @@ from tripoint.table import Chain, Frozen, Reason, Refusal, Step, TensorFacts, fo
 __all__ = ["Explainer", "format_shape"]
 
 _LONGEST = 64
-"""Steps that are followed behind a size operand."""
+"""Steps that are followed upstream of a size operand."""
 
 _MODELLED = "(modelled)"
-"""How a target ends that goes on behind a node it refuses."""
+"""How a target ends that goes on after a node it refuses."""
 
 _OLD = re.compile(r"TensorRT 7\.")
 """The core of TensorRT 7 evaluates no size operand while the network is built; that of 8.0 does

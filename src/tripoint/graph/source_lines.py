@@ -76,12 +76,12 @@ class Frame:
 def source_of(node: ir.Node) -> Source | None:
     """The PyTorch line that a node came from.
 
-    It is the deepest frame outside installed packages. Where every frame lies in one, as for a
-    model out of a model library, it is the deepest frame outside PyTorch; failing that, the
-    deepest frame.
+    It is the deepest frame outside installed packages. Where every frame is located in one, as
+    for a model out of a model library, it is the deepest frame outside PyTorch; failing that,
+    the deepest frame.
 
     Returns:
-        The line, its file relative to the current folder where it lies below it; None if the
+        The line, its file relative to the current folder where it is located below it; None if the
         export recorded nothing.
     """
     frames = frames_of(node)
@@ -129,7 +129,7 @@ def format_frames(frames: tuple[Frame, ...]) -> str:
 
 
 def shown_path(file: str) -> str:
-    """A path as a person wants to read it: relative if it lies below the current folder."""
+    """A path as a person wants to read it: relative if it is below the current folder."""
     path = Path(file)
     if not path.is_absolute():
         return file

@@ -33,7 +33,7 @@ class _Slot:
 class Arguments:
     """The inputs of ``forward``, and how it is called with them.
 
-    A tensor that lies in an example has a name of its own: ``batch_x`` is the entry ``x`` of the
+    A tensor inside an example has a name of its own: ``batch_x`` is the entry ``x`` of the
     dict ``batch``, ``state_0`` the first of the tuple ``state``, ``args_0`` the first of ``*args``.
 
     Args:

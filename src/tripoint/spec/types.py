@@ -13,7 +13,7 @@
 
 Names are split off at the **last** colon, so ``block/x:0:1x3`` names ``block/x:0``; they may stand
 in single quotes. A profile of an input whose *values* are sizes (a shape tensor) gives its values:
-what is written behind its colon are these, as with trtexec and Polygraphy. What other tools write
+what is written after its colon are these, as with trtexec and Polygraphy. What other tools write
 is read by :mod:`tripoint.spec.dialects`.
 """
 

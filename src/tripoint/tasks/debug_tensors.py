@@ -30,7 +30,7 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
             name, min, opt, max, values; empty for the sizes of this run alone), ``tf32``,
             ``listen`` (whether to take the tensors between kernels), ``outputs`` (tensors to mark
             as outputs of the network as well, which keeps them apart from their neighbours) and
-            ``folder``, where ``in.npz`` lies.
+            ``folder``, where ``in.npz`` is located.
         emit: Takes the log lines.
 
     Returns:

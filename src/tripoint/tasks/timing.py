@@ -22,7 +22,7 @@ class TimingCache:
     """The cache of one build.
 
     Args:
-        path: Where it lies, None if there is none.
+        path: Where it is located, None if there is none.
         reason: Why there is none.
         read: The bytes that were found there before the build.
     """

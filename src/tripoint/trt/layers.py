@@ -1,4 +1,4 @@
-"""The layers of a parsed network and of an engine, in one form, with the ONNX nodes behind them."""
+"""The layers of a parsed network and of an engine, in one form, with their ONNX nodes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _COPY = re.compile(r"^Reformatting CopyNode for \w+ Tensor \d+ to ", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class LayerTensor:
-    """A tensor that a layer takes or makes.
+    """A tensor that a layer consumes or produces.
 
     Args:
         name: Its name in the network.
@@ -58,7 +58,7 @@ class Layer:
             engine's; None if it was not told.
         nodes: ONNX nodes that it computes; of several, it is a fusion.
         inputs: What it takes.
-        outputs: What it makes.
+        outputs: What it produces.
         weights: Type of its weights in NumPy's spelling, None without weights or if not told.
         tactic: Name of the kernel, None if not told.
     """
@@ -75,8 +75,8 @@ class Layer:
     def precision(self) -> str | None:
         """The types that its numbers have, ``"fp16"`` or several as ``"fp16+fp32"``.
 
-        They are those of its weights and of the tensors that it takes and makes. What it sums in
-        is not told by TensorRT. None if no type is known or none is one of numbers.
+        They are those of its weights and of the tensors that it consumes and produces. What it sums
+        in is not told by TensorRT. None if no type is known or none is one of numbers.
         """
         types = [self.weights, *(tensor.dtype for tensor in (*self.inputs, *self.outputs))]
         names = {PRECISIONS[each] for each in types if each in PRECISIONS}

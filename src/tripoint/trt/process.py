@@ -145,7 +145,7 @@ def _taken(request: dict[str, Any]) -> _Child | None:
 
 def _send(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
     assert process.stdin is not None  # noqa: S101 - asked for as a pipe
-    # A child that is gone is noticed by who reads from it.
+    # A child that has ended is noticed by who reads from it.
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps(message).encode() + b"\n")
         process.stdin.flush()

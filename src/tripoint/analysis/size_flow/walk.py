@@ -27,7 +27,7 @@ class Sizes:
 
     Args:
         shapes: True shape by tensor, as far as it is known.
-        bodies: For each input of the body of a Loop or Scan, the node and the input's position.
+        bodies: For each input of the subgraph of a Loop or Scan, the node and the input's position.
     """
 
     shapes: Mapping[ir.Value, Shape | None]
@@ -135,7 +135,7 @@ class Sizes:
         return count is None or 0 <= place.index < count
 
     def _body_input(self, place: Axis) -> list[SizeRef]:
-        """Return what the body of a Loop or Scan is given for its input."""
+        """Return what a Loop or Scan passes to its subgraph for an input."""
         node, position = self.bodies.get(place.value, (None, 0))
         if node is None or position >= len(node.inputs):
             return []

@@ -28,7 +28,7 @@ from tripoint.symbols import is_plain, symbols_of
 _EXPANSIONS = 96
 """States of one end that are looked at."""
 _FURTHER = 12
-"""States that are looked at behind the first solution, for one that moves less."""
+"""States that are looked at after the first solution, for one that moves less."""
 _SCALES = 160
 """Factors that several sizes are multiplied with together."""
 _TOGETHER = 24

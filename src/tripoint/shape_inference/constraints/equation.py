@@ -56,7 +56,7 @@ class Equation:
         source: PyTorch line of the node, if the export recorded it.
         reason: One sentence that says why.
         decided: Whether sizes of the inputs decide it. False where tensor values do, or where
-            the node lies in a branch or loop that may not run.
+            the node is located in a branch or loop that may not run.
     """
 
     kind: Kind

@@ -63,7 +63,7 @@ def enter(
         inputs: What its inputs stand for; None for one that nothing stands for.
 
     Returns:
-        The shape of each output, None where not even the rank is known.
+        The shape of each output, None where the rank is unknown.
 
     Raises:
         RefusedError: If graphs are nested too deep to be followed.

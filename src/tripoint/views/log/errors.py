@@ -83,7 +83,7 @@ class Failure:
 
 
 def _message(text: str) -> str:
-    """An error without what other programs printed behind it."""
+    """An error without what other programs printed after it."""
     first, *others = unescape(text.strip()).splitlines() or [""]
     kept = (line for line in others if line.lstrip().startswith("[") or _CORE.search(line))
     return "\n".join((first, *kept))
