@@ -12,7 +12,7 @@ from tripoint.symbols import Shape
 from tripoint.table import Target, TensorFacts, TensorTable, ViewShape
 
 Kind = Literal["lost_in_a", "lost_in_b", "lost_in_both", "another_size", "only_in_a", "only_in_b"]
-"""How two views of a tensor differ; of several kinds the first that applies."""
+"""Kind of a difference between two views of a tensor; of several kinds the first that applies."""
 
 
 @dataclass(frozen=True, slots=True)

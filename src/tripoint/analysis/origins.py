@@ -30,7 +30,7 @@ _LONGEST = 64
 """Steps that are followed upstream of a size operand."""
 
 _MODELLED = "(modelled)"
-"""How a target ends that goes on after a node it refuses."""
+"""End of a target that goes on after a node it refuses."""
 
 _OLD = re.compile(r"TensorRT 7\.")
 """The core of TensorRT 7 evaluates no size operand while the network is built; that of 8.0 does

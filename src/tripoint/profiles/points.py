@@ -26,7 +26,7 @@ Point = dict[str, int]
 """A size by symbol."""
 
 Allowed = Callable[[Mapping[str, int]], bool]
-"""Whether a graph takes some sizes."""
+"""Test whether a graph takes some sizes."""
 
 SWEEP = 8
 """Points at which legs are compared, where nobody says how many."""

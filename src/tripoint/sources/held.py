@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 Arrays = list[np.ndarray[Any, Any]]
 
 _SECONDS = 10.0
-"""How long ``forward`` may take on the example, if it is to be run again."""
+"""Longest time of ``forward`` on the example, if it is to be run again."""
 _BYTES = 1 << 29
-"""How large weights may be, if ONNX Runtime is to load them."""
+"""Largest size of weights, if ONNX Runtime is to load them."""
 _APART = 0.01
 """Part of the largest number that an output may be off; a frozen size is off by far more."""
 _ROUNDINGS = 4.0
-"""What it may be off by besides, in its epsilon: bfloat16 is coarse."""
+"""Further deviation allowed, in its epsilon: bfloat16 is coarse."""
 
 
 @dataclass(frozen=True, slots=True)

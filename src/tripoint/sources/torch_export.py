@@ -39,7 +39,7 @@ _FACT_LINES = 4
 _BAKED_IN = 8
 """TracerWarnings that are listed."""
 _SPECIALIZED = re.compile(r"Constraints violated|specialized")
-"""What torch.export says where a dim that was to range has one size only."""
+"""Message of torch.export where a dim that was to range has one size only."""
 _ADVICE = re.compile(r"(For more information, run with|For extended logs|Caused by:).*")
 
 

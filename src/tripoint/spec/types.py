@@ -36,7 +36,7 @@ _LIST = r"\[[-0-9,\s]*\]"
 _VALUES = re.compile(rf"(?P<name>.+?)\s*=\s*(?P<lists>{_LIST}(?:\.\.{_LIST}){{0,2}})", re.DOTALL)
 
 ENDS = ("min", "opt", "max")
-"""What is said of a size that varies, in TensorRT's words."""
+"""Ends of the range of a size that varies, in TensorRT's words."""
 
 Values = tuple[int, ...]
 

@@ -11,7 +11,7 @@ from typing import Any
 from tripoint.triton import schema
 
 Place = tuple[str | int, ...]
-"""Where a field is, such as ``("output", 1, "dims")``."""
+"""Place of a field, such as ``("output", 1, "dims")``."""
 
 _DEEPEST = 100
 _ENDS = {"{": "}", "<": ">"}

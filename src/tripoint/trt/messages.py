@@ -31,7 +31,7 @@ class Meaning:
 
 
 INT8_CONVOLUTION = re.compile(r"cudnn_impl\.cpp:\d+: CHECK\(dtype == myelinTypeFloat")
-"""What TensorRT-RTX 1.6.1 says of a convolution in int8."""
+"""Message of TensorRT-RTX 1.6.1 about a convolution in int8."""
 
 _ASSERTION = re.compile(r"Assertion failed: .*?: (.+)", re.DOTALL)
 _CORE = re.compile(

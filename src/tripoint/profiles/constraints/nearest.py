@@ -15,10 +15,10 @@ from tripoint.shape_inference.constraints import Equation
 from tripoint.shape_inference.constraints.evaluate import UndecidedError, holds
 
 _NEAR = 1024
-"""How far around a size others are tried, at least; as far as the size itself if it is larger."""
+"""Least distance around a size in which others are tried; the size itself if it is larger."""
 _FARTHEST = 1 << 16
 _TOGETHER = 64
-"""How far two sizes are moved together."""
+"""Distance by which two sizes are moved together."""
 _RULE = 1024
 """Sizes from 1 on that show what legal ones have in common, at least."""
 

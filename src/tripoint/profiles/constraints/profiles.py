@@ -23,7 +23,7 @@ from tripoint.spec import ENDS, Range, Spec
 from tripoint.symbols import Shape, evaluate, is_plain, symbols_of
 
 _USUAL = Range(1, 8, 32)
-"""What is proposed for a size of which nothing is known."""
+"""Range proposed for a size of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ _FURTHER = 12
 _SCALES = 160
 """Factors that several sizes are multiplied with together."""
 _TOGETHER = 24
-"""How far around two sizes all pairs are tried."""
+"""Distance around two sizes in which all pairs are tried."""
 
 Sizes = Mapping[str, int]
 

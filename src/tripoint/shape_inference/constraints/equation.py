@@ -22,7 +22,7 @@ from tripoint.shape_inference.operators.symbolic_values import UNKNOWN, Element
 from tripoint.symbols import Dim
 
 Kind = Literal["equal", "broadcast", "expands", "divisible", "volume", "at_least", "at_most"]
-"""What is said of the left and the right side.
+"""Relation of the left and the right side.
 
 =============  ======================================================
 ``equal``      they are the same

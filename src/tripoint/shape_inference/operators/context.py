@@ -41,7 +41,7 @@ FAILURES = (
     *(ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError),
     *(NotImplementedError, RecursionError, OSError, sympy.PolynomialError),
 )
-"""What functions raise on nodes that their operator's specification does not allow."""
+"""Errors that functions raise on nodes that their operator's specification does not allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
         self.dtypes: dict[ir.Value, ir.DataType] = {}
         """Element types that follow from the nodes, whatever is declared."""
         self.sizes: dict[str, Size] = {}
-        """What is known of each symbol that was made up."""
+        """Facts of each symbol that was made up."""
         self.numbers: dict[str, tuple[ir.Value, int]] = {}
         """The tensor, and the place in it, of each number that was given a symbol."""
         self._named = named
@@ -95,7 +95,7 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
         self.contradictions: dict[str, None] = {}
         """Sentences about nodes whose inputs do not fit together."""
         self.depth = 0
-        """How many loops are around the node."""
+        """Number of loops around the node."""
         self._node: ir.Node | None = None
         self._unread: set[ir.Value] = set()
 

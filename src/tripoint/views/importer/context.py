@@ -14,7 +14,7 @@ from tripoint.symbols import Shape
 from tripoint.table import Reason, Refusal, ViewShape
 
 UNKNOWN = -1
-"""How TensorRT prints a dim that it does not know."""
+"""TensorRT's print of a dim that it does not know."""
 
 MOST_DIMS = 8
 """Highest rank that TensorRT has."""
