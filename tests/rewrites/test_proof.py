@@ -328,7 +328,7 @@ def test_what_algebra_leaves_open_is_tried_over_declared_ranges(
     points = Points(({"N": 4, "M": 2},) * 3, ranges=ranges)
     old, new = (Side.of(build("float[N,M] x", "y = Relu(x)").ir) for _ in range(2))
     for side, dim in ((old, one), (new, other)):
-        side.known.shapes["y"] = ("M", dim)
+        side.truth.shapes["y"] = ("M", dim)
     assert prove(old, new, points, numeric=False).symbolic == status
 
 

@@ -131,8 +131,8 @@ def build(
         specs_of = inputs_of(model)
         sizes = points.ends_of(input_shapes(model), profiles)
         at = (
-            choice.given(specs_of, feed.given)
-            if feed.given
+            choice.of_arrays(specs_of, feed.arrays)
+            if feed.arrays
             else choice.made_up(model, specs_of, sizes, values=feed.values, examples=feed.like)
         ).points
     prepared = prepare.prepare(

@@ -79,9 +79,9 @@ def verify(
     from tripoint.parity.verify import verify as run_verify
 
     model = as_model(model)
-    found = engines.of_plan(Path(engine), tensorrt, timeout) if engine is not None else None
-    no_engine = found if isinstance(found, str) else no_engine or "no engine was given"
-    running = None if isinstance(found, str) else found
+    loaded = engines.of_plan(Path(engine), tensorrt, timeout) if engine is not None else None
+    no_engine = loaded if isinstance(loaded, str) else no_engine or "no engine was given"
+    running = None if isinstance(loaded, str) else loaded
     module = as_torch(torch) if torch is not None else None
     rewritten = as_model(fixed) if fixed is not None else None
     failing = None
@@ -126,24 +126,24 @@ def verify(
 
 
 def _with_misread(
-    found: Verification, model: Model, engine: str | os.PathLike[str] | None
+    result: Verification, model: Model, engine: str | os.PathLike[str] | None
 ) -> Verification:
     """The verification, with what the manifest of an engine that did not run tells of it."""
     from tripoint.analysis import misreading
     from tripoint.engine import manifest
     from tripoint.parity.results import TENSORRT
 
-    ran = any(leg.name == TENSORRT and leg.status == "ran" for leg in found.legs)
+    ran = any(leg.name == TENSORRT and leg.status == "ran" for leg in result.legs)
     if engine is None or ran:
-        return found
+        return result
     content = manifest.beside(Path(engine))
     shapes = {each["name"]: each["shape"] for each in content.get("outputs", ())}
     untrue = misreading.untrue_outputs(model, shapes)
     ignored = misreading.ignored_attributes(model) if content else ()
     return dataclasses.replace(
-        found,
-        verdict="different" if untrue else found.verdict,
-        reasons=(*untrue, *ignored, *found.reasons),
+        result,
+        verdict="different" if untrue else result.verdict,
+        reasons=(*untrue, *ignored, *result.reasons),
     )
 
 

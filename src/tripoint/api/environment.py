@@ -57,24 +57,26 @@ def doctor() -> Environment:
     from tripoint._version import __version__
     from tripoint.trt import bindings, gpu
 
-    found = bindings.available()
+    installed = bindings.available()
     found_gpus = gpu.probe()
     torch = util.find_spec("torch") is not None
     install = "pip install 'tripoint[{}]'"
-    runtime = "" if found else f"TensorRT is not installed; {install.format('rtx')}"
+    runtime = "" if installed else f"TensorRT is not installed; {install.format('rtx')}"
     return Environment(
         tripoint=__version__,
         python=platform.python_version(),
         platform=platform.platform(terse=True),
         packages={name: version(name) for name in _PACKAGES},
-        tensorrt=tuple(f"{binding.name} {binding.version}" for binding in found),
+        tensorrt=tuple(f"{binding.name} {binding.version}" for binding in installed),
         gpus=tuple(device.name for device in found_gpus.devices),
         legs=(
             LegStatus("pytorch", torch, "" if torch else install.format("torch")),
             LegStatus("onnxruntime", util.find_spec("onnxruntime") is not None, ""),
             LegStatus(
-                "tensorrt", bool(found and found_gpus.devices), runtime or found_gpus.reason or ""
+                "tensorrt",
+                bool(installed and found_gpus.devices),
+                runtime or found_gpus.reason or "",
             ),
-            LegStatus("build", bool(found), runtime),
+            LegStatus("build", bool(installed), runtime),
         ),
     )

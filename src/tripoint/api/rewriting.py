@@ -87,9 +87,9 @@ def _proof_points(model: Model, spec: Spec | None, feed: Feed) -> Points | None:
 
     legal = LegalSizes.of(model, spec) if spec is not None and (spec.inputs or spec.dims) else None
     ranges = legal.limits if legal is not None else {}
-    if feed.given:
+    if feed.arrays:
         specs = inputs_of(model)
-        sizes = tuple(bindings_of(specs, arrays) for arrays in feed.given)
+        sizes = tuple(bindings_of(specs, arrays) for arrays in feed.arrays)
         return Points(sizes, ranges=ranges, feed=feed)
     return Points(tuple(legal.points()), ranges=ranges, feed=feed) if legal is not None else None
 

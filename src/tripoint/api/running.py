@@ -136,16 +136,16 @@ def run(
     """
     progress = on_progress or silent
     spec = spec or Spec()
-    found, output = reference.parse(model), Path(output)
+    model_reference, output = reference.parse(model), Path(output)
     views.resolve(target, tensorrt=tensorrt)
     with files.result_folder(output):
         for name in ARTEFACTS:
             files.refuse_overwrite(output / name, force=force)
         files.refuse_overwrite(output / FAILING / CASE, force=force)
-        if isinstance(found, reference.OnnxReference):
+        if isinstance(model_reference, reference.OnnxReference):
             for name in ARTEFACTS:
-                files.refuse_same(found.path, output / name)
-            loaded = models.load(found.path)
+                files.refuse_same(model_reference.path, output / name)
+            loaded = models.load(model_reference.path)
             arguments.sweep(loaded, spec)  # a missing range is an error before anything is written
             origin = _Origin(models.save(loaded, output / "model.onnx", force=force))
         else:

@@ -86,7 +86,7 @@ def why(
     return explain(facts(model, target=target, tensorrt=tensorrt), tensor)
 
 
-def explain(known: Facts, tensor: str) -> Chain:
+def explain(facts: Facts, tensor: str) -> Chain:
     """The chain of one tensor of facts that are already known.
 
     Raises:
@@ -95,9 +95,9 @@ def explain(known: Facts, tensor: str) -> Chain:
     import difflib
 
     try:
-        return known.chain(tensor)
+        return facts.chain(tensor)
     except KeyError as error:
-        near = difflib.get_close_matches(tensor, known.table.by_name, n=3)
+        near = difflib.get_close_matches(tensor, facts.table.by_name, n=3)
         raise UsageError(
             f"the model has no tensor named {tensor!r}",
             hint=f"did you mean {', '.join(near)}?" if near else "tripoint shapes lists them",

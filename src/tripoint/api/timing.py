@@ -175,18 +175,18 @@ def _timing(
         return LegTiming(name, status, candidate.reason)
     if name in crashed:
         return LegTiming(name, "failed", crashed[name])
-    found = timed[name]
-    if "reason" in found:
-        return LegTiming(name, "failed", found["reason"])
+    answer = timed[name]
+    if "reason" in answer:
+        return LegTiming(name, "failed", answer["reason"])
     return LegTiming(
         name,
         "timed",
         None,
-        found["version"],
-        found["device"],
-        found["clock"],
-        found["tf32"],
-        found["how"],
-        found["runs"],
-        summarize(found["samples"]),
+        answer["version"],
+        answer["device"],
+        answer["clock"],
+        answer["tf32"],
+        answer["how"],
+        answer["runs"],
+        summarize(answer["samples"]),
     )

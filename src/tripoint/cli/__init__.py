@@ -42,8 +42,8 @@ class _Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         # For a name that there is not, those that are alike are looked for among all.
-        known = cmd_name in COMMANDS or cmd_name in GROUPS
-        for name in (cmd_name,) if known else self.list_commands(ctx):
+        exact = cmd_name in COMMANDS or cmd_name in GROUPS
+        for name in (cmd_name,) if exact else self.list_commands(ctx):
             if name not in self.commands:
                 self.commands[name] = _loaded(name)
         return super().get_command(ctx, cmd_name)

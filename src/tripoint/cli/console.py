@@ -139,9 +139,9 @@ def _orderly_end() -> Iterator[None]:
     def end(number: int, _frame: object) -> None:
         raise Ended(number)
 
-    known = [getattr(signal, name) for name in _ENDING_SIGNALS if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in _ENDING_SIGNALS if hasattr(signal, name)]
     # One that is ignored, as under nohup, stays so.
-    changed = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
+    changed = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
     for number in changed:
         signal.signal(number, end)
     try:

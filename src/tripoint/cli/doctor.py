@@ -22,10 +22,10 @@ def doctor(
     from tripoint.api.environment import doctor as examine
     from tripoint.report import machine
 
-    found = examine()
+    environment = examine()
     console.emit(
         Form(**{**vars(form), "output_format": Format.json}) if as_json else form,
         "doctor",
-        lines=lambda: machine.doctor(found),
-        document=lambda: dataclasses.asdict(found),
+        lines=lambda: machine.doctor(environment),
+        document=lambda: dataclasses.asdict(environment),
     )

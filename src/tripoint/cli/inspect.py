@@ -56,7 +56,7 @@ def inspect(
     with opened(model, shapes.spec(), export) as loaded:
         table = api.shapes(loaded, target="installed" if layers else target, tensorrt=tensorrt)
         network = describe(table)
-        made = inspect_network(loaded, tensorrt=tensorrt) if layers else ()
+        network_layers = inspect_network(loaded, tensorrt=tensorrt) if layers else ()
         owners = table.layers_of
         console.emit(
             form,
@@ -67,13 +67,15 @@ def inspect(
                 "",
                 *networks.network(network),
                 *tables.parsed_or_built(table),
-                *(["", *report_layers.network(made, owners)] if layers else []),
+                *(["", *report_layers.network(network_layers, owners)] if layers else []),
             ],
             document=lambda: {
                 "target": table.target,
                 "network": network,
                 "refusals": table.refusals,
                 "notes": table.notes,
-                **({"layers": report_layers.network_json(made, owners)} if layers else {}),
+                **(
+                    {"layers": report_layers.network_json(network_layers, owners)} if layers else {}
+                ),
             },
         )

@@ -34,9 +34,9 @@ def opened(
     Yields:
         The model. One that was exported lives in a temporary folder until the block ends.
     """
-    found = reference.parse(text)
-    if isinstance(found, reference.OnnxReference):
-        yield api.load(found.path)
+    onnx = reference.parse(text)
+    if isinstance(onnx, reference.OnnxReference):
+        yield api.load(onnx.path)
         return
     with tempfile.TemporaryDirectory(prefix="tripoint-") as folder:
         exported = api.export(text, Path(folder) / "model.onnx", spec=spec, **export.arguments())
@@ -71,8 +71,8 @@ def opened_facts(
     if Path(text).suffix in views.LOG_SUFFIXES:
         if target is not None:
             raise UsageError("a log is a target itself", hint="leave --target out")
-        found = api.recorded(text)
-        yield next((known for known in found if tensor in known.table.by_name), found[0])
+        models = api.recorded(text)
+        yield next((facts for facts in models if tensor in facts.table.by_name), models[0])
         return
     with opened(text, spec, export) as loaded:
         yield api.facts(loaded, target=target, tensorrt=tensorrt)

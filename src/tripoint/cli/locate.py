@@ -164,12 +164,12 @@ def locate(
 
 
 def _check(legs: dict[str, Any], precision: LowPrecision | None, inputs_file: str | None) -> None:
-    given = [name for name, value in legs.items() if value is not None]
-    if precision is not None and given:
-        raise options.excluded("--precision", ", ".join(given))
-    if "--engine" in given and "--build" in given:
+    options_set = [name for name, value in legs.items() if value is not None]
+    if precision is not None and options_set:
+        raise options.excluded("--precision", ", ".join(options_set))
+    if "--engine" in options_set and "--build" in options_set:
         raise options.excluded("--build", "--engine")
-    if "--expected" in given and inputs_file is None:
+    if "--expected" in options_set and inputs_file is None:
         raise UsageError(
             "recorded outputs belong to certain inputs", hint="give these with --inputs FILE.npz"
         )

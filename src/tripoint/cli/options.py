@@ -415,20 +415,20 @@ def by_output(texts: list[str] | None, option: str) -> float | dict[str, float] 
     """
     if not texts:
         return None
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for text in texts:
         name, _, number = text.rpartition(":")
         try:
-            found[name] = float(number)
+            numbers[name] = float(number)
         except ValueError as error:
             raise UsageError(
                 f"cannot read {option} {text!r}", hint=f"write {option} 1e-5 or {option} NAME:1e-5"
             ) from error
-    if "" not in found:
-        return found
-    if len(found) > 1:
+    if "" not in numbers:
+        return numbers
+    if len(numbers) > 1:
         raise UsageError(f"{option} is given for all outputs and for one", hint="give one kind")
-    return found[""]
+    return numbers[""]
 
 
 def value_ranges(texts: list[str] | None) -> dict[str, tuple[float, float]]:
@@ -437,7 +437,7 @@ def value_ranges(texts: list[str] | None) -> dict[str, tuple[float, float]]:
     Raises:
         UsageError: If a text is not of the form ``x:0..255``.
     """
-    found: dict[str, tuple[float, float]] = {}
+    ranges: dict[str, tuple[float, float]] = {}
     for text in texts or ():
         name, _, bounds = text.rpartition(":")
         low, _, high = bounds.partition("..")
@@ -449,5 +449,5 @@ def value_ranges(texts: list[str] | None) -> dict[str, tuple[float, float]]:
             raise UsageError(
                 f"cannot read --values {text!r}", hint="write --values x:0..255"
             ) from (error)
-        found[name] = (first, last)
-    return found
+        ranges[name] = (first, last)
+    return ranges

@@ -54,13 +54,13 @@ def shapes(
             from tripoint.report import compare
 
             a, b = (api.shapes(loaded, target=each, tensorrt=tensorrt) for each in pair)
-            found = api.compare(a, b)
+            differences = api.compare(a, b)
             console.emit(
                 form,
                 "shapes",
                 loaded,
-                lines=lambda: [*columns.heading(loaded), "", *compare.lines(found)],
-                document=lambda: compare.document(found),
+                lines=lambda: [*columns.heading(loaded), "", *compare.lines(differences)],
+                document=lambda: compare.document(differences),
             )
             return
         table = api.shapes(loaded, target=target, tensorrt=tensorrt)

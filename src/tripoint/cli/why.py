@@ -37,23 +37,23 @@ def why(
 
     with opened_facts(
         model, tensor, shapes.spec(), export, target=target, tensorrt=tensorrt
-    ) as known:
-        chain = api.explain(known, tensor)
-        facts = known.table.by_name[tensor]
-        late = [n for n in known.table.notes if n.startswith(f"node {facts.node!r} (")]
+    ) as view:
+        chain = api.explain(view, tensor)
+        facts = view.table.by_name[tensor]
+        late = [n for n in view.table.notes if n.startswith(f"node {facts.node!r} (")]
         console.emit(
             form,
             "why",
-            known.model,
+            view.model,
             lines=lambda: [
-                *columns.heading(known.model, known.table),
+                *columns.heading(view.model, view.table),
                 "",
                 *tables.tensor(facts),
                 *chains.chain(chain),
                 *(f"    note: {clean(note)}" for note in late),
             ],
             document=lambda: {
-                "target": known.table.target,
+                "target": view.table.target,
                 **tables.tensor_document(facts),
                 **chains.explained_document(chain),
                 "notes": late,

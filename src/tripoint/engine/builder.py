@@ -106,8 +106,8 @@ def build(
             "environment": dict(for_build(binding.kind, tf32=tf32)),
         }
 
-        def again(file: Path, trial: Path, given: Sequence[Profile], seconds: float) -> Any:
-            each = [manifest.as_json(profile) for profile in given]
+        def again(file: Path, trial: Path, wanted: Sequence[Profile], seconds: float) -> Any:
+            each = [manifest.as_json(profile) for profile in wanted]
             other = {**request, "model": str(file), "plan": str(trial), "profiles": each}
             return process.call(other, timeout=seconds)
 
@@ -122,11 +122,17 @@ def build(
             whole = Model(lowered.model) if lowered else model
             raise why_not_built.explain(
                 why_not_built.Failed(
-                    whole, asked_of, error, events.watch.lines, events.made, again, events.say
+                    whole,
+                    asked_of,
+                    error,
+                    events.watch.lines,
+                    events.network_layers,
+                    again,
+                    events.say,
                 )
             ) from error
         _raise_refusal(model, built, f"{binding.name} {built['version']}", events.watch)
-        found = precision_check.gather(precision, built, plan, binding, timeout=timeout)
+        evidence = precision_check.gather(precision, built, plan, binding, timeout=timeout)
         size, digest = plan.stat().st_size, sha256(plan)
         given_out = _names(model, "outputs")
         given_in = [passthrough.engine_name(name, given_out) for name in _names(model, "inputs")]
@@ -138,7 +144,7 @@ def build(
             built=built,
             profiles=profiles,
             description=description,
-            precision=as_json(found),
+            precision=as_json(evidence),
         )
         described_here.write_text(manifest.text(content), encoding="utf-8")
     return BuildResult(
@@ -150,7 +156,7 @@ def build(
         description,
         tuple(profiles),
         tuple(events.warnings),
-        found,
+        evidence,
     )
 
 
@@ -195,7 +201,7 @@ class _Events:
         self.on_phase = on_phase
         self.warnings: dict[str, None] = {}
         self.watch = Watch()
-        self.made: list[Any] = []
+        self.network_layers: list[Any] = []
 
     def say(self, line: str) -> None:
         """Tell what is done outside of the build."""
@@ -205,7 +211,7 @@ class _Events:
     def __call__(self, event: process.Event) -> None:
         self.watch(event)
         if event["event"] == "network":
-            self.made = event["made"]
+            self.network_layers = event["made"]
         for severity, text in event.get("lines", ()):
             if severity == "WARNING":
                 self.warnings[text] = None
@@ -272,10 +278,10 @@ def _raise_refusal(model: Model, built: Mapping[str, Any], version: str, watch: 
     (first,) = quantized.explained(refused[:1], model.ir.graph)
     if first.next:
         raise NotParsedError(fact, hint=quantized.hint(first))
-    known = messages.of(built["errors"][0]["text"])
-    hint = next_step.after_refusal(model, refused, known, version.split(" ")[0])
-    if known is not None:
-        fact = f"{fact}; what it means: {known.meaning}"
+    meaning = messages.of(built["errors"][0]["text"])
+    hint = next_step.after_refusal(model, refused, meaning, version.split(" ")[0])
+    if meaning is not None:
+        fact = f"{fact}; what it means: {meaning.meaning}"
     raise NotParsedError(fact, hint=hint)
 
 

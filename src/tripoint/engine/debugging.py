@@ -94,8 +94,8 @@ class DebugRun:
                 )
             self.version = f"{binding.name} {result['version']}"
             if not result["complete"]:
-                found = refusals(result["errors"], model.ir, self.version, watch.lines)
-                why = f": {found[0]}" if found else ""
+                refused = refusals(result["errors"], model.ir, self.version, watch.lines)
+                why = f": {refused[0]}" if refused else ""
                 raise ExternalStepError(f"{self.version} did not parse it{why}")
         except BaseException:
             self._folder.cleanup()

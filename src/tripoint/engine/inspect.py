@@ -151,8 +151,8 @@ def inspect_plan(
         return PlanInspection(
             path, size, digest, content, loaded, True, differences, rebuild, contents
         )
-    known = _from_manifest(content) if content else None
-    return PlanInspection(path, size, digest, content, known, False, differences, rebuild)
+    stated = _from_manifest(content) if content else None
+    return PlanInspection(path, size, digest, content, stated, False, differences, rebuild)
 
 
 def _differences(
@@ -173,12 +173,12 @@ def _load(
         raise ExternalStepError(f"a plan can be loaded only where a GPU is: {reason}").within(
             subject=str(path)
         )
-    known = content or {}
+    recorded = content or {}
     request = {
         "task": "inspect_plan",
         "tensorrt": binding.name,
         "plan": str(path.resolve()),
-        "environment": dict(known.get("environment") or {}),
+        "environment": dict(recorded.get("environment") or {}),
         "context": True,
     }
     try:
@@ -196,7 +196,7 @@ def _load(
         result["refittable"],
     )
     described = network.from_child(
-        result, _names(known.get("inputs", [])), _names(known.get("outputs", []))
+        result, _names(recorded.get("inputs", [])), _names(recorded.get("outputs", []))
     )
     return described, contents
 

@@ -41,13 +41,13 @@ class EngineLayers:
     note: str | None = None
 
 
-def read(text: str, known: Collection[str] = ()) -> EngineLayers:
+def read(text: str, nodes: Collection[str] = ()) -> EngineLayers:
     """Read what ``IEngineInspector.get_engine_information`` gives as JSON.
 
     Args:
         text: The JSON. Control characters inside of its strings, which TensorRT writes between
             the notes of fused nodes, are taken as they are.
-        known: Names of the model's nodes, if they are known; see
+        nodes: Names of the model's nodes, if they are known; see
             :func:`tripoint.trt.layers.nodes_of`.
     """
     try:
@@ -57,7 +57,7 @@ def read(text: str, known: Collection[str] = ()) -> EngineLayers:
     entries = content.get("Layers") if isinstance(content, Mapping) else None
     if not isinstance(entries, list):
         return EngineLayers((), detailed=False, note="the inspector's JSON lists no layers")
-    layers = tuple(_layer(entry, known) for entry in entries)
+    layers = tuple(_layer(entry, nodes) for entry in entries)
     if not any(isinstance(entry, Mapping) for entry in entries):
         note = (
             "the engine was built without detailed profiling verbosity, so only names are in it"
@@ -68,15 +68,15 @@ def read(text: str, known: Collection[str] = ()) -> EngineLayers:
     return EngineLayers(layers, detailed=True)
 
 
-def _layer(entry: object, known: Collection[str]) -> Layer:
+def _layer(entry: object, nodes: Collection[str]) -> Layer:
     if not isinstance(entry, Mapping):
-        return Layer(str(entry), None, nodes_of("", str(entry), known))
+        return Layer(str(entry), None, nodes_of("", str(entry), nodes))
     name = _text(entry.get("Name"))
     tactic = _text(entry.get("TacticName"))
     return Layer(
         name,
         _text(entry.get("LayerType")) or None,
-        nodes_of(_text(entry.get("Metadata")), name, known),
+        nodes_of(_text(entry.get("Metadata")), name, nodes),
         _tensors(entry.get("Inputs")),
         _tensors(entry.get("Outputs")),
         _weights(entry.get("Weights")),

@@ -194,27 +194,27 @@ def differences(manifest: Mapping[str, Any], machine: Machine) -> list[str]:
     """
     built, target = manifest["tensorrt"], manifest.get("target") or {}
     flags = manifest.get("flags") or {}
-    found: list[str] = []
+    reasons: list[str] = []
     if not _loads(built, flags, machine.binding):
-        found.append(f"built by {built['name']} {built['version']}, here is {machine.binding}")
+        reasons.append(f"built by {built['name']} {built['version']}, here is {machine.binding}")
     if target.get("platform") not in (None, _platform()):
-        found.append(f"built for {target['platform']}, here is {_platform()}")
+        reasons.append(f"built for {target['platform']}, here is {_platform()}")
     if flags.get("strip_weights"):
-        found.append("its weights were left out and must be put in by refitting")
+        reasons.append("its weights were left out and must be put in by refitting")
     if not machine.devices:
-        return [*found, "here is no GPU to run it on"]
+        return [*reasons, "here is no GPU to run it on"]
     here = machine.devices[0]
     gpu = target.get("gpu")
     # A plan of TensorRT-RTX is compiled on the machine that runs it, one of TensorRT is not.
     if machine.binding.kind == "tensorrt" and gpu and not _fits(gpu, here, flags):
-        found.append(f"built on {gpu['name']}, here is {here.name}")
+        reasons.append(f"built on {gpu['name']}, here is {here.name}")
     capabilities: Sequence[str] | None = target.get("compute_capabilities")
     if capabilities and here.compute_capability not in capabilities:
-        found.append(
+        reasons.append(
             f"built for compute capability {', '.join(capabilities)}, "
             f"{here.name} has {here.compute_capability}"
         )
-    return found
+    return reasons
 
 
 def rebuild(manifest: Mapping[str, Any], machine: Machine) -> str | None:

@@ -97,10 +97,10 @@ def _of_table(table: TensorTable, name: str) -> IoTensor:
     return IoTensor(name, dtype, facts.shape if seen is None else seen, seen is not None, true)
 
 
-def _ordered(found: Iterable[list[Any]], order: Iterable[str]) -> tuple[IoTensor, ...]:
+def _ordered(tensors: Iterable[list[Any]], order: Iterable[str]) -> tuple[IoTensor, ...]:
     by_name = {
         name: IoTensor(name, dtype, None if shape is None else tuple(shape))
-        for name, dtype, shape in found
+        for name, dtype, shape in tensors
     }
     first = [by_name.pop(name) for name in order if name in by_name]
     return (*first, *by_name.values())

@@ -28,32 +28,32 @@ _FIX = "`tripoint fix MODEL -o FIXED.onnx` rewrites it; then build FIXED.onnx"
 
 
 def after_refusal(
-    model: Model, refused: Sequence[Refusal], known: Meaning | None, tensorrt: str
+    model: Model, refused: Sequence[Refusal], meaning: Meaning | None, tensorrt: str
 ) -> str | None:
     """Return the next step after a TensorRT refused nodes; None if there is none.
 
     Args:
         model: What it refused.
         refused: Its refusals; the first one was told.
-        known: What the message of the first one means, if that is known.
+        meaning: What the message of the first one means, if that is known.
         tensorrt: Name of the TensorRT.
 
     Returns:
         The hint, or None where nothing is known that would help.
     """
-    return _spelled(_after_refusal(model, refused, known, tensorrt), model)
+    return _spelled(_after_refusal(model, refused, meaning, tensorrt), model)
 
 
 def _after_refusal(
-    model: Model, refused: Sequence[Refusal], known: Meaning | None, tensorrt: str
+    model: Model, refused: Sequence[Refusal], meaning: Meaning | None, tensorrt: str
 ) -> str | None:
     if not refused:
         return None
     if _parses_further(model, tensorrt, refused[0]):
-        return known.hint if known is not None and known.tries == "fix" else _FIX
-    if known is not None:
-        right = _ranges_that_help(model, tensorrt, refused[0]) if known.tries == "fix" else None
-        return f"{known.otherwise}; or {right}" if right else _other(known, model)
+        return meaning.hint if meaning is not None and meaning.tries == "fix" else _FIX
+    if meaning is not None:
+        right = _ranges_that_help(model, tensorrt, refused[0]) if meaning.tries == "fix" else None
+        return f"{meaning.otherwise}; or {right}" if right else _other(meaning, model)
     if len(refused) > 1:
         return f"`tripoint shapes MODEL` lists all {len(refused)} nodes that it refuses"
     return None
@@ -69,11 +69,11 @@ def tried(model: Model) -> Iterator[None]:
     try:
         yield
     except process.WorkerError as error:
-        known = next((each for each in MEANINGS if each.hint == error.hint), None)
-        if known is not None:
-            fix = known.tries == "fix"
+        meaning = next((each for each in MEANINGS if each.hint == error.hint), None)
+        if meaning is not None:
+            fix = meaning.tries == "fix"
             helps = fix and _has_fewer_branches(model)
-            error.hint = _spelled(known.hint if helps else _other(known, model), model)
+            error.hint = _spelled(meaning.hint if helps else _other(meaning, model), model)
         raise
 
 
@@ -84,15 +84,15 @@ def _spelled(hint: str | None, model: Model) -> str | None:
     return hint.replace(" fix MODEL ", f" fix {shlex.quote(str(model.origin))} ")
 
 
-def _other(known: Meaning, model: Model) -> str | None:
-    return known.otherwise if known.tries == "fix" else _shown(known, model)
+def _other(meaning: Meaning, model: Model) -> str | None:
+    return meaning.otherwise if meaning.tries == "fix" else _shown(meaning, model)
 
 
-def _shown(known: Meaning, model: Model) -> str | None:
+def _shown(meaning: Meaning, model: Model) -> str | None:
     """The hint, if the command in it has something to show."""
-    if known.tries is None or known.tries == "fix" or _SHOWS[known.tries](model):
-        return known.hint
-    return known.otherwise
+    if meaning.tries is None or meaning.tries == "fix" or _SHOWS[meaning.tries](model):
+        return meaning.hint
+    return meaning.otherwise
 
 
 def _fixed(model: Model, spec: Spec | None = None) -> Model | None:
@@ -107,8 +107,8 @@ def _fixed(model: Model, spec: Spec | None = None) -> Model | None:
     with contextlib.suppress(TripointError):
         legal = LegalSizes.of(model, spec) if spec is not None else None
         points = Points(legal.points(), ranges=legal.limits) if legal is not None else None
-        found = fix.fix(model, points=points, target=SUPPORTED[-1], numeric=False)
-        return found.model if found.applied else None
+        result = fix.fix(model, points=points, target=SUPPORTED[-1], numeric=False)
+        return result.model if result.applied else None
     return None
 
 

@@ -39,22 +39,22 @@ def gather(
         ExternalStepError: If there is proof that the precision is not the one asked for.
     """
     network = layers.of_network(built["network"])
-    known = {node for layer in network for node in layer.nodes}
+    node_names = {node for layer in network for node in layer.nodes}
     engine, note = of_plan(
-        plan, binding, known=known, environment=built["environment"], timeout=timeout
+        plan, binding, nodes=node_names, environment=built["environment"], timeout=timeout
     )
-    found = Evidence(
+    evidence = Evidence(
         prepared or Prepared(), network, engine, note, bool(built["flags"]["strongly_typed"])
     )
-    check(found)
-    return found
+    check(evidence)
+    return evidence
 
 
 def of_plan(
     plan: Path,
     binding: Binding,
     *,
-    known: Collection[str] = (),
+    nodes: Collection[str] = (),
     environment: Mapping[str, str | None] | None = None,
     timeout: float | None = None,
 ) -> tuple[tuple[Layer, ...] | None, str | None]:
@@ -77,19 +77,19 @@ def of_plan(
         result = process.call(request, timeout=timeout)
     except TripointError as error:
         return None, f"not inspected: {error.fact}"
-    return read(result, known)
+    return read(result, nodes)
 
 
 def read(
-    result: Mapping[str, Any], known: Collection[str] = ()
+    result: Mapping[str, Any], nodes: Collection[str] = ()
 ) -> tuple[tuple[Layer, ...] | None, str | None]:
     """Read the layers from the answer of the task "inspect_plan"; as :func:`of_plan`."""
     notes = list(result["notes"])
     if result["inspector"] is None:
         return None, "; ".join(notes) or "not inspected"
-    found = inspector.read(result["inspector"], known)
-    notes += [found.note] if found.note else []
-    return found.layers or None, "; ".join(notes) or None
+    inspected = inspector.read(result["inspector"], nodes)
+    notes += [inspected.note] if inspected.note else []
+    return inspected.layers or None, "; ".join(notes) or None
 
 
 _LESS = frozenset({"tf32", "fp16", "bf16", "fp8", "fp4"})
@@ -154,16 +154,16 @@ class Evidence:
         )
 
 
-def check(found: Evidence) -> None:
+def check(evidence: Evidence) -> None:
     """Refuse an engine that lacks the precision that was asked for.
 
     Raises:
         ExternalStepError: If no layer of the network, or of the engine, has it; or if fp32 was
             asked for and a layer has less.
     """
-    requested, wanted = found.prepared.requested, found.wanted
+    requested, wanted = evidence.prepared.requested, evidence.wanted
     if requested == "fp32":
-        for what, layers in (("network", found.network), ("engine", found.engine or ())):
+        for what, layers in (("network", evidence.network), ("engine", evidence.engine or ())):
             for layer in layers:
                 if _LESS & set((layer.precision or "").split("+")):
                     raise ExternalStepError(
@@ -172,17 +172,17 @@ def check(found: Evidence) -> None:
                     )
     if wanted is None:
         return
-    if not _with(found.network, wanted):
+    if not _with(evidence.network, wanted):
         raise ExternalStepError(
             f"--precision {wanted}: no layer of the network has it; "
-            f"the parser made {_spelled(found.network)}"
+            f"the parser made {_spelled(evidence.network)}"
         )
-    if found.engine is None or _with(found.engine, wanted):
+    if evidence.engine is None or _with(evidence.engine, wanted):
         return
-    if all(layer.told for layer in found.engine if layer.computes):
+    if all(layer.told for layer in evidence.engine if layer.computes):
         raise ExternalStepError(
             f"--precision {wanted}: no layer of the engine has it; "
-            f"TensorRT built {_spelled(found.engine)}"
+            f"TensorRT built {_spelled(evidence.engine)}"
         )
 
 
@@ -199,29 +199,29 @@ def _spelled(layers: Sequence[Layer]) -> str:
     )
 
 
-def as_json(found: Evidence) -> dict[str, Any]:
+def as_json(evidence: Evidence) -> dict[str, Any]:
     """The entry ``precision`` of a manifest.
 
     ``network`` lists the layers that compute by precision; ``engine`` says of each layer what
     its inspector tells. Neither tells what a kernel sums in.
     """
-    prepared = found.prepared
+    prepared = evidence.prepared
     return {
         "requested": prepared.requested,
         "conversion": _conversion(prepared),
         "error": _error(prepared),
         "network": {
-            "strongly_typed": found.strongly_typed,
-            "counts": counted(found.network),
-            "layers": _by_precision(found.network),
+            "strongly_typed": evidence.strongly_typed,
+            "counts": counted(evidence.network),
+            "layers": _by_precision(evidence.network),
         },
         "engine": {
-            "inspected": found.engine is not None,
-            "note": found.note,
-            "counts": counted(found.engine) if found.engine is not None else None,
-            "proven": found.proven if found.wanted else None,
-            "without_it": list(found.elsewhere),
-            "layers": [engine_layer(layer) for layer in found.engine or ()],
+            "inspected": evidence.engine is not None,
+            "note": evidence.note,
+            "counts": counted(evidence.engine) if evidence.engine is not None else None,
+            "proven": evidence.proven if evidence.wanted else None,
+            "without_it": list(evidence.elsewhere),
+            "layers": [engine_layer(layer) for layer in evidence.engine or ()],
         },
     }
 
@@ -237,11 +237,11 @@ def engine_layer(layer: Layer) -> dict[str, Any]:
 
 
 def _by_precision(layers: Sequence[Layer]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for layer in layers:
         if layer.computes and layer.precision:
-            found.setdefault(layer.precision, []).append(layer.name)
-    return found
+            names.setdefault(layer.precision, []).append(layer.name)
+    return names
 
 
 def _conversion(prepared: Prepared) -> dict[str, Any] | None:

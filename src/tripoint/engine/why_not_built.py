@@ -58,7 +58,7 @@ class Failed:
         profiles: With which profiles.
         error: What the builder said.
         lines: The verbose lines of the parse.
-        made: The layers of the network, see :mod:`tripoint.views.layers`; empty if the
+        network: The layers of the network, see :mod:`tripoint.views.layers`; empty if the
             builder crashed.
         call: Builds something else, the same way.
         progress: Told what is tried.
@@ -68,7 +68,7 @@ class Failed:
     profiles: Sequence[Profile]
     error: process.WorkerError
     lines: Sequence[str]
-    made: Sequence[layers.Layer]
+    network: Sequence[layers.Layer]
     call: Call
     progress: Progress
     tries: int = 0
@@ -116,13 +116,13 @@ def _explained(failed: Failed) -> ExternalStepError:
     constant = _constant(error, whole.graph)
     if constant is not None:
         return constant
-    found = truth.annotate(whole)
+    true_shapes = truth.annotate(whole)
     named = _named(failed, whole)
     node = named or _first(failed, whole)
     if node is None:
         return error
     names = truth.names(whole)
-    shapes = {value: found.shapes.get(name) for value, name in names.items()}
+    shapes = {value: true_shapes.shapes.get(name) for value, name in names.items()}
     source = source_of(node)
     about = _about(node, shapes, error.native + error.fact)
     reason = "; ".join([error.fact, *about])
@@ -151,8 +151,8 @@ def _named(failed: Failed, whole: ir.Model) -> ir.Node | None:
     nodes = {node_name(node): node for node in whole.graph.all_nodes()}
     owners = {
         layer: nodes.get(owner.removeprefix(_LABEL), nodes.get(owner))
-        for owner, made in layers.by_node(whole, joined, failed.made).items()
-        for layer in made
+        for owner, owned in layers.by_node(whole, joined, failed.network).items()
+        for layer in owned
     }
     places = [
         (match.start(), -len(layer), node)
@@ -215,8 +215,8 @@ def _about(node: ir.Node, shapes: Mapping[ir.Value, Shape | None], text: str) ->
     elif node.op_type == "Loop":
         (body,) = subgraphs.graphs_of(node)
         for before, after in zip(body.inputs[2:], body.outputs[1:], strict=False):
-            given = node.inputs[body.inputs.index(before)]
-            a, b = (_shapes([each], shapes) for each in (given or before, after))
+            initial = node.inputs[body.inputs.index(before)]
+            a, b = (_shapes([each], shapes) for each in (initial or before, after))
             if a != b:
                 yield f"`{before.name}` goes into its first round as {a} and comes out as {b}"
     if "has no runners" in text:
@@ -259,10 +259,10 @@ def _helps(
                 )
     if node.op_type in COUNTING:
         makers = {value.producer() for value in node.inputs if value is not None}
-        made = [value for value in node.inputs if value is not None and value.producer()]
+        computed = [value for value in node.inputs if value is not None and value.producer()]
         ends = ", ".join(f"`{value.name}`" for value in node.inputs[:2] if value is not None)
         at = max((i for i, each in enumerate(whole.graph) if each in makers), default=None)
-        seen = made and at is not None and failed_at(failed, whole, at) is False
+        seen = computed and at is not None and failed_at(failed, whole, at) is False
         return ["all in front of it is built (tried)"] if seen else [], (
             f"let the model end at {ends}, and leave {node.op_type} to who calls the engine"
         )
@@ -278,7 +278,7 @@ class _Fed:
 
 def _fed_by(condition: ir.Value) -> _Fed:
     """Whose sizes, and which inputs, decide a condition, and what integers these meet."""
-    found, pending, seen = _Fed(), [condition], set[ir.Value]()
+    fed, pending, seen = _Fed(), [condition], set[ir.Value]()
     while pending:
         value = pending.pop()
         if value in seen:
@@ -287,14 +287,14 @@ def _fed_by(condition: ir.Value) -> _Fed:
         node = value.producer()
         constant = ir.convenience.get_const_tensor(value)
         if constant is not None and constant.size == 1 and constant.dtype.is_integer():
-            found.compared.append(int(constant.numpy().item()))
+            fed.compared.append(int(constant.numpy().item()))
         elif node is not None and node.op_type in READS_SIZES:
-            found.sized += [each for each in node.inputs if each is not None]
+            fed.sized += [each for each in node.inputs if each is not None]
         elif node is not None:
             pending += [each for each in node.inputs if each is not None]
         elif value.is_graph_input() and value.const_value is None:
-            found.read.append(value)
-    return found
+            fed.read.append(value)
+    return fed
 
 
 def _fixed_size(failed: Failed, whole: ir.Model, symbols: Sequence[str]) -> tuple[str, int] | None:
@@ -329,7 +329,7 @@ def _pinned(failed: Failed, whole: ir.Model, flag: ir.Value, compared: Sequence[
     seen = []
     for each in values:
         model = whole.clone()
-        value = next(given for given in model.graph.inputs if given.name == flag.name)
+        value = next(entry for entry in model.graph.inputs if entry.name == flag.name)
         model.graph.inputs.remove(value)
         value.const_value = ir.tensor(np.full(shape, each, dtype.numpy()), name=flag.name)
         model.graph.register_initializer(value)

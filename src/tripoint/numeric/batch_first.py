@@ -77,7 +77,7 @@ def with_time_first(model: Model) -> Model:
         if node.graph is None or not is_batch_first(node):
             continue
         nodes, old, new = expanded(node)
-        for index, each in enumerate(value for made in nodes for value in made.outputs):
+        for index, each in enumerate(value for added in nodes for value in added.outputs):
             if each.name is None:
                 each.name = f"{old[0].name}.batch_first.{index}"
         ir.convenience.replace_nodes_and_values(node.graph, node, [node], nodes, old, new)

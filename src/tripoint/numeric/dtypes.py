@@ -26,20 +26,20 @@ def named(name: str) -> np.dtype[Any]:
     try:
         return np.dtype(name)
     except TypeError:
-        found = of_ml_dtypes(name)
-        if found is None:
+        dtype = of_ml_dtypes(name)
+        if dtype is None:
             raise
-        return found
+        return dtype
 
 
 def of_ml_dtypes(name: str) -> np.dtype[Any] | None:
     """The dtype that ml_dtypes has under a name, None if it has none."""
     import ml_dtypes
 
-    known = getattr(ml_dtypes, name, None)
-    if not isinstance(known, type) or not issubclass(known, np.generic):
+    scalar = getattr(ml_dtypes, name, None)
+    if not isinstance(scalar, type) or not issubclass(scalar, np.generic):
         return None
-    return np.dtype(known)
+    return np.dtype(scalar)
 
 
 def is_foreign(dtype: np.dtype[Any]) -> bool:

@@ -123,29 +123,29 @@ class Reader:
         dtype = value.dtype or ir.DataType.FLOAT
         integer = dtype.is_integer()
         start = Way(integer, logical=dtype == ir.DataType.BOOL)
-        pending, seen, found = [(value, start)], {(value, start.branches)}, list[Hint]()
+        pending, seen, hints = [(value, start)], {(value, start.branches)}, list[Hint]()
         while pending and len(seen) < _MOST_SEEN:
             at, way = pending.pop()
             if at.is_graph_output():
-                found += _scale(way)
+                hints += _scale(way)
             for node, position in at.uses():
                 if node.domain not in ("", "ai.onnx"):
                     continue
                 asked = list(self._asked(node, position, way))
-                found += asked
+                hints += asked
                 behind = steps.behind(node, position, way)
                 if behind is None:
                     limited = any(hint.kind in ("index", "inside") for hint in asked)
-                    found += () if limited else _scale(way)
+                    hints += () if limited else _scale(way)
                     continue
-                found += _penalized(node, behind)
+                hints += _penalized(node, behind)
                 for output in node.outputs[: None if node.op_type == "Split" else 1]:
                     if (output, behind.branches) not in seen:
                         seen.add((output, behind.branches))
                         pending.append((output, behind))
         if integer and _decides_sizes(value):
-            found.append(Hint("used as a size"))
-        return found
+            hints.append(Hint("used as a size"))
+        return hints
 
     def _asked(self, node: ir.Node, position: int, way: Way) -> Iterator[Hint]:
         """Yield the hints that one operator gives of the input."""

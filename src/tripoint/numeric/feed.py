@@ -15,9 +15,9 @@ class Feed:
     Args:
         values: Smallest and largest value of generated inputs, by name.
         like: Examples that generated inputs follow, by name.
-        given: Inputs to use in place of generated ones, one entry for a point.
+        arrays: Inputs to use in place of generated ones, one entry for a point.
     """
 
     values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     like: Arrays = field(default_factory=dict)
-    given: Sequence[Arrays] = ()
+    arrays: Sequence[Arrays] = ()

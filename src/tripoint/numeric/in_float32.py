@@ -37,8 +37,8 @@ def types_of(graph: ir.Model) -> set[ir.DataType]:
     named = (value.dtype for value in (*graph.graph.inputs, *graph.graph.outputs))
     stored = (value.dtype for value in graph.graph.initializers.values())
     cast = (node.attributes.get_int("to", 0) for node in graph.graph.all_nodes())
-    found = {*named, *stored, *map(ir.DataType, cast)}
-    return {dtype for dtype in found if dtype is not None}
+    types = {*named, *stored, *map(ir.DataType, cast)}
+    return {dtype for dtype in types if dtype is not None}
 
 
 def in_float32(graph: ir.Model, low: ir.DataType = ir.DataType.BFLOAT16) -> ir.Model:
@@ -82,8 +82,8 @@ def _typed(graph: ir.Model) -> ir.Model:
 
 def _retype(graph: ir.Graph, wide: ir.DataType) -> None:
     short = SHORT if wide == _WIDE else (*SHORT, _WIDE)
-    made = (value for node in graph for value in node.outputs)
-    for value in (*graph.inputs, *graph.initializers.values(), *made):
+    computed = (value for node in graph for value in node.outputs)
+    for value in (*graph.inputs, *graph.initializers.values(), *computed):
         if isinstance(value.type, ir.TensorType) and value.dtype in short:
             value.type = ir.TensorType(wide)
     for value in graph.initializers.values():
@@ -167,6 +167,6 @@ class _Change:
 
 
 def _named(cast: ir.Node, name: str, like: ir.Value, dtype: ir.DataType) -> ir.Value:
-    (made,) = cast.outputs
-    made.name, made.shape, made.type = name, like.shape, ir.TensorType(dtype)
-    return made
+    (output,) = cast.outputs
+    output.name, output.shape, output.type = name, like.shape, ir.TensorType(dtype)
+    return output

@@ -52,15 +52,15 @@ def inputs_of(model: Model, *, named: bool = False) -> dict[str, tuple[str, Shap
     shapes = {value: value.shape for value in graph.inputs}
     if not named:
         shapes |= dim_names.input_shapes(graph)
-    found: dict[str, tuple[str, Shape]] = {}
+    specs: dict[str, tuple[str, Shape]] = {}
     for value in graph.inputs:
         if value.name in graph.initializers:
             continue
         name, shape = value.name or "", shapes.get(value)
         if value.dtype is None or shape is None:
             raise InputError(f"input {name!r} declares no type or no shape")
-        found[name] = (value.dtype.name.lower(), truth.dims_of(shape))
-    return found
+        specs[name] = (value.dtype.name.lower(), truth.dims_of(shape))
+    return specs
 
 
 def shapes_of(model: Model) -> dict[str, Shape]:
@@ -171,25 +171,25 @@ def told(
     distinct = {tuple(point.items()): point for point in points}
     meant = [_meant(model, inputs, point) for point in distinct.values()]
     by_value = shape_inputs.find(model.ir)
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name, (dtype, shape) in inputs.items():
         kind = ir.DataType[dtype.upper()]
         noun = "floats" if kind.is_floating_point() else "integers"
         here = [each[name] for each in meant if name in each]
         if name in by_value:
-            found[name] = "the sizes that it stands for"
+            texts[name] = "the sizes that it stands for"
         elif values and name in values:
             low, high = values[name]
-            found[name] = f"{noun} {low:g}..{high:g} as given"
+            texts[name] = f"{noun} {low:g}..{high:g} as given"
         elif drawn := _like(name, kind, len(shape), here[0] if here else None, like):
-            found[name] = drawn.text
+            texts[name] = drawn.text
         elif _holds_pixels(name, kind, shape) and not (here and here[0].index):
-            found[name] = "pixels 0..255"
+            texts[name] = "pixels 0..255"
         elif here:
-            found[name] = meanings.said(here)
+            texts[name] = meanings.said(here)
         else:
-            found[name] = "normal floats" if kind.is_floating_point() else "integers 0 or 1"
-    return found
+            texts[name] = "normal floats" if kind.is_floating_point() else "integers 0 or 1"
+    return texts
 
 
 def beyond(
@@ -205,15 +205,15 @@ def beyond(
     A graph that lacks what makes its operand legal, as an Abs before a Sqrt, is like a right one
     within them.
     """
-    found = {}
+    limits = {}
     for name, meaning in _meant(model, inputs, bindings, "usual").items():
         rank = len(inputs[name][1])
         kind = ir.DataType[inputs[name][0].upper()]
         if meaning.limits is None or name in (values or {}):
             continue
         if _like(name, kind, rank, meaning, like) is None:
-            found[name] = meaning.limits
-    return found
+            limits[name] = meaning.limits
+    return limits
 
 
 def _meant(
@@ -221,12 +221,12 @@ def _meant(
 ) -> dict[str, meanings.Meaning]:
     """Return the meanings that the graph gives its inputs; without a graph, masks by name alone."""
     if model is not None:
-        found = meanings.of(model, inputs, bindings)
+        meant = meanings.of(model, inputs, bindings)
         if draw == "usual":
-            return found
+            return meant
         return {
             name: each
-            for name, each in found.items()
+            for name, each in meant.items()
             if each.index or (draw == "unlimited" and each.limits is None)
         }
     kinds = {name: ir.DataType[dtype.upper()] for name, (dtype, _) in inputs.items()}
@@ -283,7 +283,7 @@ def bindings_of(inputs: InputSpecs, arrays: Arrays) -> dict[str, int]:
         raise UsageError(
             f"the given inputs are {', '.join(arrays)}; the model takes {', '.join(inputs)}"
         )
-    found: dict[str, int] = {}
+    bindings: dict[str, int] = {}
     for name, (dtype, shape) in inputs.items():
         array = arrays[name]
         expected = ir.DataType[dtype.upper()].numpy()
@@ -292,7 +292,7 @@ def bindings_of(inputs: InputSpecs, arrays: Arrays) -> dict[str, int]:
                 f"input {name!r} is given as {array.dtype}, the model takes {expected}"
             )
         fits = array.ndim == len(shape) and all(
-            size == (found.setdefault(dim, size) if isinstance(dim, str) else dim)
+            size == (bindings.setdefault(dim, size) if isinstance(dim, str) else dim)
             for dim, size in zip(shape, array.shape, strict=True)
         )
         if not fits:
@@ -300,7 +300,7 @@ def bindings_of(inputs: InputSpecs, arrays: Arrays) -> dict[str, int]:
             raise UsageError(
                 f"input {name!r} is given as {list(array.shape)}, the model takes {wanted}"
             )
-    return found
+    return bindings
 
 
 def _size(name: str, dim: Dim, bindings: Mapping[str, int]) -> int:

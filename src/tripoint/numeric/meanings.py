@@ -93,15 +93,15 @@ def of(
     """
     graph = truth.inlined(model.ir).graph
     reader = Reader(Sizes({name: shape for name, (_, shape) in inputs.items()}, bindings))
-    found: dict[str, Meaning] = {}
+    meant: dict[str, Meaning] = {}
     for value in graph.inputs:
         name = value.name or ""
         if name not in inputs or value.dtype is None:
             continue
         meaning = _meaning(name, value.dtype, reader.hints(value))
         if meaning is not None:
-            found[name] = meaning
-    return found
+            meant[name] = meaning
+    return meant
 
 
 def is_mask(name: str, dtype: ir.DataType) -> bool:
@@ -226,13 +226,13 @@ _ALONE = 4
 
 
 def _floats(hints: Sequence[Hint]) -> Meaning | None:
-    found = _real(hints)
+    real = _real(hints)
     (low, high), reasons = _inside(hints)
-    if found is None or not reasons:
-        return found
+    if real is None or not reasons:
+        return real
     ends = [end for end in (low, high) if math.isfinite(end)]
     width = max(3.0, ends[-1] - ends[0])
-    return replace(found, limits=(ends[0] - width, ends[-1] + width))
+    return replace(real, limits=(ends[0] - width, ends[-1] + width))
 
 
 def _real(hints: Sequence[Hint]) -> Meaning | None:

@@ -87,5 +87,5 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
         array = np.asarray(np.lib.format.read_array(member, allow_pickle=False))
     if not info.comment:
         return array
-    known = dtypes.of_ml_dtypes(info.comment.decode(errors="replace"))
-    return dtypes.restored({"": array}, {"": known})[""] if known is not None else array
+    dtype = dtypes.of_ml_dtypes(info.comment.decode(errors="replace"))
+    return dtypes.restored({"": array}, {"": dtype})[""] if dtype is not None else array

@@ -115,9 +115,9 @@ def _load(model: Model) -> Any:
 def _keep_to_given_processors(options: Any) -> None:
     """Take no more threads than this process may use; ONNX Runtime counts the whole machine."""
     if hasattr(os, "sched_getaffinity"):
-        given = len(os.sched_getaffinity(0))
-        if given < (os.cpu_count() or 1):
-            options.intra_op_num_threads = given
+        allowed = len(os.sched_getaffinity(0))
+        if allowed < (os.cpu_count() or 1):
+            options.intra_op_num_threads = allowed
 
 
 def _source(model: Model, options: Any) -> str | bytes:

@@ -35,10 +35,10 @@ def run(session: Any, feed: Mapping[str, Array]) -> list[Array]:
         Exception: Whatever ONNX Runtime raises if the graph does not run on these inputs.
     """
     types = {port.name: port.type for port in session.get_inputs()}
-    given = {name: _value(array, types.get(name, "")) for name, array in feed.items()}
-    found = session.run_with_ort_values(None, given)
+    values = {name: _value(array, types.get(name, "")) for name, array in feed.items()}
+    results = session.run_with_ort_values(None, values)
     return [
-        _array(value, port.type) for value, port in zip(found, session.get_outputs(), strict=True)
+        _array(value, port.type) for value, port in zip(results, session.get_outputs(), strict=True)
     ]
 
 
@@ -69,8 +69,8 @@ def _value(array: Array, kind: str) -> Any:
 def _array(value: Any, kind: str) -> Array:
     dtype = _foreign(kind)
     if dtype is None:
-        found: Array = value.numpy()
-        return found
+        array: Array = value.numpy()
+        return array
     shape = value.shape()
     size = math.ceil(math.prod(shape) * dtype.bitwidth / 8)
     raw = np.frombuffer(ctypes.string_at(value.data_ptr(), size) if size else b"", np.uint8)

@@ -104,7 +104,7 @@ def suited(
     inputs: InputSpecs,
     points: Iterable[tuple[Mapping[str, int], int]],
     *,
-    given: Values | None = None,
+    ranges: Values | None = None,
     like: Arrays | None = None,
 ) -> Iterator[Trial | None]:
     """The first inputs at each point on which ONNX Runtime gives no NaN, see :func:`first`.
@@ -113,7 +113,7 @@ def suited(
         model: The graph.
         inputs: Element type and shape by input name.
         points: Size of each symbol, and a seed.
-        given: Values that stay as they are.
+        ranges: Values that stay as they are.
         like: Examples that the usual ones follow.
 
     Yields:
@@ -126,7 +126,7 @@ def suited(
         return
     for bindings, seed in points:
         try:
-            tried = feeds(model, inputs, bindings, seed, given=given, like=like)
+            tried = feeds(model, inputs, bindings, seed, ranges=ranges, like=like)
             yield first(session.run, tried)
         except TripointError:
             yield None
@@ -138,7 +138,7 @@ def feeds(
     bindings: Mapping[str, int],
     seed: int,
     *,
-    given: Values | None = None,
+    ranges: Values | None = None,
     like: Arrays | None = None,
 ) -> Iterator[tuple[Values, Arrays]]:
     """Inputs to try in turn, the usual ones first.
@@ -148,14 +148,14 @@ def feeds(
         inputs: Element type and shape by input name.
         bindings: Size of each symbol.
         seed: As :func:`tripoint.numeric.inputs.generate` takes it.
-        given: Values that stay as they are.
+        ranges: Values that stay as they are.
         like: Examples that the usual ones follow.
 
     Raises:
         UsageError: As :func:`tripoint.numeric.inputs.generate`.
     """
-    for values, draw in _kinds(model, inputs, bindings, given or {}):
-        drawn = {**values, **(given or {})}
+    for values, draw in _kinds(model, inputs, bindings, ranges or {}):
+        drawn = {**values, **(ranges or {})}
         yield (
             values,
             generate(inputs, bindings, seed, model=model, values=drawn, like=like, draw=draw),
@@ -171,11 +171,11 @@ class _Free:
     integers: Sequence[str]
 
 
-def _free(model: Model, inputs: InputSpecs, bindings: Mapping[str, int], given: Values) -> _Free:
+def _free(model: Model, inputs: InputSpecs, bindings: Mapping[str, int], ranges: Values) -> _Free:
     meant = meanings.of(model, inputs, bindings)
     tables = {name for name, each in meant.items() if each.index}
     kinds = {name: ir.DataType[dtype.upper()] for name, (dtype, _) in inputs.items()}
-    free = {name: kind for name, kind in kinds.items() if name not in given}
+    free = {name: kind for name, kind in kinds.items() if name not in ranges}
     masks = [name for name, kind in free.items() if is_mask(name, kind)]
     floats = [name for name, kind in free.items() if kind.is_floating_point()]
     integers = [
@@ -187,7 +187,7 @@ def _free(model: Model, inputs: InputSpecs, bindings: Mapping[str, int], given: 
 
 
 def _kinds(
-    model: Model, inputs: InputSpecs, bindings: Mapping[str, int], given: Values
+    model: Model, inputs: InputSpecs, bindings: Mapping[str, int], ranges: Values
 ) -> Iterator[tuple[Values, How]]:
     meant = meanings.of(model, inputs, bindings).values()
     if any(each.limits is not None for each in meant):
@@ -195,7 +195,7 @@ def _kinds(
     yield {}, "usual"
     if any(not each.index for each in meant):
         yield {}, "plain"
-    free = _free(model, inputs, bindings, given)
+    free = _free(model, inputs, bindings, ranges)
     integers = free.integers
     sizes = {evaluate(dim, bindings) or 1 for _, shape in inputs.values() for dim in shape}
     lengths = sorted((size for size in sizes if size > 1), reverse=True)[:_LENGTHS]
@@ -225,7 +225,7 @@ def others(
     bindings: Mapping[str, int],
     seed: int,
     *,
-    given: Values | None = None,
+    ranges: Values | None = None,
     like: Arrays | None = None,
 ) -> Iterator[tuple[int, Values, Arrays]]:
     """Inputs of the same sizes that may move what the usual ones do not.
@@ -237,7 +237,7 @@ def others(
         inputs: Element type and shape by input name.
         bindings: Size of each symbol.
         seed: The one whose inputs are known.
-        given: Values that stay as they are.
+        ranges: Values that stay as they are.
         like: Examples that the usual ones follow.
 
     Yields:
@@ -246,8 +246,8 @@ def others(
     Raises:
         UsageError: As :func:`tripoint.numeric.inputs.generate`.
     """
-    given = given or {}
-    free = _free(model, inputs, bindings, given)
+    ranges = ranges or {}
+    free = _free(model, inputs, bindings, ranges)
     kinds: list[Values] = [{} for _ in range(_SEEDS)]
     kinds += [dict.fromkeys(free.floats, spread) for spread in _SPREADS if free.floats]
     kinds += [dict.fromkeys(free.integers, count) for count in _COUNTS if free.integers]
@@ -256,7 +256,7 @@ def others(
         kinds.append({**dict.fromkeys(free.floats, _SPREADS[-1]), **wide})
     kinds += [dict.fromkeys(free.masks, (each, each)) for each in (1.0, 0.0) if free.masks]
     for number, values in enumerate(kinds, start=1):
-        drawn = {**values, **given}
+        drawn = {**values, **ranges}
         other = seed + _APART + number
         yield other, values, generate(inputs, bindings, other, model=model, values=drawn, like=like)
 
@@ -277,9 +277,9 @@ def told(values: Values) -> str:
     return " ".join(f"--values {name}:{low:g}..{high:g}" for name, (low, high) in values.items())
 
 
-def note(found: Iterable[Values]) -> str | None:
+def note(each_drawn: Iterable[Values]) -> str | None:
     """Describe inputs that were searched for; None if they are all the usual ones."""
-    drawn = dict.fromkeys(told(values) for values in found if values)
+    drawn = dict.fromkeys(told(values) for values in each_drawn if values)
     if not drawn:
         return None
     said = "; ".join(itertools.islice(drawn, _SAID))

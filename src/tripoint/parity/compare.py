@@ -150,26 +150,26 @@ def compare_settled(
 
 
 def _with_tie(
-    found: OutputComparison,
+    entry: OutputComparison,
     reference: Arrays,
     other: Arrays,
     tie: Tie,
     tolerances: Mapping[str, Tolerance],
 ) -> OutputComparison:
     """Return the comparison of an output with ties left out of account."""
-    name, detail, agreement = found.name, found.detail, found.agreement
+    name, detail, agreement = entry.name, entry.detail, entry.agreement
     ours, theirs = reference[name], other[name]
-    if found.status == "different" and agreement is not None:
+    if entry.status == "different" and agreement is not None:
         detail = f"{agreement:.4%} agree with these counted as equal"
     if agreement is not None and ours.shape == theirs.shape:
         agreement = same_elements(ours, theirs)
-    if tie.rule and not found.wrong:
-        found = _compare(name, found.pair, ours, theirs, tolerances[name])
+    if tie.rule and not entry.wrong:
+        entry = _compare(name, entry.pair, ours, theirs, tolerances[name])
         detail = None
-        if not found.wrong:
-            found = replace(found, status="different")
+        if not entry.wrong:
+            entry = replace(entry, status="different")
     detail = f"{tie.said}; {detail}" if detail else tie.said
-    return replace(found, detail=detail, agreement=agreement, ties=tie.count)
+    return replace(entry, detail=detail, agreement=agreement, ties=tie.count)
 
 
 def within(reference: Array, other: Array, tolerance: Tolerance) -> bool:
@@ -189,18 +189,18 @@ def _compare(
 ) -> OutputComparison:
     if reference.shape != other.shape:
         detail = f"{list(reference.shape)} and {list(other.shape)}"
-        found = OutputComparison(name, pair, "shape", detail=detail)
-        return _with_axes(found, reference, other, tolerance)
+        entry = OutputComparison(name, pair, "shape", detail=detail)
+        return _with_axes(entry, reference, other, tolerance)
     if reference.dtype != other.dtype:
         detail = f"{reference.dtype} and {other.dtype}"
         return OutputComparison(name, pair, "dtype", detail=detail)
     if is_exact(reference.dtype):
-        found = _compare_exactly(name, pair, reference, other)
+        entry = _compare_exactly(name, pair, reference, other)
     else:
-        found = _compare_floats(name, pair, reference, other, tolerance)
-    if found.status == "different":
-        found = _with_axes(found, reference, other, tolerance)
-    return found
+        entry = _compare_floats(name, pair, reference, other, tolerance)
+    if entry.status == "different":
+        entry = _with_axes(entry, reference, other, tolerance)
+    return entry
 
 
 def _compare_exactly(name: str, pair: str, reference: Array, other: Array) -> OutputComparison:
@@ -262,24 +262,24 @@ def _bad_elements(
     reference: Array, other: Array, pair: str
 ) -> tuple[Literal["nan", "inf"], str] | None:
     legs = pair.split(" / ") if " / " in pair else ["the reference", "the other"]
-    found = [
+    holes = [
         (leg, bad)
         for leg, array in zip(legs, (reference, other), strict=True)
         if (bad := not_finite(array)) is not None
     ]
-    if not found:
+    if not holes:
         return None
-    kind: Literal["nan", "inf"] = "nan" if any(bad[0] == "nan" for _, bad in found) else "inf"
-    places = [f"{bad[1]} of {reference.size} {bad[0]} in {leg}" for leg, bad in found]
+    kind: Literal["nan", "inf"] = "nan" if any(bad[0] == "nan" for _, bad in holes) else "inf"
+    places = [f"{bad[1]} of {reference.size} {bad[0]} in {leg}" for leg, bad in holes]
     return kind, ", ".join(places)
 
 
 def _with_axes(
-    found: OutputComparison, reference: Array, other: Array, tolerance: Tolerance
+    entry: OutputComparison, reference: Array, other: Array, tolerance: Tolerance
 ) -> OutputComparison:
     """Say so if the other holds the reference with its axes in another order."""
     if not 2 <= reference.ndim <= _MOST_AXES or sorted(reference.shape) != sorted(other.shape):
-        return found
+        return entry
     for axes in itertools.permutations(range(reference.ndim)):
         moved = reference.transpose(axes)
         allowed = tolerance.arranged(functools.partial(np.transpose, axes=axes))
@@ -288,9 +288,9 @@ def _with_axes(
             continue
         if within(moved, other, allowed):
             detail = f"its axes are in the order {list(axes)}"
-            detail = f"{found.detail}; {detail}" if found.detail else detail
-            return replace(found, axes=axes, detail=detail)
-    return found
+            detail = f"{entry.detail}; {detail}" if entry.detail else detail
+            return replace(entry, axes=axes, detail=detail)
+    return entry
 
 
 def _plausible(moved: Array, other: Array, tolerance: Tolerance) -> bool:

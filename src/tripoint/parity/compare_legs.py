@@ -71,13 +71,13 @@ class _Findings:
 
         A fault that errors of the sums behind an output might be would have been allowed.
         """
-        found: dict[str, float] = {}
+        least_visible: dict[str, float] = {}
         for point in self.points:
             for entry in point.outputs:
                 if entry.visible is not None:
-                    least = found.get(entry.name, self.measured.get(entry.name, 0.0))
-                    found[entry.name] = max(least, entry.visible)
-        return found
+                    least = least_visible.get(entry.name, self.measured.get(entry.name, 0.0))
+                    least_visible[entry.name] = max(least, entry.visible)
+        return least_visible
 
     def notes(self) -> list[str]:
         """One sentence for each reason why no leg runs, and what to do about random numbers."""
@@ -156,22 +156,24 @@ def compare_legs(
         rounding,
     )
     watch = Watch(of_outputs(model.ir), [point.sizes for point in (*points, *beside)])
-    found = _Findings(watch, watched, by_output(graph), checks=list(checks.refused))
+    findings = _Findings(watch, watched, by_output(graph), checks=list(checks.refused))
     if isinstance(rebuilt, str):
-        found.checks.append(MetamorphicCheck(REBUILD, "not applicable", "", rebuilt))
+        findings.checks.append(MetamorphicCheck(REBUILD, "not applicable", "", rebuilt))
         rebuilt = None
     for point in points:
-        _compare_at(point, runs, found, failing)
+        _compare_at(point, runs, findings, failing)
     for run in runs:
-        _probe(run, runs, varied, checks.probes, rebuilt, found, failing)
-    found.points[:] = [accused(point, found.repeated, found.drawn) for point in found.points]
+        _probe(run, runs, varied, checks.probes, rebuilt, findings, failing)
+    findings.points[:] = [
+        accused(point, findings.repeated, findings.drawn) for point in findings.points
+    ]
     for point in beside:
-        _watch(point, runs, found)
+        _watch(point, runs, findings)
     reports = sorted(
         [*(run.report() for run in runs), *absent], key=lambda leg: LEGS.index(leg.name)
     )
-    verdict, reasons = decide(reports, found.points, found.checks)
-    permutation = _permutation(found.moves)
+    verdict, reasons = decide(reports, findings.points, findings.checks)
+    permutation = _permutation(findings.moves)
     order = runs.other_order(permutation.outputs) if permutation is not None else None
     if permutation is not None and order is not None and PYTORCH in permutation.pair:
         runs.notes.append(
@@ -182,19 +184,19 @@ def compare_legs(
         verdict=verdict,
         reasons=reasons,
         legs=tuple(reports),
-        points=tuple(found.points),
+        points=tuple(findings.points),
         permutation=permutation,
-        metamorphic=tuple(found.checks),
-        notes=(*notes, *runs.notes, *found.notes()),
+        metamorphic=tuple(findings.checks),
+        notes=(*notes, *runs.notes, *findings.notes()),
         failing=failing.finish(reports) if failing is not None else None,
-        unsuited=unsuited(found.points, found.checks, nowhere=found.nowhere),
+        unsuited=unsuited(findings.points, findings.checks, nowhere=findings.nowhere),
         inputs=said or {},
-        variation=found.watch.variation(),
-        visible=found.visible(),
+        variation=findings.watch.variation(),
+        visible=findings.visible(),
     )
 
 
-def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase | None) -> None:
+def _compare_at(point: Point, runs: Runs, findings: _Findings, failing: FailingCase | None) -> None:
     report = PointReport(
         point.shapes,
         point.seed,
@@ -235,17 +237,17 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
                 entries = _settled(
                     entries, held[against], outputs, runs, point, (against, name), differing
                 )
-            entries = excused(entries, found.drawn)
+            entries = excused(entries, findings.drawn)
             compared += entries
             wrong = {entry.name for entry in entries if entry.wrong}
             if not wrong:
                 continue
             moves = find_permutation(held[against], outputs, allowed, wrong)
-            found.moves.setdefault(pair, []).append(moves)
+            findings.moves.setdefault(pair, []).append(moves)
             if failing is not None:
                 failing.keep(point.inputs, {against: held[against], name: outputs}, pair)
-        if name == found.watched:
-            found.watch.add(
+        if name == findings.watched:
+            findings.watch.add(
                 point.sizes,
                 outputs,
                 functools.partial(runs.allowed, outputs, point.sizes, name),
@@ -254,28 +256,28 @@ def _compare_at(point: Point, runs: Runs, found: _Findings, failing: FailingCase
             held[name] = outputs
         # Else the next leg would run beside it.
         del outputs
-    found.nowhere |= len(failed) == len(runs) and point.made_up
+    findings.nowhere |= len(failed) == len(runs) and point.made_up
     if len(failed) == len(runs) > 1 and not any(run.hopeless for run in runs):
         legs: dict[str, list[str]] = {}
         for run in failed:
             run.excuse(report.place)
             legs.setdefault(run.failure(), []).append(run.leg.name)
         reason = "; ".join(f"{', '.join(names)}: {fact}" for fact, names in legs.items())
-        found.passed_over.setdefault(reason, []).append(report.place)
+        findings.passed_over.setdefault(reason, []).append(report.place)
         return
-    found.points.append(replace(report, outputs=tuple(compared)))
+    findings.points.append(replace(report, outputs=tuple(compared)))
 
 
-def _watch(point: Point, runs: Runs, found: _Findings) -> None:
+def _watch(point: Point, runs: Runs, findings: _Findings) -> None:
     """Run the leg whose outputs are watched on further inputs; where it fails, nothing is said."""
-    run = next(run for run in runs if run.leg.name == found.watched)
+    run = next(run for run in runs if run.leg.name == findings.watched)
     place = "inputs of other values"
     outputs = None if run.hopeless else runs.next(run, place)
     if outputs is None:
         run.excuse(place)
         return
     allowed = functools.partial(runs.allowed, outputs, point.sizes, run.leg.name)
-    found.watch.add(point.sizes, outputs, allowed, compared=False)
+    findings.watch.add(point.sizes, outputs, allowed, compared=False)
 
 
 def _settled(
@@ -318,7 +320,7 @@ def _probe(
     point: Point,
     probes: Sequence[metamorphic.Probe],
     rebuilt: Leg | None,
-    found: _Findings,
+    findings: _Findings,
     failing: FailingCase | None,
 ) -> None:
     """The checks that need no reference, on one leg."""
@@ -328,16 +330,16 @@ def _probe(
         return
     allowed = runs.allowed(before, point.sizes, name)
     # It tells how small a fault would have been seen, where anything was compared.
-    if name == found.watched and len(runs) > 1 and runs.measurable(before):
+    if name == findings.watched and len(runs) > 1 and runs.measurable(before):
         every = [other.leg.name for other in runs]
         moved = runs.allowed(before, point.sizes, *every, inputs=point.inputs, once=True)
-        found.measured |= {
+        findings.measured |= {
             key: moved[key].visible(array)
             for key, array in before.items()
             if not is_exact(array.dtype)
         }
     finite = metamorphic.all_finite(name, before)
-    found.checks.append(finite)
+    findings.checks.append(finite)
     made_up = point.made_up
     if finite.status == "different" and failing is not None and not made_up:
         failing.keep(point.inputs, {name: before}, finite.check)
@@ -348,16 +350,18 @@ def _probe(
         after = runs.next(runner, f"the check {check!r}")
         if after is None:
             reason = f"it failed: {runner.failure()}"
-            found.checks.append(MetamorphicCheck(check, "not applicable", name, reason))
+            findings.checks.append(MetamorphicCheck(check, "not applicable", name, reason))
             continue
         if check == SECOND_RUN and not getattr(run.leg, "drew", True):
-            found.repeated[name] = repeated(before, after, found.drawn)
+            findings.repeated[name] = repeated(before, after, findings.drawn)
         # Where another leg draws nothing, that this one does not repeat itself is a fault.
-        excuse = found.drawn.keys() - {key for each in found.repeated.values() for key in each}
+        excuse = findings.drawn.keys() - {
+            key for each in findings.repeated.values() for key in each
+        }
         after = {key: array for key, array in after.items() if key not in excuse}
         if not after:
             reason = "all outputs depend on random numbers"
-            found.checks.append(MetamorphicCheck(check, "not applicable", name, reason))
+            findings.checks.append(MetamorphicCheck(check, "not applicable", name, reason))
             continue
         entry = metamorphic.judge(check, name, before, after, allowed)
         if entry.status == "different" and check != SECOND_RUN:
@@ -368,13 +372,13 @@ def _probe(
             at = replace(point, inputs=inputs)
             settled = _settled([], expected, after, runs, at, (name,), list(after))
             entry = metamorphic.judged(check, name, settled) if settled else entry
-        found.checks.append(entry)
+        findings.checks.append(entry)
         if entry.status == "different" and failing is not None:
             failing.keep(inputs, {f"{name} before": before, f"{name} after": after}, check)
 
 
 def _permutation(moves: Mapping[str, Sequence[dict[str, str] | None]]) -> Permutation | None:
-    for pair, found in moves.items():
-        if found[0] is not None and all(moved == found[0] for moved in found):
-            return Permutation(pair, found[0])
+    for pair, orders in moves.items():
+        if orders[0] is not None and all(moved == orders[0] for moved in orders):
+            return Permutation(pair, orders[0])
     return None

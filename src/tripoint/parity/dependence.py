@@ -79,14 +79,14 @@ def of_outputs(model: ir.Model) -> dict[str, Depends]:
         if value.name in by_value:
             states[value] = _State(sizes=True)
     _walk(graph, states)
-    found: dict[str, Depends] = {}
+    dependences: dict[str, Depends] = {}
     for value in graph.outputs:
         state = states.get(value, _NOTHING)
         if not state.random:
-            found[value.name or ""] = (
+            dependences[value.name or ""] = (
                 "values" if state.values else "sizes" if state.sizes else "nothing"
             )
-    return found
+    return dependences
 
 
 def _walk(nodes: Iterable[ir.Node], states: dict[ir.Value, _State]) -> None:

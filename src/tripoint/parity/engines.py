@@ -25,16 +25,16 @@ def of_plan(plan: Path, tensorrt: str | None, timeout: float) -> Engine | str:
     """
     if not plan.is_file():
         raise InputError("no such file").within(subject=str(plan))
-    found = gpu.probe()
-    if not found.devices:
-        return found.reason or "no GPU was found"
+    gpus = gpu.probe()
+    if not gpus.devices:
+        return gpus.reason or "no GPU was found"
     binding = bindings.find(tensorrt)
     content = manifest.beside(plan)
     return Engine(
         plan,
         tensorrt=binding.name,
         version=str(binding),
-        device=found.devices[0].name,
+        device=gpus.devices[0].name,
         tf32=bool(content.get("flags", {}).get("tf32", True)),
         environment=content.get("environment"),
         timeout=timeout,

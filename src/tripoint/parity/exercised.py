@@ -65,7 +65,7 @@ class _Watched:
         self.name = node.name or node.outputs[0].name or node.op_type
         self.op = node.op_type
 
-    def see(self, found: Sequence[Sequence[Array]]) -> None:
+    def see(self, results: Sequence[Sequence[Array]]) -> None:
         """Take in the numbers of one point: for each value its elements, or both ends."""
         raise NotImplementedError
 
@@ -84,8 +84,8 @@ class _Sides(_Watched):
 
     _seen = (False, False)
 
-    def see(self, found: Sequence[Sequence[Array]]) -> None:
-        low, high = _ends(found[0])
+    def see(self, results: Sequence[Sequence[Array]]) -> None:
+        low, high = _ends(results[0])
         self._seen = (self._seen[0] or high > 0, self._seen[1] or low == 0)
 
     def missing(self) -> Iterator[str]:
@@ -98,8 +98,8 @@ class _Entered(_Watched):
 
     _seen = False
 
-    def see(self, found: Sequence[Sequence[Array]]) -> None:
-        self._seen |= all(_ends(each)[1] > 0 for each in found)
+    def see(self, results: Sequence[Sequence[Array]]) -> None:
+        self._seen |= all(_ends(each)[1] > 0 for each in results)
 
     def missing(self) -> Iterator[str]:
         yield from () if self._seen else ("body",)
@@ -115,8 +115,8 @@ class _Limits(_Watched):
         self._above = limits[1] >= _UNLIMITED
         self._within = False
 
-    def see(self, found: Sequence[Sequence[Array]]) -> None:
-        low, high = _ends(found[0])
+    def see(self, results: Sequence[Sequence[Array]]) -> None:
+        low, high = _ends(results[0])
         self._below |= low < self._limits[0]
         self._above |= high > self._limits[1]
         self._within |= high > self._limits[0] and low < self._limits[1]
@@ -138,8 +138,8 @@ class _Rows(_Watched):
         self.name = table
         self._read = np.zeros(rows, np.bool_)
 
-    def see(self, found: Sequence[Sequence[Array]]) -> None:
-        rows = found[0][0].ravel()
+    def see(self, results: Sequence[Sequence[Array]]) -> None:
+        rows = results[0][0].ravel()
         rows = np.where(rows < 0, rows + self._read.size, rows)
         self._read[rows[(rows >= 0) & (rows < self._read.size)]] = True
 
@@ -168,17 +168,17 @@ def exercised(model: Model, points: Sequence[Arrays]) -> Exercised | None:
     if not every or not points:
         return None
     small = [each for each in every if each.whole or each.part == "branches"]
-    wanted, made = every, _cut(graph, every)
-    if _bytes(made) > _MOST_BYTES:
-        wanted, made = small, _cut(graph, small)
-        if not small or _bytes(made) > _MOST_BYTES:
+    wanted, extended = every, _cut(graph, every)
+    if _bytes(extended) > _MOST_BYTES:
+        wanted, extended = small, _cut(graph, small)
+        if not small or _bytes(extended) > _MOST_BYTES:
             return None
     counts = Counter(each.part for each in wanted)
     looked: Counter[Part] = Counter()
     todo, session, ran = wanted, None, 0
     for inputs in points:
         try:
-            session = session or Session(Model(made))
+            session = session or Session(Model(extended))
             outputs = dict(zip(session.outputs, session.run(inputs), strict=True))
         except TripointError:
             continue
@@ -190,11 +190,11 @@ def exercised(model: Model, points: Sequence[Arrays]) -> Exercised | None:
         left = [watched for watched in todo if any(watched.missing())]
         if ran == 1 and len(left) < len(todo):
             # Of most models little is left, and less of the graph leads to it.
-            todo, made, session = left, _cut(graph, left), None
-        if ran == _POINTS and any(adds_up(node) for node in made.graph):
+            todo, extended, session = left, _cut(graph, left), None
+        if ran == _POINTS and any(adds_up(node) for node in extended.graph):
             todo = [watched for watched in todo if watched.whole]
-            made, session = _cut(graph, todo), None
-            todo = [] if any(adds_up(node) for node in made.graph) else todo
+            extended, session = _cut(graph, todo), None
+            todo = [] if any(adds_up(node) for node in extended.graph) else todo
         if not any(any(watched.missing()) for watched in todo):
             break
     if not ran:
@@ -272,8 +272,8 @@ def _clip(node: ir.Node) -> Range:
 
 
 def _constant(node: ir.Node, which: Callable[[list[float]], float], default: float) -> float:
-    found = [_number(value, default) for value in node.inputs]
-    numbers = [number for number in found if not math.isnan(number)]
+    limits = [_number(value, default) for value in node.inputs]
+    numbers = [number for number in limits if not math.isnan(number)]
     return which(numbers) if numbers else default
 
 
@@ -309,7 +309,7 @@ def _names(index: int, place: int, watched: _Watched) -> list[str]:
 def _asked(value: ir.Value, names: Sequence[str]) -> Iterator[tuple[ir.Node, bool]]:
     """The nodes that compute all elements as integers, or the smallest and the largest."""
 
-    def made(
+    def node_of(
         op_type: str, operand: ir.Value, name: str, dtype: ir.DataType, **attributes: int
     ) -> ir.Node:
         node = ir.node(op_type, [operand], attributes)
@@ -318,15 +318,15 @@ def _asked(value: ir.Value, names: Sequence[str]) -> Iterator[tuple[ir.Node, boo
         return node
 
     if len(names) == 1:
-        yield made("Cast", value, names[0], ir.DataType.INT64, to=int(ir.DataType.INT64)), True
+        yield node_of("Cast", value, names[0], ir.DataType.INT64, to=int(ir.DataType.INT64)), True
         return
     kind = ir.DataType.FLOAT
     if value.dtype != kind:
-        cast = made("Cast", value, f"{names[0]}.float", kind, to=int(kind))
+        cast = node_of("Cast", value, f"{names[0]}.float", kind, to=int(kind))
         yield cast, False
         value = cast.outputs[0]
     for op_type, name in zip(("ReduceMin", "ReduceMax"), names, strict=True):
-        yield made(op_type, value, name, kind, keepdims=0), True
+        yield node_of(op_type, value, name, kind, keepdims=0), True
 
 
 def _bytes(model: ir.Model) -> int:
@@ -334,6 +334,6 @@ def _bytes(model: ir.Model) -> int:
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
-def _ends(found: Sequence[Array]) -> Range:
-    low, high = (float(each.reshape(-1)[0]) for each in found)
+def _ends(ends: Sequence[Array]) -> Range:
+    low, high = (float(each.reshape(-1)[0]) for each in ends)
     return low, high

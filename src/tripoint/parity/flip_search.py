@@ -32,9 +32,9 @@ _FEWEST_RUNS = 32
 class Run:
     """Outputs downstream of the decisions, with some of them overruled."""
 
-    given: Mapping[int, Array]
+    overruled: Mapping[int, Array]
     used: Mapping[int, tuple[Flip, ...]]
-    made: Arrays
+    arrays: Arrays
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Behind:
         except TripointError:
             return None
 
-    def run(self, given: Mapping[int, Array], used: Mapping[int, tuple[Flip, ...]]) -> Run:
+    def run(self, overruled: Mapping[int, Array], used: Mapping[int, tuple[Flip, ...]]) -> Run:
         """Run the graph with some decisions overruled."""
-        made = self.tail.run({**self.between, **self.prepared.feed(given)})
-        return Run(given, used, dict(zip(self.tail.outputs, made, strict=True)))
+        arrays = self.tail.run({**self.between, **self.prepared.feed(overruled)})
+        return Run(overruled, used, dict(zip(self.tail.outputs, arrays, strict=True)))
 
 
 class Search:
@@ -90,13 +90,13 @@ class Search:
         self._left = max(_FEWEST_RUNS, _WORK // self._behind.split.nodes)
 
         def distance(run: Run) -> int:
-            made = {name: run.made[name] for name in names}
-            spread = allowed(made)
+            outputs = {name: run.arrays[name] for name in names}
+            spread = allowed(outputs)
             return sum(
                 distance_of(array, leg[name], spread[name])
                 # No rows more or less come before any element.
                 + (0 if array.shape == leg[name].shape else array.size + leg[name].size)
-                for name, array in made.items()
+                for name, array in outputs.items()
             )
 
         best = self._as_given_out(leg, distance)
@@ -131,7 +131,8 @@ class Search:
             if not used:
                 continue
             trial = self._tried(
-                {**best.given, decision.index: taken}, {**best.used, decision.index: tuple(used)}
+                {**best.overruled, decision.index: taken},
+                {**best.used, decision.index: tuple(used)},
             )
             if trial is not None and distance(trial) < distance(best):
                 best = trial
@@ -149,68 +150,68 @@ class Search:
 
     def _own(self, decision: Decision, run: Run) -> Array:
         """Return the decision that a run takes by itself."""
-        if decision.index in run.given:
-            return run.given[decision.index]
-        held = {**self._behind.between, **run.made}
+        if decision.index in run.overruled:
+            return run.overruled[decision.index]
+        held = {**self._behind.between, **run.arrays}
         return held.get(decision.own, held.get(decision.name, self._exact[decision.own]))
 
     def _numbers_of(self, decision: Decision, run: Run) -> tuple[Numbers, ...] | None:
         """Return the numbers that a run decides by; None if their count is another one."""
-        found = []
+        operands = []
         for place in decision.operands:
             name = decision.operand(place)
             base = self._numbers[name]
             before = self._behind.between.get(decision.read(place))
-            array = run.made.get(name, before)
+            array = run.arrays.get(name, before)
             if array is None:
-                found.append(base)
+                operands.append(base)
                 continue
             # The same in another session, whose last bits may be others.
             values = array.astype(np.float64)
             if values.shape != base.values.shape:
                 return None
             same = np.array_equal(values, base.values, equal_nan=True)
-            found.append(base if same else Numbers(values, base.allowed, base.erring))
-        return tuple(found)
+            operands.append(base if same else Numbers(values, base.allowed, base.erring))
+        return tuple(operands)
 
     def _with(self, run: Run, further: Sequence[Flip]) -> Run | None:
-        given, used = dict(run.given), dict(run.used)
+        overruled, used = dict(run.overruled), dict(run.used)
         for flip in further:
             number = flip.decision
             decision = self._prepared.decisions[number]
-            array = np.array(self._own(decision, Run(given, used, run.made)))
+            array = np.array(self._own(decision, Run(overruled, used, run.arrays)))
             # Of a type of eight bits, numbers beyond its ends are wrapped, as a Cast does.
             array.flat[list(flip.at)] = np.asarray(flip.values).astype(array.dtype)
-            given[number] = array
+            overruled[number] = array
             used[number] = (*used.get(number, ()), flip)
-        return self._tried(given, used)
+        return self._tried(overruled, used)
 
     def _tried(
-        self, given: Mapping[int, Array], used: Mapping[int, tuple[Flip, ...]]
+        self, overruled: Mapping[int, Array], used: Mapping[int, tuple[Flip, ...]]
     ) -> Run | None:
         self._left -= 1
         if self._left < 0:
             return None
         try:
-            return self._behind.run(given, used)
+            return self._behind.run(overruled, used)
         except TripointError:
             return None
 
 
 def tied(decision: Decision, own: Array, by: tuple[Numbers, ...]) -> list[Flip] | None:
     """Flips to try; None if there are too many."""
-    found = flips(decision, own, by, _MOST)
-    if found is None or not promises(decision):
-        return found
+    candidates = flips(decision, own, by, _MOST)
+    if candidates is None or not promises(decision):
+        return candidates
     # Where a rule decides, the other outcome is wrong.
-    return [flip for flip in found if not flip.exact]
+    return [flip for flip in candidates if not flip.exact]
 
 
-def _compatible(found: Sequence[Flip]) -> list[Flip]:
+def _compatible(candidates: Sequence[Flip]) -> list[Flip]:
     """Flips that change no element twice, the earlier ones first."""
     taken: set[tuple[int, int]] = set()
     chosen = []
-    for flip in found:
+    for flip in candidates:
         places = {(flip.decision, at) for at in flip.at}
         if taken.isdisjoint(places):
             taken |= places

@@ -75,16 +75,16 @@ def flips(
     """
     operator = decision.node.op_type
     if operator == SUPPRESSION:
-        found = (_of_scores if decision.input_of else _of_boxes)(decision, numbers[0])
+        candidates = (_of_scores if decision.input_of else _of_boxes)(decision, numbers[0])
     elif operator == TOP:
-        found = _of_top(decision, own, numbers[0])
+        candidates = _of_top(decision, own, numbers[0])
     elif operator in EXTREMES:
-        found = _of_largest(decision, own, numbers[0])
+        candidates = _of_largest(decision, own, numbers[0])
     elif operator in COMPARISONS:
-        found = _of_comparison(decision, own, *numbers)
+        candidates = _of_comparison(decision, own, *numbers)
     else:
-        found = _of_steps(decision, own, numbers[0])
-    listed = list(islice(found, most + 1))
+        candidates = _of_steps(decision, own, numbers[0])
+    listed = list(islice(candidates, most + 1))
     return None if len(listed) > most else listed
 
 
@@ -104,17 +104,17 @@ def admitted(
     """
     operator = decision.node.op_type
     if operator == TOP or operator in EXTREMES:
-        made = _chosen(decision, own, wanted, numbers[0])
+        flipped = _chosen(decision, own, wanted, numbers[0])
     elif operator in COMPARISONS:
-        made = list(_of_comparison(decision, own, *numbers))
+        flipped = list(_of_comparison(decision, own, *numbers))
     elif operator == SUPPRESSION:
-        made = []
+        flipped = []
     else:
-        made = list(_of_steps(decision, own, numbers[0], wanted))
+        flipped = list(_of_steps(decision, own, numbers[0], wanted))
     taken = np.array(own)
     used = [
         flip
-        for flip in made
+        for flip in flipped
         if all(wanted.flat[at] == value for at, value in zip(flip.at, flip.values, strict=True))
     ]
     for flip in used:
@@ -223,7 +223,7 @@ def _chosen(decision: Decision, own: Array, wanted: Array, numbers: Numbers) -> 
         _lanes(_kept(decision, each, rank), axis) for each in (own, wanted, places)
     )
     size = values.shape[1]
-    made = []
+    chosen = []
     for row, column in np.argwhere(before != after):
         a, b = int(before[row, column]), int(after[row, column])
         if not 0 <= b < size or np.count_nonzero(after[row] == b) > 1:
@@ -231,8 +231,8 @@ def _chosen(decision: Decision, own: Array, wanted: Array, numbers: Numbers) -> 
         gap = float(abs(values[row, a] - values[row, b]))
         if gap <= allowed[row, a] + allowed[row, b]:
             exact = gap == 0 and erring[row, a] == erring[row, b]
-            made.append(Flip(decision.index, (int(at[row, column]),), (b,), gap, bool(exact)))
-    return made
+            chosen.append(Flip(decision.index, (int(at[row, column]),), (b,), gap, bool(exact)))
+    return chosen
 
 
 def _of_comparison(decision: Decision, own: Array, a: Numbers, b: Numbers) -> Iterator[Flip]:
@@ -336,18 +336,18 @@ def _of_boxes(decision: Decision, boxes: Numbers) -> Iterator[Flip]:
         boxes.allowed.reshape(-1, count, _CORNERS),
         strict=True,
     )
-    for batch, (found, allowed) in enumerate(batches):
-        now = _overlaps(found, found, centered=centered)
+    for batch, (corners, allowed) in enumerate(batches):
+        now = _overlaps(corners, corners, centered=centered)
         for sign in (-1.0, 1.0):
             for i, j in np.argwhere(np.triu(now > 0, 1) & (np.abs(now - limit) < limit / 2)):
-                toward = found[i] - found[j]
+                toward = corners[i] - corners[j]
                 most = allowed[i] + allowed[j]
                 with np.errstate(divide="ignore", invalid="ignore"):
                     share = np.nanmin(np.where(toward == 0, np.inf, most / np.abs(toward)))
                 if not np.isfinite(share):
                     continue
-                nudged = found[j] + sign * share * toward
-                then = _overlaps(found[i : i + 1], nudged[None], centered=centered)[0, 0]
+                nudged = corners[j] + sign * share * toward
+                then = _overlaps(corners[i : i + 1], nudged[None], centered=centered)[0, 0]
                 if (then > limit) != (now[i, j] > limit):
                     start = (batch * count + int(j)) * _CORNERS
                     at = tuple(range(start, start + _CORNERS))

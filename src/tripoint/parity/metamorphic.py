@@ -168,9 +168,9 @@ def all_finite(leg: str, outputs: Arrays) -> MetamorphicCheck:
         outputs: Array by output name.
     """
     bad = {
-        name: found
+        name: detail
         for name, array in outputs.items()
-        if not is_exact(array.dtype) and (found := not_finite(array)) is not None
+        if not is_exact(array.dtype) and (detail := not_finite(array)) is not None
     }
     if bad:
         holes = [f"{name} ({n} of {outputs[name].size} {kind})" for name, (kind, n) in bad.items()]

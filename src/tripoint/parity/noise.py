@@ -90,7 +90,7 @@ class Noise:
         except TripointError:
             return {}
         exact, *others = (dict(zip(session.outputs, each, strict=True)) for each in runs)
-        found = {}
+        moves = {}
         for name, array in exact.items():
             arrays = [other[name] for other in others]
             if is_exact(array.dtype) or any(other.shape != array.shape for other in arrays):
@@ -99,8 +99,8 @@ class Noise:
             if any(each is None for each in moved):
                 continue
             near, far, *short = (each for each in moved if each is not None)
-            found[name] = Moved(near / sizes[0], far / sizes[1], short[0] if short else None)
-        return found
+            moves[name] = Moved(near / sizes[0], far / sizes[1], short[0] if short else None)
+        return moves
 
     def _session(self, bindings: Mapping[str, int], products: Products) -> Session:
         key = (frozenset(bindings.items()), products)
@@ -161,15 +161,15 @@ def _noisy(graph: ir.Model, bindings: Mapping[str, int], products: Products) -> 
             if before and value is not None and value.dtype in _EPS:
                 cut = short if multiplies(node) and products is not Products.ROUNDED else None
                 name = f"{number}.{place}"
-                made = _factor(value, size, before, name, guard=value in huge, short=cut)
-                own.insert_before(node, made)
-                node.replace_input_with(place, made[-1].outputs[0])
+                nodes = _factor(value, size, before, name, guard=value in huge, short=cut)
+                own.insert_before(node, nodes)
+                node.replace_input_with(place, nodes[-1].outputs[0])
         value = node.outputs[0]
         if after and value.dtype in _EPS:
             readers = [(usage.node, usage.idx) for usage in value.uses()]
-            made = _factor(value, size, after, f"{number}", guard=value in huge)
-            own.insert_after(node, made)
-            _replace(own, value, made[-1].outputs[0], readers)
+            nodes = _factor(value, size, after, f"{number}", guard=value in huge)
+            own.insert_after(node, nodes)
+            _replace(own, value, nodes[-1].outputs[0], readers)
     return model
 
 
@@ -197,12 +197,12 @@ def _factor(
     short: ir.Value | None = None,
 ) -> list[ir.Node]:
     """``x`` times random factors of a deviation around 1, or around a little less."""
-    made: list[ir.Node] = []
+    nodes: list[ir.Node] = []
 
     def add(op_type: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
         node = ir.node(op_type, inputs, attributes)
-        node.outputs[0].name = f"{SIZE}.{name}.{len(made)}"
-        made.append(node)
+        node.outputs[0].name = f"{SIZE}.{name}.{len(nodes)}"
+        nodes.append(node)
         return node.outputs[0]
 
     def number(of: float) -> ir.Value:
@@ -222,22 +222,22 @@ def _factor(
         fits = add("Less", add("Abs", value), number(_HUGE))
         moved = add("Where", fits, moved, value)
     moved.type, moved.shape = value.type, value.shape
-    return made
+    return nodes
 
 
 def _huge(graph: ir.Graph) -> set[ir.Value]:
     """Values that may be next to the largest number, since a constant of a mask is."""
-    found = {value for value in graph.initializers.values() if _is_huge(value)}
-    found |= {
+    huge = {value for value in graph.initializers.values() if _is_huge(value)}
+    huge |= {
         value
         for node in graph
         if node.op_type in ("Constant", "ConstantOfShape")
         for value in node.outputs
     }
     for node in graph:
-        if any(value in found for value in node.inputs):
-            found.update(node.outputs)
-    return found
+        if any(value in huge for value in node.inputs):
+            huge.update(node.outputs)
+    return huge
 
 
 def _is_huge(value: ir.Value) -> bool:

@@ -103,7 +103,7 @@ def examples_of(
     }
 
 
-def given(inputs: InputSpecs, arrays: Sequence[Arrays]) -> Chosen:
+def of_arrays(inputs: InputSpecs, arrays: Sequence[Arrays]) -> Chosen:
     """Inputs that somebody gave, one entry for a point.
 
     Raises:
@@ -157,14 +157,14 @@ def made_up(
         points.append(Point(sizes[-1], arrays, seed, limits, beyond=True))
     if not examples:
         return Chosen(tuple(points), said)
-    found = _example(model, inputs, examples, bindings)
-    if isinstance(found, str):
-        return Chosen(tuple(points), said, (f"{found}, so they are none of the points",))
-    same = [index for index, size in enumerate(sizes) if dict(size) == dict(found.sizes)]
+    example = _example(model, inputs, examples, bindings)
+    if isinstance(example, str):
+        return Chosen(tuple(points), said, (f"{example}, so they are none of the points",))
+    same = [index for index, size in enumerate(sizes) if dict(size) == dict(example.sizes)]
     if same:
-        points[same[-1]] = found
+        points[same[-1]] = example
     else:
-        points.append(found)
+        points.append(example)
     return Chosen(tuple(points), said, (EXAMPLE,))
 
 
@@ -212,8 +212,8 @@ def _example(
     for name, (_, shape) in inputs.items():
         array = examples[name]
         if len(shape) == array.ndim:
-            found = {d: n for d, n in zip(shape, array.shape, strict=True) if isinstance(d, str)}
-            sizes = {**found, **sizes}
+            bound = {d: n for d, n in zip(shape, array.shape, strict=True) if isinstance(d, str)}
+            sizes = {**bound, **sizes}
         if name in by_value and array.size == len(by_value[name]):
             sizes |= dict(zip(by_value[name], map(int, array.ravel()), strict=True))
     limits = {

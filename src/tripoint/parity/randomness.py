@@ -29,18 +29,18 @@ def draws(node: ir.Node) -> bool:
 
 def by_output(model: ir.Model) -> dict[str, str]:
     """Describe the source of the random numbers that an output depends on, by output name."""
-    found: dict[ir.Value, dict[ir.Node, None]] = {}
+    drawn: dict[ir.Value, dict[ir.Node, None]] = {}
     functions = {key for key, each in model.functions.items() if any(map(draws, each.all_nodes()))}
     for node in model.graph:
         behind: dict[ir.Node, None] = {}
         for value in read_by([node]):
-            behind |= found.get(value, {})
+            behind |= drawn.get(value, {})
         if draws(node) or node.op_identifier() in functions:
             behind[node] = None
         if behind:
-            found |= dict.fromkeys(node.outputs, behind)
+            drawn |= dict.fromkeys(node.outputs, behind)
     return {
-        value.name or "": _worded(found[value]) for value in model.graph.outputs if value in found
+        value.name or "": _worded(drawn[value]) for value in model.graph.outputs if value in drawn
     }
 
 
@@ -114,8 +114,8 @@ def _drops(node: ir.Node) -> bool:
     mode = node.inputs[2]
     if mode is None:
         return False
-    known = ir.convenience.get_const_tensor(mode)
-    return known is None or bool(known.numpy().reshape(-1)[0])
+    constant = ir.convenience.get_const_tensor(mode)
+    return constant is None or bool(constant.numpy().reshape(-1)[0])
 
 
 def _inner(node: ir.Node) -> Iterator[ir.Node]:

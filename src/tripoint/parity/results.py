@@ -233,20 +233,20 @@ def decide(
     unproven: list[str] = []
     count = number_of(len(points), "point")
     random = {
-        name: f"output {name} {found[0][1].detail}, so that no two legs agree"
-        for (_, name, status), found in wrong.items()
+        name: f"output {name} {entries[0][1].detail}, so that no two legs agree"
+        for (_, name, status), entries in wrong.items()
         if status == "random"
     }
     unproven += random.values()
-    for (pair, name, status), found in wrong.items():
+    for (pair, name, status), entries in wrong.items():
         if status == "random":
             continue
-        said = f"{pair}: output {name} is {status} at {len(found)} of {count}{_worst(found)}"
+        said = f"{pair}: output {name} is {status} at {len(entries)} of {count}{_worst(entries)}"
         (unproven if status == "covered" else different).append(said)
     unproven += [
-        f"{pair}: output {name} has nan at the same places at {len(found)} of {count}"
-        f": {found[0][1].detail}"
-        for (pair, name), found in holes.items()
+        f"{pair}: output {name} has nan at the same places at {len(entries)} of {count}"
+        f": {entries[0][1].detail}"
+        for (pair, name), entries in holes.items()
     ]
     unproven += [
         f"{leg.name} {'failed' if leg.status == 'failed' else 'was not run'}: {leg.reason}"
@@ -286,9 +286,9 @@ def unsuited(
     return nowhere or holes or (bool(nan) and all(nan))
 
 
-def _worst(found: Sequence[tuple[PointReport, OutputComparison]]) -> str:
+def _worst(entries: Sequence[tuple[PointReport, OutputComparison]]) -> str:
     """Describe the largest difference and its place, or give the detail."""
-    point, entry = max(found, key=lambda pair: pair[1].excess or 0.0)
+    point, entry = max(entries, key=lambda pair: pair[1].excess or 0.0)
     if (
         entry.status == "covered"
         or entry.axes is not None

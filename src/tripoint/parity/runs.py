@@ -146,7 +146,7 @@ class Runs:
         self._off: dict[tuple[str, Products], tuple[float, ...]] = {}
         self._elements: dict[Products, int] = {}
         self._outputs = outputs
-        self._given = output_names
+        self._output_names = output_names
         self._rounding = rounding or {}
         self._renamed: dict[str, str] | None = None
 
@@ -158,10 +158,10 @@ class Runs:
 
     def next(self, run: Run, place: str) -> Arrays | None:
         """The next result of one leg, under the names to compare; None if it fails."""
-        found = run.next(place)
-        if found is None or run.leg.name != PYTORCH:
-            return found
-        return self._rename(found)
+        arrays = run.next(place)
+        if arrays is None or run.leg.name != PYTORCH:
+            return arrays
+        return self._rename(arrays)
 
     def allowed(
         self,
@@ -199,7 +199,7 @@ class Runs:
             every = (
                 self._sensitivity.once(reference, inputs, bindings, products)
                 if alone
-                else self._known(inputs, bindings, products)[0]
+                else self._tied(inputs, bindings, products)[0]
             )
             return {
                 name: each
@@ -237,7 +237,7 @@ class Runs:
         products = self._products(legs)
         if products not in _TIMES or any(leg in self._rounding for leg in legs):
             return dict(allowed)
-        found = dict(allowed)
+        tolerances = dict(allowed)
         for name, errors in self._wide.errors(own, inputs, bindings, products).items():
             tolerance, eps = allowed.get(name), epsilon(own[name].dtype)
             if tolerance is None or tolerance.parts is None or eps is None:
@@ -255,8 +255,8 @@ class Runs:
             self._off[key] = tuple(off)
             times = _TIMES[products]
             limits = [times * share * scale for share, scale in zip(off, parts.scales, strict=True)]
-            found[name] = tolerance.capped(limits, times, eps)
-        return found
+            tolerances[name] = tolerance.capped(limits, times, eps)
+        return tolerances
 
     def to_measure(self, reference: Arrays, *legs: str) -> bool:
         """Return whether roundings should be measured there before two legs are compared.
@@ -307,7 +307,7 @@ class Runs:
         if not self._ties.any:
             return None
         products = self._products(legs)
-        point = self._known(inputs, bindings, products)[1]
+        point = self._tied(inputs, bindings, products)[1]
         if point is None:
             return None
         return point.settle(
@@ -317,7 +317,7 @@ class Runs:
             wrong,
         )
 
-    def _known(self, inputs: Arrays, bindings: Mapping[str, int], products: Products) -> _Known:
+    def _tied(self, inputs: Arrays, bindings: Mapping[str, int], products: Products) -> _Known:
         if self._last is None or self._last[0] is not inputs or self._last[1] != products:
             self._last = inputs, products, self._ties.at(inputs, bindings, products)
         return self._last[2]
@@ -329,14 +329,14 @@ class Runs:
             places: For each output that is out of place, the name whose values it holds.
         """
         names = self._renamed or {}
-        if self._given is not None or all(own == other for own, other in names.items()):
+        if self._output_names is not None or all(own == other for own, other in names.items()):
             return None
         holder = {held: name for name, held in places.items()}
         return ",".join(holder.get(name, name) for name in names.values())
 
     def _rename(self, arrays: Arrays) -> Arrays:
         if self._renamed is None:
-            self._renamed, note = pair_outputs(list(arrays), self._outputs, self._given)
+            self._renamed, note = pair_outputs(list(arrays), self._outputs, self._output_names)
             self.notes += [note] if note else []
         return renamed(arrays, self._renamed)
 

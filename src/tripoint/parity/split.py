@@ -47,25 +47,25 @@ class Split:
     def of(prepared: Prepared) -> Split | None:
         """Split a prepared graph; None if what lies between is no tensor, or it does not load."""
         graph, model = prepared.model.graph, prepared.model
-        own = {name for each in prepared.decisions for name in (each.given, each.overruled)}
+        own = {name for each in prepared.decisions for name in (each.outcome, each.overruled)}
         seeds = {each.node for each in prepared.decisions}
         seeds |= {node for node in graph if chooses(node)}
         behind = _behind(graph, seeds)
         first = [node for node in graph if node not in behind]
         last = [node for node in graph if node in behind]
-        made = {value for node in last for value in node.outputs}
+        produced = {value for node in last for value in node.outputs}
         read = dict.fromkeys(read_by(last))
         between = [
             value
             for value in read
-            if value not in made and not value.is_initializer() and value.name not in own
+            if value not in produced and not value.is_initializer() and value.name not in own
         ]
         if any(not isinstance(value.type, (ir.TensorType, type(None))) for value in between):
             return None
         computed = [value for value in between if value.producer() is not None]
         inputs = [value for value in graph.inputs if value.name not in own]
-        outputs = [value for value in graph.outputs if value in made]
-        given = [value for value in graph.inputs if value.name in own]
+        outputs = [value for value in graph.outputs if value in produced]
+        overruling = [value for value in graph.inputs if value.name in own]
         functions = tuple(model.functions.values())
         try:
             head = _part(graph, inputs, computed, first) if computed else None
@@ -83,7 +83,7 @@ class Split:
         }
         return Split(
             session,
-            _part(graph, [*between, *given], outputs, last),
+            _part(graph, [*between, *overruling], outputs, last),
             model.ir_version,
             functions,
             tuple(value.name or "" for value in between),
@@ -102,10 +102,10 @@ class Split:
         Raises:
             TripointError: If it does not run.
         """
-        made = dict(inputs)
+        arrays = dict(inputs)
         if self.head is not None:
-            made |= dict(zip(self.head.outputs, self.head.run(inputs), strict=True))
-        return {name: made[name] for name in self.between if name in made}
+            arrays |= dict(zip(self.head.outputs, self.head.run(inputs), strict=True))
+        return {name: arrays[name] for name in self.between if name in arrays}
 
     def behind(self, between: Arrays) -> Session:
         """Load the nodes downstream of the decisions, for inputs of these ranks and dtypes.
@@ -123,8 +123,8 @@ class Split:
 
 
 def _session(graph: ir.Graph, version: int, functions: Sequence[ir.Function]) -> Session:
-    made = ir.Model(graph, ir_version=version, functions=[each.clone() for each in functions])
-    return Session(Model(made))
+    model = ir.Model(graph, ir_version=version, functions=[each.clone() for each in functions])
+    return Session(Model(model))
 
 
 def _part(
@@ -148,12 +148,12 @@ def _part(
 
 def _behind(graph: ir.Graph, seeds: Collection[ir.Node]) -> set[ir.Node]:
     """Nodes and all that depend on them."""
-    made: set[ir.Value] = set()
+    produced: set[ir.Value] = set()
     behind: set[ir.Node] = set()
     for node in graph:
-        if node in seeds or any(value in made for value in read_by([node])):
+        if node in seeds or any(value in produced for value in read_by([node])):
             behind.add(node)
-            made.update(node.outputs)
+            produced.update(node.outputs)
     return behind
 
 

@@ -123,7 +123,7 @@ class Ties:
         self, bindings: Mapping[str, int], products: Products, measured: Measured
     ) -> dict[str, Numbers]:
         behind = chains(self._prepared.model, bindings, products=products)
-        found = {}
+        numbers = {}
         for decision in self._prepared.decisions:
             for place in decision.operands:
                 name = decision.operand(place)
@@ -134,8 +134,8 @@ class Ties:
                 )
                 # What errors move is rounded, and may be equal in one leg only.
                 erring = np.where(erring == values, erring, np.nan)
-                found[name] = Numbers(values, allowed, erring)
-        return found
+                numbers[name] = Numbers(values, allowed, erring)
+        return numbers
 
     @functools.cached_property
     def _split(self) -> Split | None:
@@ -206,7 +206,7 @@ class Point:
         names = [
             name
             for name in self._prepared.outputs
-            if name in base.made and name in reference and name in other
+            if name in base.arrays and name in reference and name in other
         ]
         if not set(names) & set(wrong):
             return None
@@ -216,7 +216,7 @@ class Point:
         )
         settled, ties = dict(reference), {}
         for name in names:
-            before, after = ours.made[name], theirs.made[name]
+            before, after = ours.arrays[name], theirs.arrays[name]
             if before.shape == after.shape and np.array_equal(before, after, equal_nan=True):
                 continue
             spread = allowed({name: before})[name]

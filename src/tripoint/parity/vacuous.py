@@ -151,7 +151,7 @@ def moving(
     point: Point,
     names: Iterable[str],
     *,
-    given: Values | None = None,
+    ranges: Values | None = None,
     like: Arrays | None = None,
 ) -> tuple[list[Point], int]:
     """Inputs of the sizes of a point that move outputs, and how many were tried.
@@ -161,7 +161,7 @@ def moving(
         inputs: Element type and shape by input name.
         point: Where these outputs are as they always are.
         names: The outputs.
-        given: Values that stay as they are.
+        ranges: Values that stay as they are.
         like: Examples that the usual inputs follow.
 
     Returns:
@@ -178,7 +178,7 @@ def moving(
         allowed = Budget(graph).allowed(base, point.sizes)
         still = [name for name in names if name in base]
         for seed, values, arrays in trials.others(
-            model, inputs, point.sizes, point.seed or 0, given=given, like=like
+            model, inputs, point.sizes, point.seed or 0, ranges=ranges, like=like
         ):
             try:
                 outputs = dict(zip(session.outputs, session.run(arrays), strict=True))
@@ -200,20 +200,20 @@ def moving(
     return list(chosen.values())[:_MOST_KINDS], tried
 
 
-def judged(found: Verification, tried: int = 0) -> Verification:
+def judged(result: Verification, tried: int = 0) -> Verification:
     """A verification in which outputs that say nothing are called `vacuous`, not equal.
 
     Args:
-        found: What legs computed.
+        result: What legs computed.
         tried: Other inputs that were tried, and move nothing.
     """
     vacuous = {
         name: variation
-        for name, variation in found.variation.items()
+        for name, variation in result.variation.items()
         if varies_not(variation) and not (variation.by_chance and tried + 1 < _FEWEST // 2)
     }
     if not vacuous:
-        return found
+        return result
     points = tuple(
         replace(
             point,
@@ -224,13 +224,13 @@ def judged(found: Verification, tried: int = 0) -> Verification:
                 for entry in point.outputs
             ),
         )
-        for point in found.points
+        for point in result.points
     )
     reasons = [told(name, variation, tried) for name, variation in vacuous.items()]
     return replace(
-        found,
-        verdict="unproven" if found.verdict == "equal" else found.verdict,
-        reasons=(*found.reasons, *reasons),
+        result,
+        verdict="unproven" if result.verdict == "equal" else result.verdict,
+        reasons=(*result.reasons, *reasons),
         points=points,
         vacuous=tuple(vacuous),
     )

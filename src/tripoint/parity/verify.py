@@ -95,7 +95,7 @@ def verify(
     specs = inputs_of(model)
     examples = choice.examples_of(torch, specs, input_names) if inputs is None else {}
     if inputs is not None:
-        chosen = choice.given(specs, inputs)
+        chosen = choice.of_arrays(specs, inputs)
     else:
         chosen = choice.made_up(model, specs, bindings, seed=seed, values=values, examples=examples)
 
@@ -104,7 +104,7 @@ def verify(
             model, torch, fixed, engine, no_engine, list(specs), input_names
         )
         alone = vacuous.repeated(at)
-        found = compare_legs(
+        result = compare_legs(
             model,
             specs,
             legs,
@@ -123,11 +123,11 @@ def verify(
             else [*choice.beside(model, specs, alone, _BESIDE, values=values, examples=examples)],
         )
         own = [note for leg in legs if isinstance(leg, OnnxRuntimeLeg) for note in leg.notes]
-        return replace(found, notes=(*found.notes, *dict.fromkeys(own)))
+        return replace(result, notes=(*result.notes, *dict.fromkeys(own)))
 
     points, said = chosen.points, list[str]()
-    found = compare(points, said)
-    if found.unsuited and found.verdict != "different":
+    result = compare(points, said)
+    if result.unsuited and result.verdict != "different":
         better = tuple(_suited(model, specs, points, values, examples))
         note = trials.note(point.values for point in better if point.made_up)
         same = all(
@@ -135,28 +135,28 @@ def verify(
         )
         if not same:
             points, said = better, [note] if note else []
-            found = compare(points, said)
-        found = _judged(found) if same or found.unsuited else found
-    still = [name for name, each in found.variation.items() if vacuous.varies_not(each)]
+            result = compare(points, said)
+        result = _judged(result) if same or result.unsuited else result
+    still = [name for name, each in result.variation.items() if vacuous.varies_not(each)]
     tried = 0
-    if inputs is None and still and found.verdict != "different":
+    if inputs is None and still and result.verdict != "different":
         base = vacuous.repeated(points) or next(
             (point for point in reversed(points) if point.made_up), points[-1]
         )
-        others, tried = vacuous.moving(model, specs, base, still, given=values, like=examples)
+        others, tried = vacuous.moving(model, specs, base, still, ranges=values, like=examples)
         if others:
             more = compare((*points, *others), [*said, _moved_by(still, others)])
             # One leg may refuse what another takes, as negative indices; that is no fault of it.
-            if _ran(more) >= _ran(found):
-                points, found, tried = (*points, *others), more, 0
+            if _ran(more) >= _ran(result):
+                points, result, tried = (*points, *others), more, 0
     # The example comes first, since not all points need be looked at.
     ordered = sorted(points, key=lambda point: not point.example)
     seen = exercised(model, [point.inputs for point in ordered])
-    return vacuous.judged(replace(found, exercised=seen), tried)
+    return vacuous.judged(replace(result, exercised=seen), tried)
 
 
-def _ran(found: Verification) -> int:
-    return sum(leg.status == "ran" for leg in found.legs)
+def _ran(result: Verification) -> int:
+    return sum(leg.status == "ran" for leg in result.legs)
 
 
 def _moved_by(names: Sequence[str], points: Sequence[Point]) -> str:
@@ -168,35 +168,35 @@ def _moved_by(names: Sequence[str], points: Sequence[Point]) -> str:
     )
 
 
-def _judged(found: Verification) -> Verification:
+def _judged(result: Verification) -> Verification:
     """Return the result for inputs of which no better ones are available.
 
     Where a model runs at some sizes and at others on no inputs, it is the sizes that do not suit.
     """
-    nowhere = not any(point.outputs for point in found.points)
-    if unsuited(found.points, found.metamorphic, nowhere=nowhere):
-        return replace(found, notes=(*found.notes, trials.UNSUITED))
-    return replace(found, unsuited=False)
+    nowhere = not any(point.outputs for point in result.points)
+    if unsuited(result.points, result.metamorphic, nowhere=nowhere):
+        return replace(result, notes=(*result.notes, trials.UNSUITED))
+    return replace(result, unsuited=False)
 
 
 def _suited(
     model: Model,
     specs: InputSpecs,
     points: Sequence[Point],
-    given: Mapping[str, tuple[float, float]] | None,
+    ranges: Mapping[str, tuple[float, float]] | None,
     examples: Arrays,
 ) -> list[Point]:
     """The points, with inputs on which the model runs without NaN where some are found."""
     # The example of a module is what it is.
     drawn = [(each.sizes, each.seed) for each in points if each.made_up and each.seed is not None]
-    tried = trials.suited(model, specs, drawn, given=given, like=examples)
-    found = []
+    tried = trials.suited(model, specs, drawn, ranges=ranges, like=examples)
+    suited = []
     for point in points:
         trial = next(tried) if point.made_up else None
-        found.append(
+        suited.append(
             point if trial is None else replace(point, inputs=trial.inputs, values=trial.values)
         )
-    return found
+    return suited
 
 
 def refuse_unreadable(model: Model) -> None:

@@ -52,7 +52,7 @@ class Wide:
     def __init__(self, graph: ir.Model) -> None:
         self._graph = graph
         self._last: tuple[Arrays, Products, dict[str, list[Array]]] | None = None
-        self._known: dict[frozenset[tuple[str, int]], bool] = {}
+        self._is_cheap_at: dict[frozenset[tuple[str, int]], bool] = {}
 
     def errors(
         self, own: Arrays, inputs: Arrays, bindings: Mapping[str, int], products: Products
@@ -69,7 +69,7 @@ class Wide:
             Nothing for products on tensor cores without TF32, graphs with types shorter than
             float32 or random numbers, and those that take long or do not run.
         """
-        found = {}
+        errors = {}
         for name, (exact, *others) in self._at(inputs, bindings, products).items():
             array = own.get(name)
             if array is None or array.dtype != np.float32:
@@ -77,8 +77,8 @@ class Wide:
             arrays = [array, *others]
             if any(each.shape != exact.shape for each in arrays):
                 continue
-            found[name] = np.max([_distance(each, exact) for each in arrays], axis=0)
-        return found
+            errors[name] = np.max([_distance(each, exact) for each in arrays], axis=0)
+        return errors
 
     def _at(
         self, inputs: Arrays, bindings: Mapping[str, int], products: Products
@@ -107,9 +107,9 @@ class Wide:
 
     def _cheap(self, bindings: Mapping[str, int]) -> bool:
         key = frozenset(bindings.items())
-        if key not in self._known:
-            self._known[key] = self._applies and _is_cheap(self._graph, bindings)
-        return self._known[key]
+        if key not in self._is_cheap_at:
+            self._is_cheap_at[key] = self._applies and _is_cheap(self._graph, bindings)
+        return self._is_cheap_at[key]
 
     @functools.cached_property
     def _applies(self) -> bool:

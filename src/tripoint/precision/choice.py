@@ -116,20 +116,20 @@ def kept(model: ir.Model, low: ir.DataType, patterns: Sequence[str]) -> dict[ir.
     asked = _asked(model, patterns)
     exact = _exact(nodes)
     variances = _variances(nodes)
-    found: dict[ir.Node, str] = {}
+    reasons: dict[ir.Node, str] = {}
     for node in nodes:
         if node in asked:
-            found[node] = f"--keep-fp32 {asked[node]}"
+            reasons[node] = f"--keep-fp32 {asked[node]}"
         elif (reason := _inherent(node, model, low)) is not None:
-            found[node] = reason
+            reasons[node] = reason
         elif node in exact:
-            found[node] = exact[node]
+            reasons[node] = exact[node]
         elif node in variances:
-            found[node] = "it is part of a variance, which adds up squares"
+            reasons[node] = "it is part of a variance, which adds up squares"
         elif (constant := _beyond(node, low)) is not None:
-            found[node] = f"its constant {constant!r} is beyond the range of {name_of(low)}"
-    _surround(nodes, found)
-    return {node: found[node] for node in nodes if node in found}
+            reasons[node] = f"its constant {constant!r} is beyond the range of {name_of(low)}"
+    _surround(nodes, reasons)
+    return {node: reasons[node] for node in nodes if node in reasons}
 
 
 def name_of(low: ir.DataType) -> str:
@@ -140,7 +140,7 @@ def name_of(low: ir.DataType) -> str:
 def _asked(model: ir.Model, patterns: Sequence[str]) -> dict[ir.Node, str]:
     names = {node: node_name(node) for node in model.graph.all_nodes()}
     main = set(model.graph)
-    found: dict[ir.Node, str] = {}
+    matched: dict[ir.Node, str] = {}
     for pattern in patterns:
         # An exact name first: names of nodes may hold the characters of patterns.
         fits = [node for node, name in names.items() if name == pattern]
@@ -154,8 +154,8 @@ def _asked(model: ir.Model, patterns: Sequence[str]) -> dict[ir.Node, str]:
                 else "`tripoint inspect MODEL --layers` lists the nodes",
             )
         # What is inside of If, Loop and Scan stays in float32 anyhow.
-        found.update((node, pattern) for node in fits if node in main)
-    return found
+        matched.update((node, pattern) for node in fits if node in main)
+    return matched
 
 
 def _inherent(node: ir.Node, model: ir.Model, low: ir.DataType) -> str | None:
@@ -204,7 +204,7 @@ def _exact(nodes: Sequence[ir.Node]) -> dict[ir.Node, str]:
     for node in nodes:
         if all(_is_counted(value, counted) for value in node.inputs if value is not None):
             counted.update(filter(is_float, node.outputs))
-    found: dict[ir.Node, str] = {}
+    reasons: dict[ir.Node, str] = {}
     pending: list[ir.Value] = []
     for node in nodes:
         to_integer = node.op_type == "Cast" and not is_float(node.outputs[0])
@@ -213,13 +213,13 @@ def _exact(nodes: Sequence[ir.Node]) -> dict[ir.Node, str]:
         if to_integer or angle or node.op_type in _ROUNDERS:
             pending += [each for each in node.inputs[position] if each in counted]
             if to_integer and node.inputs[0] in counted:
-                found[node] = _COUNTS
+                reasons[node] = _COUNTS
     while pending:
         producer = pending.pop().producer()
-        if producer is not None and producer not in found and touches_float(producer):
-            found[producer] = _COUNTS
+        if producer is not None and producer not in reasons and touches_float(producer):
+            reasons[producer] = _COUNTS
             pending += [value for value in producer.inputs if value in counted]
-    return found
+    return reasons
 
 
 _COUNTS = "it computes sizes, indices or angles from integers"
@@ -231,7 +231,7 @@ def _is_counted(value: ir.Value, counted: Collection[ir.Value]) -> bool:
 
 def _variances(nodes: Iterable[ir.Node]) -> set[ir.Node]:
     """The operators between a square and its root, of a normalization that was written out."""
-    found: set[ir.Node] = set()
+    parts: set[ir.Node] = set()
     for root in nodes:
         if root.op_type != "Sqrt":
             continue
@@ -246,8 +246,8 @@ def _variances(nodes: Iterable[ir.Node]) -> set[ir.Node]:
                     chain.add(producer)
                     pending.append(producer)
         if any(map(_is_square, chain)):
-            found |= chain
-    return found
+            parts |= chain
+    return parts
 
 
 def _is_square(node: ir.Node) -> bool:
@@ -270,17 +270,17 @@ def _beyond(node: ir.Node, low: ir.DataType) -> float | None:
     return None
 
 
-def _surround(nodes: Sequence[ir.Node], found: dict[ir.Node, str]) -> None:
+def _surround(nodes: Sequence[ir.Node], reasons: dict[ir.Node, str]) -> None:
     """Add what only moves data from kept nodes to kept nodes."""
     changed = True
     while changed:
         changed = False
         for node in nodes:
-            if node in found or node.op_type not in _MOVES:
+            if node in reasons or node.op_type not in _MOVES:
                 continue
             before = [value.producer() for value in node.inputs if is_float(value) and value]
             after = [user for value in node.outputs for user, _ in value.uses()]
             real = [each for each in before if each is not None]
-            if real and after and all(each in found for each in (*real, *after)):
-                found[node] = "it passes on what nodes before and behind it have in float32"
+            if real and after and all(each in reasons for each in (*real, *after)):
+                reasons[node] = "it passes on what nodes before and behind it have in float32"
                 changed = True

@@ -70,11 +70,11 @@ def _drop_doubled_casts(graph: Any) -> None:
 
     Up to 1.30 ONNX Runtime writes one for each operand of a kept node, the same tensor or not.
     """
-    made: set[str] = set()
+    cast: set[str] = set()
     for node in list(graph.node):
-        if node.op_type == "Cast" and node.output[0] in made:
+        if node.op_type == "Cast" and node.output[0] in cast:
             graph.node.remove(node)
-        made.update(node.output)
+        cast.update(node.output)
 
 
 def _converter() -> Callable[..., Any]:
@@ -118,10 +118,10 @@ def _restore_names(own: Mapping[str | None, ir.Node], result: ir.Model) -> None:
 
 
 def _restore_shapes(source: ir.Model, result: ir.Model) -> None:
-    known = {value.name: value for node in source.graph for value in node.outputs}
+    values = {value.name: value for node in source.graph for value in node.outputs}
     for node in result.graph:
         for value in node.outputs:
-            before = known.get(value.name)
+            before = values.get(value.name)
             if before is not None:
                 value.shape = before.shape
                 value.type = value.type or before.type

@@ -159,14 +159,14 @@ def _needed(
     io: Io,
     points: Sequence[Mapping[str, int]],
     inputs: Sequence[Arrays] | None,
-    found: Overflow | None,
+    overflowing: Overflow | None,
 ) -> tuple[list[str], Rehearsal] | None:
     """Nodes with which all outputs are finite, tried out; None if no such list was found."""
     names: dict[str, None] = {}
     for _ in range(_MOST_ROUNDS):
-        if found is None or not set(found.beyond) - set(names):
+        if overflowing is None or not set(overflowing.beyond) - set(names):
             return None
-        names.update(dict.fromkeys(found.beyond))
+        names.update(dict.fromkeys(overflowing.beyond))
         try:
             lowered = lower(model, requested, keep=[*keep, *names], io=io)
         except ExternalStepError:
@@ -174,7 +174,7 @@ def _needed(
         rehearsal = rehearse(lowered, points, inputs=inputs, original=model)
         if rehearsal.finite:
             return list(names), rehearsal
-        found = overflow(lowered, points, inputs=inputs)
+        overflowing = overflow(lowered, points, inputs=inputs)
     return None
 
 

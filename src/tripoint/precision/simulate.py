@@ -153,12 +153,12 @@ def rehearse(
         with _stored(lowered.source) as session:
             wanted = _run(session, fed)
     with _stored(rounding(lowered.model, lowered.low)) as session:
-        found = _run(session, [_as_low(lowered, arrays) for arrays in fed])
+        lowest = _run(session, [_as_low(lowered, arrays) for arrays in fed])
     names = [value.name or "" for value in lowered.source.graph.outputs]
     shaped = lowered.source.clone()
     truth.annotate(shaped)
     reports = []
-    for sizes, exact, low in zip(points, wanted, found, strict=True):
+    for sizes, exact, low in zip(points, wanted, lowest, strict=True):
         where = seams(shaped, sizes)
         errors = (
             _error(name, a, b, where.get(name))
@@ -188,13 +188,13 @@ def overflow(
     Returns:
         What was found at the first point that shows it, None if no result of a node does.
     """
-    made = {value.name for node in lowered.model.graph for value in node.outputs}
+    computed = {value.name for node in lowered.model.graph for value in node.outputs}
     nodes = [node for node in lowered.source.graph if any(map(is_float, node.outputs))]
     watched = [
         value.name or ""
         for node in nodes
         for value in node.outputs
-        if is_float(value) and value.name in made
+        if is_float(value) and value.name in computed
     ]
     for sizes, fed in zip(points, _fed(lowered, points, inputs, seed), strict=True):
         with _stored(watching(lowered.source, watched)) as reference:

@@ -41,14 +41,14 @@ def bench(model: str, result: Bench) -> Iterator[str]:
 
 
 def _row(leg: LegTiming) -> Sequence[object]:
-    found = leg.milliseconds
-    assert found is not None  # noqa: S101 - only legs that were timed get here
+    spread = leg.milliseconds
+    assert spread is not None  # noqa: S101 - only legs that were timed get here
     tf32 = {True: "yes", False: "no", None: "not known"}[leg.tf32]
     return (
         leg.name,
         leg.device,
-        f"{found.median:.3f}",
-        f"{found.low:.3f} to {found.high:.3f}",
+        f"{spread.median:.3f}",
+        f"{spread.low:.3f} to {spread.high:.3f}",
         f"{leg.ratio:.2f}",
         leg.clock,
         tf32,

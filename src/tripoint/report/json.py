@@ -41,7 +41,7 @@ def envelope(command: str, model: Model | None = None) -> dict[str, Any]:
         "environment": {
             "python": platform.python_version(),
             "platform": platform.platform(terse=True),
-            **{name: found for name in _PACKAGES if (found := version(name))},
+            **{name: installed for name in _PACKAGES if (installed := version(name))},
         },
     }
     if model is not None:

@@ -65,9 +65,9 @@ def engine(layers: Sequence[Layer]) -> list[str]:
     return [*columns.columns(rows), "", *counts("layers that compute", counted(layers))]
 
 
-def precision(found: Evidence) -> list[str]:
+def precision(evidence: Evidence) -> list[str]:
     """Return the lines on precision: asked for, present, and its cost."""
-    prepared = found.prepared
+    prepared = evidence.prepared
     lines = []
     if (lowered := prepared.lowered) is not None:
         lines.append(
@@ -90,18 +90,18 @@ def precision(found: Evidence) -> list[str]:
         lines += _errors(prepared.rehearsal)
     elif prepared.lowered is not None:
         lines.append("  error against float32: not measured")
-    lines += counts("network", counted(found.network))
-    if found.engine is not None:
-        lines += counts("engine, by its inspector", counted(found.engine))
-        if found.wanted and not found.proven:
-            lines.append(f"engine: {found.wanted} is not proven, its inspector tells no types")
-        if found.elsewhere:
+    lines += counts("network", counted(evidence.network))
+    if evidence.engine is not None:
+        lines += counts("engine, by its inspector", counted(evidence.engine))
+        if evidence.wanted and not evidence.proven:
+            lines.append(f"engine: {evidence.wanted} is not proven, its inspector tells no types")
+        if evidence.elsewhere:
             lines.append(
-                f"engine: {number_of(len(found.elsewhere), 'node')} without {found.wanted}: "
-                f"{_several(found.elsewhere)}"
+                f"engine: {number_of(len(evidence.elsewhere), 'node')} without {evidence.wanted}: "
+                f"{_several(evidence.elsewhere)}"
             )
-    if found.note:
-        lines.append(f"engine: {clean(found.note)}")
+    if evidence.note:
+        lines.append(f"engine: {clean(evidence.note)}")
     return lines
 
 
@@ -140,11 +140,11 @@ def of_manifest(manifest: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def counts(what: str, found: Mapping[str, int]) -> list[str]:
+def counts(what: str, numbers: Mapping[str, int]) -> list[str]:
     """One line that counts layers by precision."""
-    if not found:
+    if not numbers:
         return []
-    return [f"{what}: {', '.join(f'{count} {clean(name)}' for name, count in found.items())}"]
+    return [f"{what}: {', '.join(f'{count} {clean(name)}' for name, count in numbers.items())}"]
 
 
 def network_json(

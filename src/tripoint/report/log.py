@@ -13,17 +13,17 @@ from tripoint.words import number_of
 
 
 def lines(
-    found: Sequence[tuple[int, Recording, TensorTable]], count: int, *, lost_only: bool = False
+    recordings: Sequence[tuple[int, Recording, TensorTable]], count: int, *, lost_only: bool = False
 ) -> list[str]:
     """The models of a log, each with the version that wrote it and its tensor table.
 
     Args:
-        found: The models to show: number, from 1 on, what was recorded, and its table.
+        recordings: The models to show: number, from 1 on, what was recorded, and its table.
         count: Number of models in the log.
         lost_only: Whether only tensors with lost dims are listed.
     """
     shown: list[str] = []
-    for number, recording, table in found:
+    for number, recording, table in recordings:
         shown += [
             *([""] if shown else []),
             *_heading(recording, f", model {number} of {count}" if count > 1 else ""),
@@ -46,11 +46,13 @@ def _heading(recording: Recording, which: str) -> list[str]:
     ]
 
 
-def document(found: Sequence[tuple[int, Recording, TensorTable]], count: int) -> dict[str, Any]:
+def document(
+    recordings: Sequence[tuple[int, Recording, TensorTable]], count: int
+) -> dict[str, Any]:
     """As :func:`lines`, as JSON values.
 
     Args:
-        found: The models to show: number, from 1 on, what was recorded, and its table.
+        recordings: The models to show: number, from 1 on, what was recorded, and its table.
         count: Number of models in the log.
     """
     return {
@@ -68,6 +70,6 @@ def document(found: Sequence[tuple[int, Recording, TensorTable]], count: int) ->
                 **tables.shapes_document(table),
                 "chains": [chains.chain_document(chain) for chain in table.chains],
             }
-            for number, recording, table in found
+            for number, recording, table in recordings
         ],
     }

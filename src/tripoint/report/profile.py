@@ -33,14 +33,14 @@ def lines(result: ProfileResult) -> list[str]:
     """Everything that ``tripoint profile`` prints."""
     if not result.proposals:
         return ["all inputs have a fixed shape: the engine needs no profile"]
-    found: list[str] = []
+    output: list[str] = []
     several = len(result.proposals) > 1
     for index, proposal in enumerate(result.proposals):
-        found += [f"profile {index}:" if several else "profile:", *_profile(proposal), ""]
-    found += [*_equations(result), *(f"warning: {clean(text)}" for text in result.warnings), ""]
+        output += [f"profile {index}:" if several else "profile:", *_profile(proposal), ""]
+    output += [*_equations(result), *(f"warning: {clean(text)}" for text in result.warnings), ""]
     if result.spellings is not None:
-        found += _spellings(result.spellings)
-    return found
+        output += _spellings(result.spellings)
+    return output
 
 
 def _profile(proposal: Proposal) -> Iterator[str]:

@@ -131,8 +131,8 @@ def refusals(table: TensorTable) -> list[str]:
     for refusal in table.refusals:
         lead = f"{refusal.op}: " if refusal.op else ""
         reasons.setdefault(f"{lead}{refusal.reason}", []).append(refusal)
-    for reason, found in reasons.items():
-        first, more = found[0], f" and {len(found) - 1} more" if len(found) > 1 else ""
+    for reason, nodes in reasons.items():
+        first, more = nodes[0], f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
         source = f", {first.source}" if first.source else ""
         what = "region" if first.node.startswith("{ForeignNode[") else "model"
         where = f"node {first.node}{more}{source}" if first.op else f"{what} {first.node}"

@@ -43,8 +43,8 @@ def checked(result: Checked) -> list[str]:
         lines.append(clean(f"{model.name}: {model.backend or 'backend not known'}, {compared}"))
     lines += [clean(f"not compared: {u.model}: {u.what}: {u.reason}") for u in result.unchecked]
     counts = Counter(finding.severity for finding in result.findings)
-    found = ", ".join(f"{_many(counts[kind], kind)}" for kind in ("error", "warning"))
-    return [*lines, f"{_many(len(result.models), 'model')}: {found}"]
+    totals = ", ".join(f"{_many(counts[kind], kind)}" for kind in ("error", "warning"))
+    return [*lines, f"{_many(len(result.models), 'model')}: {totals}"]
 
 
 def checked_document(result: Checked) -> dict[str, Any]:

@@ -130,12 +130,12 @@ def _agreed(value: Verification) -> str:
     for point in value.points:
         for entry in point.outputs:
             statuses.setdefault(entry.name, set()).add(entry.status)
-    equal = [name for name, found in statuses.items() if found == {"equal"}]
+    equal = [name for name, seen in statuses.items() if seen == {"equal"}]
     if len(equal) == len(statuses):
         return "all equal"
     others: dict[str, int] = {}
-    for found in statuses.values():
-        for status in sorted(found - {"equal"})[:1]:
+    for seen in statuses.values():
+        for status in sorted(seen - {"equal"})[:1]:
             others[status] = others.get(status, 0) + 1
     said = ", ".join(f"{count} {status}" for status, count in others.items())
     return f"{len(equal)} of {number_of(len(statuses), 'output')} equal, {said}"
@@ -164,9 +164,9 @@ def _tried(points: Sequence[PointReport]) -> str:
 def _comparisons(value: Verification) -> Iterator[Sequence[object]]:
     """One line for an output that is equal everywhere, else one for each point."""
     groups: dict[tuple[str, str], list[tuple[PointReport, OutputComparison]]] = {}
-    for found in value.points:
-        for entry in found.outputs:
-            groups.setdefault((entry.pair, entry.name), []).append((found, entry))
+    for at in value.points:
+        for entry in at.outputs:
+            groups.setdefault((entry.pair, entry.name), []).append((at, entry))
     yield ("legs", "output", "", "max abs", "max rel", "of allowed", "agree", "allowed", "because")
     for entries in groups.values():
         statuses = {entry.status for _, entry in entries}
@@ -178,8 +178,8 @@ def _comparisons(value: Verification) -> Iterator[Sequence[object]]:
             status = f"{worst.status} at {number_of(len(entries), 'point')}{ties}"
             yield _comparison(worst, status, agree)
         else:
-            for found, entry in entries:
-                status = f"{entry.status} at {found.place}"
+            for at, entry in entries:
+                status = f"{entry.status} at {at.place}"
                 status += f" ({entry.detail})" if entry.detail else ""
                 yield _comparison(entry, status, _agree([entry]))
 
@@ -221,8 +221,8 @@ def _checks(checks: Sequence[MetamorphicCheck]) -> Iterator[Sequence[object]]:
     legs: dict[tuple[str, str, str], list[str]] = {}
     for check in sorted(checks, key=lambda check: first.index(check.check)):
         legs.setdefault((check.check, check.status, check.reason), []).append(check.leg)
-    for (name, status, reason), found in legs.items():
-        yield (name, status, ", ".join(leg for leg in found if leg), reason)
+    for (name, status, reason), concerned in legs.items():
+        yield (name, status, ", ".join(leg for leg in concerned if leg), reason)
 
 
 def _number(value: float | None) -> str:

@@ -54,11 +54,11 @@ _MODULES = (
 
 def all_rewrites() -> tuple[Rewrite, ...]:
     """Every rewrite, in the order in which they are tried."""
-    found = []
+    rewrites = []
     for name in _MODULES:
         rewrite: Rewrite = importlib.import_module(f"{__name__}.{name}").REWRITE
-        found.append(rewrite)
-    return tuple(found)
+        rewrites.append(rewrite)
+    return tuple(rewrites)
 
 
 def select(names: tuple[str, ...] | None, *, unsafe: bool = False) -> tuple[Rewrite, ...]:
@@ -71,17 +71,17 @@ def select(names: tuple[str, ...] | None, *, unsafe: bool = False) -> tuple[Rewr
     Raises:
         UsageError: If a name is unknown, or is that of an unsafe rewrite and they are not meant.
     """
-    known = {rewrite.name: rewrite for rewrite in all_rewrites()}
+    by_name = {rewrite.name: rewrite for rewrite in all_rewrites()}
     for name in names or ():
-        if name not in known:
-            raise UsageError(f"unknown rewrite {name!r}", hint=f"there are {', '.join(known)}")
-        if known[name].safety == "unsafe" and not unsafe:
+        if name not in by_name:
+            raise UsageError(f"unknown rewrite {name!r}", hint=f"there are {', '.join(by_name)}")
+        if by_name[name].safety == "unsafe" and not unsafe:
             raise UsageError(
-                f"the rewrite {name!r} is unsafe: {known[name].corner_case}",
+                f"the rewrite {name!r} is unsafe: {by_name[name].corner_case}",
                 hint="--unsafe-fixes allows it",
             )
     return tuple(
         rewrite
-        for name, rewrite in known.items()
+        for name, rewrite in by_name.items()
         if (names is None or name in names) and (unsafe or rewrite.safety == "safe")
     )

@@ -48,11 +48,11 @@ def decided(value: ir.Value | None) -> list[int] | None:
         return None
     if not value.dtype.is_integer():
         return None
-    known = value.const_value if value.producer() is not None else None
-    if known is not None and known.size <= SHAPE_ELEMENTS:
-        return [int(element) for element in known.numpy().flat]
-    found = elements(value)
-    return [int(element) for element in found.flat] if found is not None else None
+    constant = value.const_value if value.producer() is not None else None
+    if constant is not None and constant.size <= SHAPE_ELEMENTS:
+        return [int(element) for element in constant.numpy().flat]
+    numbers = elements(value)
+    return [int(element) for element in numbers.flat] if numbers is not None else None
 
 
 def initializer(

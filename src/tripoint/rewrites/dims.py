@@ -39,10 +39,10 @@ def ratio(small: Dim, large: Dim) -> Fraction | None:
     import sympy
 
     try:
-        found = sympy.simplify(expression(large) / expression(small))
+        quotient = sympy.simplify(expression(large) / expression(small))
     except (ValueError, ArithmeticError, RecursionError):
         return None
-    return Fraction(int(found.p), int(found.q)) if found.is_Rational else None
+    return Fraction(int(quotient.p), int(quotient.q)) if quotient.is_Rational else None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -55,10 +55,10 @@ def difference(a: Dim, b: Dim) -> int | None:
     import sympy
 
     try:
-        found = sympy.simplify(expression(a) - expression(b))
+        rest = sympy.simplify(expression(a) - expression(b))
     except (ValueError, ArithmeticError, RecursionError):
         return None
-    return int(found) if found.is_Integer else None
+    return int(rest) if rest.is_Integer else None
 
 
 def product(dims: Iterable[Dim]) -> Dim:

@@ -86,8 +86,8 @@ def fix(
         )
     pending = views.start(model, target, tensorrt=tensorrt)
     original = _copied(model.ir)
-    known = truth.annotate(original)
-    named, misnamed = _declared_anew(model, known.shapes, chosen, separated)
+    true_shapes = truth.annotate(original)
+    named, misnamed = _declared_anew(model, true_shapes.shapes, chosen, separated)
     declared = {value.name: value.shape for value in truth.values(named.ir)}
 
     def see(state: ir.Model) -> View:
@@ -98,7 +98,7 @@ def fix(
     if points is None:
         points = replace(Points.fitting(model.ir, original), feed=feed or Feed())
     prover = proof.Prover(original.opset_imports, points, numeric=numeric)
-    before = Facts(model, known, pending(known.shapes))
+    before = Facts(model, true_shapes, pending(true_shapes.shapes))
     progress = on_progress or silent
 
     def attempt(most: int | None, excluded: Mapping[Place, str]) -> Attempt:
@@ -111,18 +111,18 @@ def fix(
         state = run.state
         if not state.applied:
             return Attempt(state)
-        found = truth.annotate(state.model)
+        rewritten = truth.annotate(state.model)
         fixed = Model(_as_declared(state.model, declared))
         # The annotated copy is the same function as its file, so ONNX Runtime may read that.
         whole = proof.prove(
-            proof.Side(Model(original, model.path), known),
-            proof.Side(Model(state.model), found),
+            proof.Side(Model(original, model.path), true_shapes),
+            proof.Side(Model(state.model), rewritten),
             points.without_ones(state.not_one) if points.guessed else points,
             numeric=numeric,
             kept=_tensors(original) - state.names.gone,
             written=fixed,
         )
-        return Attempt(state, Facts(fixed, found, run.view), whole)
+        return Attempt(state, Facts(fixed, rewritten, run.view), whole)
 
     with truth.tensor_names_kept(original):
         kept = largest.proven(attempt, progress)
@@ -184,8 +184,8 @@ class _Run:
         if not self._worse(accept=True):
             return True
         self.state = start
-        made = [self._careful_pass(rewrite) for rewrite in stage]
-        return any(made)
+        progress = [self._careful_pass(rewrite) for rewrite in stage]
+        return any(progress)
 
     def _careful_pass(self, rewrite: Rewrite) -> bool:
         """One pass, without those of its places that make the view worse."""
@@ -240,22 +240,22 @@ class _Run:
         """
         graph = self.state.model.graph
         site = Site(self.state.model, self.view.target, self.loss.axes, self.declared, self.ranges)
-        made: list[Place] = []
+        places: list[Place] = []
         gone: list[str] = []
         for node in list(graph):
-            if len(made) == most:
+            if len(places) == most:
                 break
             place = (rewrite.name, node_name(node))
             if node.graph is graph and self._may(place) and rewrite.may_match(node):
                 replaced = self._try(rewrite, node, site)
                 if replaced is not None:
-                    made.append(place)
+                    places.append(place)
                     gone.extend(replaced)
-        if rewrite.initializers and len(made) != most and self.most != 0:
-            made.extend((rewrite.name, name) for name in self._swept(rewrite))
+        if rewrite.initializers and len(places) != most and self.most != 0:
+            places.extend((rewrite.name, name) for name in self._swept(rewrite))
         if rewrite.clean_up and gone:
             self.note(Applied(rewrite.name, tuple(gone), "", proof.OF_THE_WHOLE))
-        return made
+        return places
 
     def _may(self, place: Place) -> bool:
         """Return whether a rewrite may be tried at a place, as far as others went before."""
@@ -265,34 +265,36 @@ class _Run:
     def _try(self, rewrite: Rewrite, node: ir.Node, site: Site) -> tuple[str, ...] | None:
         """Make a rewrite at a node if it fits; the names of the nodes that are gone."""
         place = (rewrite.name, node_name(node))
-        found = _look(rewrite, node, site)
-        if found is None:
+        replacement = _look(rewrite, node, site)
+        if replacement is None:
             self.state.refused.pop(place, None)
             return None
-        if isinstance(found, str):
-            self.state.refuse(place, found)
+        if isinstance(replacement, str):
+            self.state.refuse(place, replacement)
             return None
-        if transaction.hindrance(found):
-            transaction.forgo(found)
+        if transaction.hindrance(replacement):
+            transaction.forgo(replacement)
             return None
-        outcome = proof.OF_THE_WHOLE if rewrite.clean_up else self.prover.prove(found)
+        outcome = proof.OF_THE_WHOLE if rewrite.clean_up else self.prover.prove(replacement)
         if not outcome.holds:
             self.state.refuse(place, f"the proof failed: {outcome.reason}")
-            transaction.forgo(found)
+            transaction.forgo(replacement)
             return None
         state = self.state
-        names = [(other, node_name(other)) for other in found.nodes]
-        tensor = found.outputs[0].name or "" if found.outputs else ""
+        names = [(other, node_name(other)) for other in replacement.nodes]
+        tensor = replacement.outputs[0].name or "" if replacement.outputs else ""
         state.renamed.update(
-            transaction.commit(state.model.graph, state.names, state.pool, found, rewrite.name)
+            transaction.commit(
+                state.model.graph, state.names, state.pool, replacement, rewrite.name
+            )
         )
         transaction.let_initializers_be(state.model)
         state.refused.pop(place, None)
         state.places.append(place)
         gone = tuple(name for other, name in names if other.graph is None)
         if not rewrite.clean_up:
-            self.note(Applied(rewrite.name, gone, tensor, outcome, found.assumes))
-            state.not_one.update(dict.fromkeys(found.not_one if found.assumes else ()))
+            self.note(Applied(rewrite.name, gone, tensor, outcome, replacement.assumes))
+            state.not_one.update(dict.fromkeys(replacement.not_one if replacement.assumes else ()))
         return gone
 
     def _swept(self, rewrite: Rewrite) -> list[str]:
@@ -375,8 +377,8 @@ def _own(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
 def _tensors(model: ir.Model) -> set[str]:
     """Names of the tensors of the main graph."""
     graph = model.graph
-    made = (value for node in graph for value in node.outputs)
-    return {value.name or "" for value in (*graph.inputs, *graph.initializers.values(), *made)}
+    computed = (value for node in graph for value in node.outputs)
+    return {value.name or "" for value in (*graph.inputs, *graph.initializers.values(), *computed)}
 
 
 def _with_proof(applied: Applied, whole: Proof | None) -> Applied:
@@ -392,7 +394,7 @@ def _remaining(model: Model, table: TensorTable, refused: Sequence[Refused]) -> 
     reasons = {entry.node: entry.reason for entry in refused}
     outer = {node_name(node) for node in model.ir.graph}
     origins = frozenset(table.origins)
-    found = []
+    remaining = []
     for facts in table.tensors:
         if not facts.lost:
             continue
@@ -403,5 +405,5 @@ def _remaining(model: Model, table: TensorTable, refused: Sequence[Refused]) -> 
         else:
             other = "it takes the loss over from its inputs"
         reason = reasons.get(facts.node or "", other)
-        found.append(Remaining(facts.name, facts.node, facts.lost, reason))
-    return found
+        remaining.append(Remaining(facts.name, facts.node, facts.lost, reason))
+    return remaining

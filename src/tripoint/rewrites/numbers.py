@@ -72,7 +72,7 @@ def compare(
         runs = _runs(ort.Session(before), before, points, is_part=is_part)
     except TripointError as error:
         return Numeric("undecided", (), None, None, error.fact)
-    if not runs.found:
+    if not runs.usable:
         reason = (
             f"the original runs at none of the {number_of(len(points.candidates), 'point')} tried"
         )
@@ -90,8 +90,8 @@ def compare(
     worst = allowed = 0.0
     settled, unsettled, measured = set[str](), set[str](), False
     # Where a graph gives NaN, others have to give it too.
-    further = [_Run(run.point, found) for run in runs.found if (found := run.reference.before)]
-    for run in (*runs.found, *further, *runs.empty):
+    further = [_Run(run.point, outcome) for run in runs.usable if (outcome := run.reference.before)]
+    for run in (*runs.usable, *further, *runs.empty):
         used.append(run.point)
         if len(used) > 1 and not run.reference.inputs:
             continue  # Without inputs both compute what they computed before.
@@ -128,15 +128,15 @@ def compare(
     reason = _tolerance_reason(terms)
     if measured:
         reason += ", and errors of that size were measured to move it so far"
-    if any(run.reference.holes for run in runs.found):
+    if any(run.reference.holes for run in runs.usable):
         reason += "; some are NaN, at the same places in both"
-    drawn = dict.fromkeys(trials.told(run.reference.values) for run in runs.found)
+    drawn = dict.fromkeys(trials.told(run.reference.values) for run in runs.usable)
     if said := "; ".join(each for each in drawn if each):
         reason += f"; inputs as with {said}, since the usual ones do not suit it"
     reason += "".join(f"; {note}" for note in candidate.notes)
     if runs.again:
         reason += f"; {runs.again}"
-    compared = tuple(run.point for run in (*runs.found, *runs.empty))
+    compared = tuple(run.point for run in (*runs.usable, *runs.empty))
     return Numeric("holds", compared, worst, allowed, reason)
 
 
@@ -151,13 +151,13 @@ class _Runs:
     """Outputs of a graph at some points.
 
     Args:
-        found: Run by run.
+        usable: Run by run.
         passed_over: Why it does not run at the last point that was passed over.
         again: That points were taken again, since it runs at too few; else empty.
         empty: Runs that give no numbers, where others do. They have to give none either.
     """
 
-    found: Sequence[_Run]
+    usable: Sequence[_Run]
     passed_over: str
     again: str = ""
     empty: Sequence[_Run] = ()
@@ -165,14 +165,14 @@ class _Runs:
 
 def _runs(session: ort.Session, model: Model, points: Points, *, is_part: bool) -> _Runs:
     inputs = inputs_of(model, named=True)
-    found: list[_Run] = []
+    runs: list[_Run] = []
     nothing: list[_Run] = []
     passed_over = ""
     refusals = 0
     for seed, point in enumerate(points.candidates):
-        if found and not inputs:
-            found.append(_Run(point, found[0].reference))
-            if len(found) == MINIMUM_POINTS:
+        if runs and not inputs:
+            runs.append(_Run(point, runs[0].reference))
+            if len(runs) == MINIMUM_POINTS:
                 break
             continue
         try:
@@ -181,28 +181,28 @@ def _runs(session: ort.Session, model: Model, points: Points, *, is_part: bool) 
                 feeds = itertools.islice(feeds, 2 if is_part else 1)
             empty = _is_empty(inputs, point)
             run = _Run(point, _reference(session, feeds, is_part=is_part, empty=empty))
-            (nothing if _has_no_numbers(run.reference.outputs) else found).append(run)
+            (nothing if _has_no_numbers(run.reference.outputs) else runs).append(run)
         except TripointError as error:
             passed_over = error.fact
             refusals += 1
             continue
-        if points.guessed and len(found) == MINIMUM_POINTS:
+        if points.guessed and len(runs) == MINIMUM_POINTS:
             break
-    if not found:
+    if not runs:
         # Where a model never gives any numbers, that is all there is to compare.
-        found, nothing = nothing, []
-    count = len(found)
-    if not 0 < count < MINIMUM_POINTS or (points.feed.given and not is_part):
-        return _Runs(found, passed_over, empty=nothing)
+        runs, nothing = nothing, []
+    count = len(runs)
+    if not 0 < count < MINIMUM_POINTS or (points.feed.arrays and not is_part):
+        return _Runs(runs, passed_over, empty=nothing)
     for index in range(count, MINIMUM_POINTS):
-        point, seed = found[index % count].point, len(points.candidates) + index
+        point, seed = runs[index % count].point, len(points.candidates) + index
         with contextlib.suppress(TripointError):
             feeds = _feeds(model, inputs, point, seed, points.feed, is_part=is_part)
             empty = _is_empty(inputs, point)
-            found.append(_Run(point, _reference(session, feeds, is_part=is_part, empty=empty)))
+            runs.append(_Run(point, _reference(session, feeds, is_part=is_part, empty=empty)))
     tried = number_of(len(points.candidates), "point")
     again = f"the original runs at {count} of the {tried} tried"
-    return _Runs(found, passed_over, f"{again}, taken again with other inputs", nothing)
+    return _Runs(runs, passed_over, f"{again}, taken again with other inputs", nothing)
 
 
 def _has_no_numbers(outputs: Sequence[Any]) -> bool:
@@ -229,10 +229,10 @@ def _reference(
             raise ExternalStepError("an input has no elements")
         return session.run(feed)
 
-    found = trials.first(run, feeds)
-    if found.holes == 1.0 and not is_part:
+    trial = trials.first(run, feeds)
+    if trial.holes == 1.0 and not is_part:
         raise ExternalStepError("every number of an output is NaN with all inputs made up for it")
-    return found
+    return trial
 
 
 def _is_empty(inputs: InputSpecs, point: Mapping[str, int]) -> bool:
@@ -250,8 +250,8 @@ def _feeds(
     is_part: bool,
 ) -> Iterator[tuple[trials.Values, Arrays]]:
     """Inputs to try at a point."""
-    if feed.given and not is_part:
-        yield {}, feed.given[seed]
+    if feed.arrays and not is_part:
+        yield {}, feed.arrays[seed]
         return
     # What is said of the inputs of a model says nothing of those of a part.
     values, like = (None, None) if is_part else (feed.values, feed.like)
@@ -259,7 +259,7 @@ def _feeds(
         if is_part:
             yield {}, generate(inputs, sizes, seed, model=model, wide=True, draw="unlimited")
         # They may be the sizes or positions of something, which not all integers can be.
-        yield from trials.feeds(model, inputs, sizes, seed, given=values, like=like)
+        yield from trials.feeds(model, inputs, sizes, seed, ranges=values, like=like)
 
 
 def _completed(

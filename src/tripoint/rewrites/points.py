@@ -112,7 +112,7 @@ class Points:
         names = _symbols(model, annotated)
         if not names:
             return cls.guess([])
-        return cls(_Later(lambda: _found(model, annotated, names)), guessed=True)
+        return cls(_Later(lambda: _fitting(model, annotated, names)), guessed=True)
 
 
 class _Later(Sequence[Sizes]):
@@ -122,7 +122,7 @@ class _Later(Sequence[Sizes]):
         self._make = make
 
     @functools.cached_property
-    def _made(self) -> Sequence[Sizes]:
+    def _points(self) -> Sequence[Sizes]:
         return self._make()
 
     @overload
@@ -130,10 +130,10 @@ class _Later(Sequence[Sizes]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Sizes]: ...
     def __getitem__(self, index: int | slice) -> Sizes | Sequence[Sizes]:
-        return self._made[index]
+        return self._points[index]
 
     def __len__(self) -> int:
-        return len(self._made)
+        return len(self._points)
 
 
 def _symbols(model: ir.Model, annotated: ir.Model) -> list[str]:
@@ -143,15 +143,15 @@ def _symbols(model: ir.Model, annotated: ir.Model) -> list[str]:
     return list(dict.fromkeys([*(s for dim in dims for s in symbols_of(dim)), *values]))
 
 
-def _found(model: ir.Model, annotated: ir.Model, names: Sequence[str]) -> Sequence[Sizes]:
+def _fitting(model: ir.Model, annotated: ir.Model, names: Sequence[str]) -> Sequence[Sizes]:
     shapes = [truth.shape_of(value) or () for value in annotated.graph.inputs]
     rows = {str(shape[0]) for shape in shapes if len(shape) > 1 and shape[0] in names}
     rows = rows if rows != set(names) else set()
     guessed = Points.guess(names, batches=rows).candidates
-    found = [each for each in needs.collect(model) if each.symbols <= set(names)]
-    decided = [each for each in found if each.decided]
+    needed = [each for each in needs.collect(model) if each.symbols <= set(names)]
+    decided = [each for each in needed if each.decided]
     # What a branch or a loop needs that may not run is satisfied, too, where that can be.
-    likely = [each for each in found if "?" not in (each.left, each.right)]
+    likely = [each for each in needed if "?" not in (each.left, each.right)]
     fitting = [
         point
         for escape, equations in ((False, likely), (False, decided), (True, decided))
@@ -242,15 +242,15 @@ class _Cost:
 
     def of(self, point: Sizes) -> int:
         """Bytes at some sizes; those that are not known count as 1."""
-        known: dict[Dim, int] = {}
+        sizes: dict[Dim, int] = {}
         change = [0] * (self._nodes + 1)
-        for value, made, last in self._tensors:
+        for value, born, last in self._tensors:
             size = value.dtype.itemsize if value.dtype is not None else 4
             for dim in truth.shape_of(value) or ():
-                if dim not in known:
-                    known[dim] = _size(dim, point)
-                size *= known[dim]
-            change[made] += int(size)
+                if dim not in sizes:
+                    sizes[dim] = _size(dim, point)
+                size *= sizes[dim]
+            change[born] += int(size)
             change[last + 1] -= int(size)
         return max(itertools.accumulate(change))
 

@@ -50,11 +50,11 @@ class Side:
 
     Args:
         model: The graph; its values carry their true shapes.
-        known: The same shapes by tensor name, and the symbols of the inputs.
+        truth: The same shapes by tensor name, and the symbols of the inputs.
     """
 
     model: Model
-    known: Truth
+    truth: Truth
 
     @classmethod
     def of(cls, part: ir.Model) -> Side:
@@ -77,7 +77,7 @@ class Prover:
         self._opsets = opsets
         self._points = points
         self._numeric = numeric
-        self._known: dict[
+        self._outcomes: dict[
             tuple[bytes, bytes, tuple[Dim, ...]], tuple[Proof, Sequence[subgraph.Typed]]
         ] = {}
 
@@ -98,12 +98,12 @@ class Prover:
         before = subgraph.cut(old, inputs, replacement.outputs, self._opsets)
         after = subgraph.cut(new, inputs, new_outputs, self._opsets)
         content = before.content, after.content, replacement.not_one
-        if content not in self._known:
+        if content not in self._outcomes:
             sides = Side.of(before.model), Side.of(after.model)
             points = self._points.without_ones(replacement.not_one)
             outcome = prove(*sides, points, numeric=self._numeric)
-            self._known[content] = outcome, after.typed
-        outcome, typed = self._known[content]
+            self._outcomes[content] = outcome, after.typed
+        outcome, typed = self._outcomes[content]
         after.give_back(typed)
         return outcome
 
@@ -153,16 +153,16 @@ _Ranges = Mapping[str, tuple[int, int]]
 def _symbolic(
     before: Side, after: Side, kept: Collection[str], ranges: _Ranges
 ) -> tuple[Status, str]:
-    given = before.known.symbols
+    inputs = before.truth.symbols
     pairs = [
-        (before.known.shapes.get(a.name or ""), after.known.shapes.get(b.name or ""))
+        (before.truth.shapes.get(a.name or ""), after.truth.shapes.get(b.name or ""))
         for a, b in zip(before.model.ir.graph.outputs, after.model.ir.graph.outputs, strict=True)
     ]
     same: Mapping[str, Dim] = {}
-    if any(not symbols.symbols_of(dim) <= given for _, other in pairs for dim in other or ()):
-        same = shared.sizes(before.model.ir.graph, after.model.ir.graph, given, kept)
+    if any(not symbols.symbols_of(dim) <= inputs for _, other in pairs for dim in other or ()):
+        same = shared.sizes(before.model.ir.graph, after.model.ir.graph, inputs, kept)
     for shape, other in pairs:
-        status = _same_shape(shape, other, given, same, ranges)
+        status = _same_shape(shape, other, inputs, same, ranges)
         if shape is None or other is None:
             return status, "the rank of an output is not known"
         if status != "holds":
@@ -174,7 +174,7 @@ def _symbolic(
 def _same_shape(
     shape: Shape | None,
     other: Shape | None,
-    given: frozenset[str],
+    inputs: frozenset[str],
     same: Mapping[str, Dim],
     ranges: _Ranges,
 ) -> Status:
@@ -182,30 +182,30 @@ def _same_shape(
         return "undecided"
     if len(shape) != len(other):
         return "fails"
-    equal = [_same_dim(a, b, given, same, ranges) for a, b in zip(shape, other, strict=True)]
+    equal = [_same_dim(a, b, inputs, same, ranges) for a, b in zip(shape, other, strict=True)]
     if False in equal:
         return "fails"
     return "undecided" if None in equal else "holds"
 
 
 def _same_dim(
-    a: Dim, b: Dim, given: frozenset[str], same: Mapping[str, Dim], ranges: _Ranges
+    a: Dim, b: Dim, inputs: frozenset[str], same: Mapping[str, Dim], ranges: _Ranges
 ) -> bool | None:
     """Return whether a dim of the first graph is one of the second.
 
     Args:
         a: The one.
         b: The other.
-        given: Symbols that mean the same in both graphs.
+        inputs: Symbols that mean the same in both graphs.
         same: Dim of the first graph by symbol that was made up in the second; one that is
             absent may be any size.
         ranges: Sizes to try where algebra does not decide.
     """
-    made_up = symbols.symbols_of(b) - given
+    made_up = symbols.symbols_of(b) - inputs
     if not made_up <= same.keys():
         return None
     if isinstance(b, str) and made_up:
-        names = {**same, **{name: name for name in given}}
+        names = {**same, **{name: name for name in inputs}}
         b = (
             names[b]
             if b in names
@@ -215,5 +215,5 @@ def _same_dim(
     if equal is None:
         equal = symbols.equal_within(a, b, ranges)
     # Sizes without an expression need not be free to differ.
-    free = symbols.symbols_of(a) | symbols.symbols_of(b) <= given
+    free = symbols.symbols_of(a) | symbols.symbols_of(b) <= inputs
     return equal if equal or free else None

@@ -13,14 +13,14 @@ from tripoint.shape_inference.truth import shape_of
 from tripoint.symbols import Dim, Shape
 
 
-def reshape_operand(given: Shape, wanted: Shape) -> list[int] | str:
+def reshape_operand(shape: Shape, wanted: Shape) -> list[int] | str:
     """The operand with which Reshape, ``allowzero`` being 0, makes one shape of another.
 
     Known sizes stand as they are. 0 copies a dynamic dim that stays on its axis; -1 is the one
     that remains.
 
     Args:
-        given: Shape of the input.
+        shape: Shape of the input.
         wanted: Shape of the result, with as many elements.
 
     Returns:
@@ -33,7 +33,7 @@ def reshape_operand(given: Shape, wanted: Shape) -> list[int] | str:
     for axis, dim in enumerate(wanted):
         if isinstance(dim, int):
             operand.append(dim)
-        elif axis < len(given) and same(given[axis], dim):
+        elif axis < len(shape) and same(shape[axis], dim):
             operand.append(0)
         else:
             operand.append(-1)
@@ -57,17 +57,17 @@ def reshaped(x: ir.Value, output: ir.Value, nodes: list[ir.Node]) -> Replacement
     Returns:
         The replacement, or why there is none.
     """
-    given, wanted = shape_of(x), shape_of(output)
-    if given is None or wanted is None:
-        return f"the rank of `{(x if given is None else output).name}` is not known"
-    operand = reshape_operand(given, wanted)
+    shape, wanted = shape_of(x), shape_of(output)
+    if shape is None or wanted is None:
+        return f"the rank of `{(x if shape is None else output).name}` is not known"
+    operand = reshape_operand(shape, wanted)
     if isinstance(operand, str):
         return operand
     sizes = vector(operand)
-    node = made("Reshape", [x, sizes])
+    node = new_node("Reshape", [x, sizes])
     return Replacement(nodes, [output], [node], list(node.outputs), [sizes])
 
 
-def made(op_type: str, inputs: list[ir.Value | None], **attributes: Any) -> ir.Node:
+def new_node(op_type: str, inputs: list[ir.Value | None], **attributes: Any) -> ir.Node:
     """A new node of the default domain with one output."""
     return ir.node(op_type, inputs, attributes or None)

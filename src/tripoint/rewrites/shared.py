@@ -22,7 +22,7 @@ _Numbers = dict[Hashable, int]
 
 
 def sizes(
-    before: ir.Graph, after: ir.Graph, given: Collection[str], kept: Collection[str] = ()
+    before: ir.Graph, after: ir.Graph, names: Collection[str], kept: Collection[str] = ()
 ) -> Mapping[str, Dim]:
     """Sizes in the second graph, in the symbols of the first.
 
@@ -32,7 +32,7 @@ def sizes(
     Args:
         before: A graph whose values carry their shapes.
         after: Another one with inputs of the same names.
-        given: Symbols that mean the same in both: those of the inputs.
+        names: Symbols that mean the same in both: those of the inputs.
         kept: Names of tensors that are known to be the same in both.
 
     Returns:
@@ -41,23 +41,23 @@ def sizes(
     """
     numbers: _Numbers = {}
     first = _numbered(before, numbers, {})
-    known = {value.name: number for value, number in first.items() if value.name in kept}
-    second = _numbered(after, numbers, known)
+    pinned = {value.name: number for value, number in first.items() if value.name in kept}
+    second = _numbered(after, numbers, pinned)
     shapes = {number: shape_of(value) for value, number in reversed(first.items())}
-    found: dict[str, Dim] = {}
+    dims: dict[str, Dim] = {}
     for value, number in second.items():
         shape, other = shape_of(value) or (), shapes.get(number) or ()
         if len(shape) == len(other):
             for dim, same in zip(shape, other, strict=True):
-                if isinstance(dim, str) and symbols.is_plain(dim) and dim not in given:
-                    found.setdefault(dim, same)
-    return found
+                if isinstance(dim, str) and symbols.is_plain(dim) and dim not in names:
+                    dims.setdefault(dim, same)
+    return dims
 
 
 def _numbered(
     graph: ir.Graph,
     numbers: _Numbers,
-    known: Mapping[str | None, int],
+    pinned: Mapping[str | None, int],
     around: Mapping[ir.Value, int] | None = None,
     depth: int = 0,
 ) -> dict[ir.Value, int]:
@@ -66,41 +66,41 @@ def _numbered(
     Args:
         graph: Its nodes are in topological order.
         numbers: Those given so far; brought up to date.
-        known: Numbers of tensors by name.
+        pinned: Numbers of tensors by name.
         around: Numbers of the tensors of the graphs around it. Its own inputs are then numbered
             by position: they are what the node that holds it gives them.
         depth: How many graphs are around it.
     """
-    found = dict(around or {})
+    numbered = dict(around or {})
 
     def number(value: ir.Value, key: Hashable) -> None:
-        there = known.get(value.name) if value.name else None
-        found[value] = there if there is not None else numbers.setdefault(key, len(numbers))
+        there = pinned.get(value.name) if value.name else None
+        numbered[value] = there if there is not None else numbers.setdefault(key, len(numbers))
 
     for index, value in enumerate(graph.inputs):
         number(value, ("input", depth, index) if depth else ("input", value.name))
     for value in graph.initializers.values():
-        if value not in found:
+        if value not in numbered:
             number(value, _content(value) or id(value))
     for node in graph:
         inside = {
-            id(nested): _outputs(nested, numbers, found, depth + 1) for nested in graphs_of(node)
+            id(nested): _outputs(nested, numbers, numbered, depth + 1) for nested in graphs_of(node)
         }
         live = inside.get(id(_live_branch(node)), ())
-        key = _computation(node, found, inside)
+        key = _computation(node, numbered, inside)
         for index, value in enumerate(node.outputs):
             number(value, _content(value) or (key, index))
-            if len(live) == len(node.outputs) and value.name not in known:
-                found[value] = live[index]
-    return found
+            if len(live) == len(node.outputs) and value.name not in pinned:
+                numbered[value] = live[index]
+    return numbered
 
 
 def _outputs(
     graph: ir.Graph, numbers: _Numbers, around: Mapping[ir.Value, int], depth: int
 ) -> tuple[int, ...]:
     """The numbers of what a nested graph gives."""
-    found = _numbered(graph, numbers, {}, around, depth)
-    return tuple(found.get(value, id(value)) for value in graph.outputs)
+    numbered = _numbered(graph, numbers, {}, around, depth)
+    return tuple(numbered.get(value, id(value)) for value in graph.outputs)
 
 
 def _content(value: ir.Value) -> Hashable:
@@ -121,18 +121,18 @@ def _live_branch(node: ir.Node) -> ir.Graph | None:
     if condition is None or condition.size != 1 or node.domain:
         return None
     branch = node.attributes.get("then_branch" if condition.item() else "else_branch")
-    found = graphs_in(branch) if branch is not None else []
-    return found[0] if found else None
+    branches = graphs_in(branch) if branch is not None else []
+    return branches[0] if branches else None
 
 
 def _computation(
-    node: ir.Node, found: Mapping[ir.Value, int], inside: Mapping[int, tuple[int, ...]]
+    node: ir.Node, numbered: Mapping[ir.Value, int], inside: Mapping[int, tuple[int, ...]]
 ) -> Hashable:
     """Return a key that is equal for two nodes that compute the same.
 
     Args:
         node: The node.
-        found: Numbers of the tensors that it reads.
+        numbered: Numbers of the tensors that it reads.
         inside: Numbers of what the graphs in it give, by identity of the graph.
     """
     if node.domain or node.op_type in NOT_REPEATABLE:
@@ -145,5 +145,7 @@ def _computation(
             return id(node)
         else:
             attributes.append(ir.to_proto(attribute).SerializeToString(deterministic=True))
-    operands = [found.get(value, id(value)) if value is not None else None for value in node.inputs]
+    operands = [
+        numbered.get(value, id(value)) if value is not None else None for value in node.inputs
+    ]
     return node.op_type, tuple(attributes), tuple(operands)

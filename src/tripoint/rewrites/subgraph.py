@@ -42,11 +42,11 @@ class Cut:
         Args:
             shapes: The :attr:`shapes` of this cut, or of another with the same content.
         """
-        for value, (shape, found) in zip(self.copies, shapes, strict=True):
+        for value, (shape, typed) in zip(self.copies, shapes, strict=True):
             if value.shape is None:
                 value.shape = shape
             if value.type is None:
-                value.type = found
+                value.type = typed
 
     @property
     def content(self) -> bytes:
@@ -64,19 +64,19 @@ def around(nodes: Sequence[ir.Node], *, whole: bool = False) -> list[ir.Node]:
         nodes: What to cut out.
         whole: Whether all operands are followed like size operands, not those alone.
     """
-    given = set(nodes)
-    found = dict.fromkeys(nodes)
+    start = set(nodes)
+    cone = dict.fromkeys(nodes)
     pending = list(nodes)
     while pending:
-        for producer in _needed(pending.pop(), given, whole=whole):
-            if producer not in found:
-                found[producer] = None
+        for producer in _needed(pending.pop(), start, whole=whole):
+            if producer not in cone:
+                cone[producer] = None
                 pending.append(producer)
-    return _sorted(list(found))
+    return _sorted(list(cone))
 
 
 def _sorted(nodes: Sequence[ir.Node]) -> list[ir.Node]:
-    given, entered = set(nodes), set[ir.Node]()
+    chosen, entered = set(nodes), set[ir.Node]()
     ordered = []
     pending = [(node, False) for node in reversed(nodes)]
     while pending:
@@ -87,12 +87,12 @@ def _sorted(nodes: Sequence[ir.Node]) -> list[ir.Node]:
             entered.add(node)
             pending.append((node, True))
             producers = (value.producer() for value in read_by([node]))
-            pending.extend((other, False) for other in producers if other and other in given)
+            pending.extend((other, False) for other in producers if other and other in chosen)
     return ordered
 
 
-def _needed(node: ir.Node, given: set[ir.Node], *, whole: bool) -> list[ir.Node]:
-    follows_sizes_only = node in given and not whole
+def _needed(node: ir.Node, chosen: set[ir.Node], *, whole: bool) -> list[ir.Node]:
+    follows_sizes_only = node in chosen and not whole
     operands = size_operands(node) if follows_sizes_only else ()
     needed = []
     for value in read_by([node]):
@@ -100,7 +100,7 @@ def _needed(node: ir.Node, given: set[ir.Node], *, whole: bool) -> list[ir.Node]
         if producer is None or producer.op_type == "Constant":
             continue
         is_size = value in operands if follows_sizes_only else node.op_type not in READS_SIZES
-        if is_size or producer in given:
+        if is_size or producer in chosen:
             needed.append(producer)
     return needed
 
@@ -128,16 +128,16 @@ def boundary(
     A weight that both read is taken in as well: what holds for any tensor holds for it, and it
     need not be read.
     """
-    made = {value for node in (*old, *new) for value in node.outputs}
+    produced = {value for node in (*old, *new) for value in node.outputs}
     before, after = dict.fromkeys(read_by(old)), dict.fromkeys([*read_by(new), *new_outputs])
-    found = []
+    inputs = []
     for value in {**before, **after}:
-        if value in made:
+        if value in produced:
             continue
         tensor = constant(value)
         if tensor is None or (value in before and value in after and _is_weight(tensor)):
-            found.append(value)
-    return found
+            inputs.append(value)
+    return inputs
 
 
 def _is_weight(tensor: ir.TensorProtocol) -> bool:
@@ -160,8 +160,8 @@ def cut(
         opsets: Opset version by domain.
     """
     copies: dict[ir.Value, ir.Value] = {}
-    for index, given in enumerate(inputs):
-        copies[given] = ir.Value(name=f"in_{index}", shape=given.shape, type=given.type)
+    for index, origin in enumerate(inputs):
+        copies[origin] = ir.Value(name=f"in_{index}", shape=origin.shape, type=origin.type)
     initializers: list[ir.Value] = []
     copied: list[ir.Node] = []
 

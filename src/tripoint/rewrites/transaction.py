@@ -64,7 +64,7 @@ class Names:
 class Pool:
     """Small constants of a graph by content, so that no second one is made."""
 
-    known: dict[tuple[ir.DataType, tuple[int, ...], bytes], ir.Value]
+    initializers: dict[tuple[ir.DataType, tuple[int, ...], bytes], ir.Value]
 
     @classmethod
     def of(cls, graph: ir.Graph) -> Pool:
@@ -77,15 +77,15 @@ class Pool:
 
     def shared(self, value: ir.Value) -> ir.Value:
         """The initializer with this content: one that the graph has already, or ``value``."""
-        found = elements(value)
-        if found is None or value.dtype is None:
+        numbers = elements(value)
+        if numbers is None or value.dtype is None:
             return value
-        key = (value.dtype, found.shape, found.tobytes())
-        known = self.known.get(key)
-        if known is None or not known.is_initializer():
-            self.known[key] = value
+        key = (value.dtype, numbers.shape, numbers.tobytes())
+        initializer = self.initializers.get(key)
+        if initializer is None or not initializer.is_initializer():
+            self.initializers[key] = value
             return value
-        return known
+        return initializer
 
 
 def commit(
@@ -173,8 +173,8 @@ def _redirect(old: ir.Value, new: ir.Value, new_nodes: Sequence[ir.Node]) -> Non
 
 def let_initializers_be(model: ir.Model) -> None:
     """Raise the IR version where an initializer had to be a graph input, if one is none."""
-    given = (value.is_graph_input() for value in model.graph.initializers.values())
-    if model.ir_version < FREE_INITIALIZERS and not all(given):
+    listed = (value.is_graph_input() for value in model.graph.initializers.values())
+    if model.ir_version < FREE_INITIALIZERS and not all(listed):
         model.ir_version = FREE_INITIALIZERS
 
 
@@ -213,8 +213,8 @@ def _ancestor(
 
 
 def _appended(node: ir.Node, rewrite: str) -> str:
-    known = node.metadata_props.get(RULE_NAME_TAG, "")
-    return ", ".join(part for part in (known, f"tripoint.{rewrite}") if part)
+    tag = node.metadata_props.get(RULE_NAME_TAG, "")
+    return ", ".join(part for part in (tag, f"tripoint.{rewrite}") if part)
 
 
 def _take(name: str, taken: set[str]) -> str:

@@ -179,15 +179,15 @@ def _sampled(node: ir.Node, bindings: Mapping[str, int]) -> list[int]:
         return before
     how = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
     steps = _given_steps(node, len(before))
-    found = []
+    lengths = []
     for axis, (size, count) in enumerate(zip(before, after, strict=True)):
         if how == "align_corners":
             step = Fraction(size - 1, max(1, count - 1))
         else:
             step = steps[axis] if steps else Fraction(size, max(1, count))
         if how == "tf_crop_and_resize" or not _is_dyadic(step):
-            found.append(size)
-    return found
+            lengths.append(size)
+    return lengths
 
 
 def _given_steps(node: ir.Node, rank: int) -> list[Fraction]:
@@ -220,12 +220,12 @@ def _points(node: ir.Node, bindings: Mapping[str, int]) -> int:
     if node.op_type == "STFT":
         window = _sizes(node.inputs[2], bindings) if len(node.inputs) > 2 else []
         return window[0] if window else _integer(node, 3) or max(signal, default=_UNKNOWN)
-    given = _integer(node, 1)
+    constant = _integer(node, 1)
     axis = _integer(node, 2)
     if axis is None:
         axis = node.attributes.get_int("axis", -2)
-    if given is not None:
-        return given
+    if constant is not None:
+        return constant
     return signal[axis] if -len(signal) <= axis < len(signal) else max(signal, default=_UNKNOWN)
 
 

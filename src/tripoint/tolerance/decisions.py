@@ -78,7 +78,7 @@ class Decision:
         return self.name if self.input_of is not None else (value and value.name) or ""
 
     @property
-    def given(self) -> str:
+    def outcome(self) -> str:
         """Name of the input that overrules it."""
         return f"{_PREFIX}.given.{self.index}"
 
@@ -102,17 +102,17 @@ class Prepared:
     decisions: tuple[Decision, ...]
     outputs: tuple[str, ...]
 
-    def feed(self, given: Mapping[int, Array]) -> dict[str, Array]:
+    def feed(self, overruled: Mapping[int, Array]) -> dict[str, Array]:
         """The further inputs.
 
         Args:
-            given: What is decided, by number of the decision; the others are left alone.
+            overruled: What is decided, by number of the decision; the others are left alone.
         """
         fed: dict[str, Array] = {}
         for each in self.decisions:
-            array = given.get(each.index, np.zeros((), np.int64))
-            fed[each.given] = np.asarray(array).astype(each.wide.numpy())
-            fed[each.overruled] = np.asarray(each.index in given)
+            array = overruled.get(each.index, np.zeros((), np.int64))
+            fed[each.outcome] = np.asarray(array).astype(each.wide.numpy())
+            fed[each.overruled] = np.asarray(each.index in overruled)
         return fed
 
 
@@ -210,28 +210,28 @@ def _overrulable(
     wide = ir.DataType.INT64
     if dtype.is_floating_point():
         wide = ir.DataType.DOUBLE if dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
-    made = Decision(index, node, tuple(operands), input_of, wide, value.name or "")
+    decision = Decision(index, node, tuple(operands), input_of, wide, value.name or "")
     for place in operands:
         operand = _input(node, place)
-        shown = _node("Identity", [operand], made.operand(place), operand.dtype, operand.shape)
+        shown = _node("Identity", [operand], decision.operand(place), operand.dtype, operand.shape)
         graph.insert_before(node, shown)
         graph.outputs.append(shown.outputs[0])
-    given = ir.Value(name=made.given, type=ir.TensorType(wide))
+    outcome = ir.Value(name=decision.outcome, type=ir.TensorType(wide))
     overruled = ir.Value(
-        name=made.overruled, type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([])
+        name=decision.overruled, type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([])
     )
-    graph.inputs.extend([given, overruled])
+    graph.inputs.extend([outcome, overruled])
     prefix = f"{_CHOICE}{index}"
     own = _node("Cast", [value], f"{prefix}.0", wide, value.shape, to=int(wide))
-    taken = _node("Where", [overruled, given, own.outputs[0]], f"{prefix}.1", wide, value.shape)
+    taken = _node("Where", [overruled, outcome, own.outputs[0]], f"{prefix}.1", wide, value.shape)
     back = _node("Cast", [taken.outputs[0]], f"{prefix}.2", dtype, value.shape, to=int(dtype))
-    shown = _node("Identity", [value], made.own, dtype, value.shape)
+    shown = _node("Identity", [value], decision.own, dtype, value.shape)
     added = [own, taken, back, shown]
     graph.outputs.append(shown.outputs[0])
     if input_of is not None:
         graph.insert_before(node, added)
         node.replace_input_with(input_of, back.outputs[0])
-        return made
+        return decision
     replaced = [(value, back.outputs[0])]
     values = node.outputs[0]
     if node.op_type == TOP:
@@ -243,7 +243,7 @@ def _overrulable(
     graph.insert_after(node, added)
     for before, after in replaced:
         _replace(graph, before, after, added)
-    return made
+    return decision
 
 
 def _input(node: ir.Node, place: int) -> ir.Value:

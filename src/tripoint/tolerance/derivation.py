@@ -307,7 +307,7 @@ class Budget:
         if (sizes, products) not in self._chains:
             self._chains[sizes, products] = chains(self._graph, bindings, products=products)
         behind = self._chains[sizes, products]
-        found = {}
+        tolerances = {}
         for name, array in reference.items():
             tolerance = derive(
                 behind.get(name, Chain()),
@@ -319,10 +319,10 @@ class Budget:
                 tolerance = narrow(tolerance, behind.get(name, Chain()), array, rounded[name])
             tolerance = self._measured(name, tolerance, array, products, noise, moved)
             tolerance = widen(tolerance, (rounding or {}).get(name, ()))
-            found[name] = override(
+            tolerances[name] = override(
                 tolerance, atol=given_for(self._atol, name), rtol=given_for(self._rtol, name)
             )
-        return found
+        return tolerances
 
     def _measured(
         self,
@@ -569,9 +569,9 @@ def only_moves(node: ir.Node) -> bool:
     return kind_of(node) is Kind.MOVES
 
 
-def given_for(given: Given, name: str) -> float | None:
+def given_for(limits: Given, name: str) -> float | None:
     """The number that was given for an output, None if none was."""
-    return given.get(name) if isinstance(given, Mapping) else given
+    return limits.get(name) if isinstance(limits, Mapping) else limits
 
 
 def _extend(
@@ -621,11 +621,11 @@ def product_variance(
     return steps * variance
 
 
-def _coarser(known: np.dtype[Any] | None, output: ir.Value) -> np.dtype[Any] | None:
-    found = output.dtype.numpy() if output.dtype is not None else known
-    if known is None or found is None:
-        return found
-    return found if (epsilon_of(found) or 0.0) > (epsilon_of(known) or 0.0) else known
+def _coarser(current: np.dtype[Any] | None, output: ir.Value) -> np.dtype[Any] | None:
+    own = output.dtype.numpy() if output.dtype is not None else current
+    if current is None or own is None:
+        return own
+    return own if (epsilon_of(own) or 0.0) > (epsilon_of(current) or 0.0) else current
 
 
 def _steps(node: ir.Node, bindings: Mapping[str, int]) -> int:
@@ -656,12 +656,12 @@ def _inner(node: ir.Node) -> list[ir.Node]:
 
 def _subgraphs(node: ir.Node) -> list[ir.Graph]:
     kinds = {ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS}
-    found: list[ir.Graph] = []
+    graphs: list[ir.Graph] = []
     for attribute in node.attributes.values():
         if attribute.type in kinds:
             single = attribute.type == ir.AttributeType.GRAPH
-            found.extend([attribute.value] if single else attribute.value)
-    return found
+            graphs.extend([attribute.value] if single else attribute.value)
+    return graphs
 
 
 def _narrows(node: ir.Node) -> bool:

@@ -118,9 +118,9 @@ def split(array: Array, seams: Seams | None = None, *, noise: float = 0.0) -> Pa
     if along is None and not limits:
         return Parts(None, _typical(array, None, 1))
     labels = np.zeros(array.shape, np.uint8) if along is None else along
-    made = _numbered(array, labels, limits)
-    count = int(made.max(initial=0)) + 1
-    return Parts(made, _typical(array, made, count))
+    numbered = _numbered(array, labels, limits)
+    count = int(numbered.max(initial=0)) + 1
+    return Parts(numbered, _typical(array, numbered, count))
 
 
 def seams(graph: ir.Model, bindings: Mapping[str, int]) -> dict[str, dict[int, tuple[int, ...]]]:
@@ -130,15 +130,17 @@ def seams(graph: ir.Model, bindings: Mapping[str, int]) -> dict[str, dict[int, t
         graph: Its values carry their true shapes.
         bindings: Size of each input symbol.
     """
-    known: dict[ir.Value, Starts] = {}
+    starts_of: dict[ir.Value, Starts] = {}
     for node in graph.graph:
         starts: Starts = {}
-        for each in _of_inputs(node, bindings, known):
+        for each in _of_inputs(node, bindings, starts_of):
             for axis, at in each.items():
                 starts.setdefault(axis, set()).update(at)
         if any(starts.values()):
-            known[node.outputs[0]] = starts
-    outputs = {value.name or "": known[value] for value in graph.graph.outputs if value in known}
+            starts_of[node.outputs[0]] = starts
+    outputs = {
+        value.name or "": starts_of[value] for value in graph.graph.outputs if value in starts_of
+    }
     return {
         name: {axis: tuple(sorted(at)) for axis, at in starts.items() if at}
         for name, starts in outputs.items()
@@ -146,30 +148,30 @@ def seams(graph: ir.Model, bindings: Mapping[str, int]) -> dict[str, dict[int, t
 
 
 def _of_inputs(
-    node: ir.Node, bindings: Mapping[str, int], known: Mapping[ir.Value, Starts]
+    node: ir.Node, bindings: Mapping[str, int], starts_of: Mapping[ir.Value, Starts]
 ) -> Iterator[Starts]:
     """Starts of parts of what a node produces, by input that they come from."""
     if node.op_type == "Concat":
-        yield from _of_concat(node, bindings, known)
+        yield from _of_concat(node, bindings, starts_of)
         return
-    inputs = [value for value in node.inputs if value is not None and value in known]
+    inputs = [value for value in node.inputs if value is not None and value in starts_of]
     if not inputs:
         return
     output = node.outputs[0]
     if node.op_type == "Transpose":
         rank = len(truth.shape_of(output) or ())
         order = list(node.attributes.get_ints("perm", list(range(rank))[::-1]))
-        yield {order.index(axis): at for axis, at in known[inputs[0]].items() if axis in order}
+        yield {order.index(axis): at for axis, at in starts_of[inputs[0]].items() if axis in order}
     elif node.op_type in RESHAPING:
         before, after = (_sizes(value, bindings) for value in (inputs[0], output))
         if before is not None and after is not None:
             same = _same_axes(before, after)
-            yield {same[axis]: at for axis, at in known[inputs[0]].items() if axis in same}
+            yield {same[axis]: at for axis, at in starts_of[inputs[0]].items() if axis in same}
     elif node.op_type in _ELEMENTWISE:
         sizes = _sizes(output, bindings)
         for value in inputs:
             if sizes is not None and _sizes(value, bindings) == sizes:
-                yield known[value]
+                yield starts_of[value]
 
 
 def _same_axes(before: Sequence[int], after: Sequence[int]) -> dict[int, int]:
@@ -180,7 +182,7 @@ def _same_axes(before: Sequence[int], after: Sequence[int]) -> dict[int, int]:
 
 
 def _of_concat(
-    node: ir.Node, bindings: Mapping[str, int], known: Mapping[ir.Value, Starts]
+    node: ir.Node, bindings: Mapping[str, int], starts_of: Mapping[ir.Value, Starts]
 ) -> Iterator[Starts]:
     start = 0
     for value in node.inputs:
@@ -191,7 +193,7 @@ def _of_concat(
         along += len(sizes) if along < 0 else 0
         if along >= len(sizes):
             return
-        inner = known.get(value, {})
+        inner = starts_of.get(value, {})
         moved = {axis: at for axis, at in inner.items() if axis != along}
         moved[along] = {start + at for at in inner.get(along, ())} | ({start} if start else set())
         yield moved
@@ -225,22 +227,22 @@ def _limits(array: Array, along: Array | None, noise: float) -> dict[int, list[f
     else:
         numbers = along.reshape(-1)[::stride]
         groups = {int(number): sizes[numbers == number] for number in np.unique(numbers)}
-    found = {number: _gaps(group, noise) for number, group in groups.items()}
-    return {number: limits for number, limits in found.items() if limits}
+    limits_of = {number: _gaps(group, noise) for number, group in groups.items()}
+    return {number: limits for number, limits in limits_of.items() if limits}
 
 
 def _gaps(sizes: Array, noise: float) -> list[float]:
     """Sizes that lie in a gap, the widest ones, in order."""
     ordered = np.sort(sizes[np.isfinite(sizes) & (sizes > 0)])
     wide = np.flatnonzero(ordered[1:] / ordered[:-1] >= _GAP) + 1
-    found: list[tuple[float, float]] = []
+    gaps: list[tuple[float, float]] = []
     below = 0
     for at in wide:
         if at - below >= _FEWEST and not _is_noise(ordered[below:at], ordered[at:], noise):
             low, high = float(ordered[at - 1]), float(ordered[at])
-            found.append((high / low, math.sqrt(low) * math.sqrt(high)))
+            gaps.append((high / low, math.sqrt(low) * math.sqrt(high)))
             below = int(at)
-    widest = sorted(found, reverse=True)[: _MOST_LEVELS - 1]
+    widest = sorted(gaps, reverse=True)[: _MOST_LEVELS - 1]
     return sorted(limit for _, limit in widest)
 
 
@@ -255,19 +257,19 @@ def _is_noise(smaller: Array, larger: Array, noise: float) -> bool:
 
 def _numbered(array: Array, labels: Array, limits: Mapping[int, Sequence[float]]) -> Array:
     """Labels that tell elements of other sizes apart as well, without numbers left out."""
-    made = np.empty(array.size, np.uint8)
+    labelled = np.empty(array.size, np.uint8)
     start = 0
     for sizes, before in zip(_chunks(array), _chunks(labels, np.uint8), strict=True):
         level = np.zeros(sizes.size, np.intp)
         for number, at in limits.items():
             here = before == number
             level[here] = np.searchsorted(at, sizes[here])
-        made[start : start + sizes.size] = before * _MOST_LEVELS + level
+        labelled[start : start + sizes.size] = before * _MOST_LEVELS + level
         start += sizes.size
-    used = np.flatnonzero(np.bincount(made, minlength=1))
+    used = np.flatnonzero(np.bincount(labelled, minlength=1))
     dense = np.zeros(256, np.uint8)
     dense[used] = np.arange(used.size)
-    numbered: Array = dense[made].reshape(array.shape)
+    numbered: Array = dense[labelled].reshape(array.shape)
     return numbered
 
 

@@ -293,8 +293,8 @@ class Sensitivity:
         errors: list[tuple[float, float]],
         decided: Mapping[int, Array] | None = None,
     ) -> Arrays:
-        given = np.asarray(errors, np.float64).reshape(-1, 2)
-        feed = {**inputs, **self.prepared.feed(decided or {}), ERRORS: given}
+        pairs = np.asarray(errors, np.float64).reshape(-1, 2)
+        feed = {**inputs, **self.prepared.feed(decided or {}), ERRORS: pairs}
         outputs = self._session.run(feed)
         return dict(zip(self._session.outputs, outputs, strict=True))
 
@@ -347,21 +347,21 @@ def _erring(graph: ir.Model, nodes: list[ir.Node]) -> ir.Model:
         for place, value in enumerate(node.inputs[:_OPERANDS]):
             wanted = adds_up(node) or place in steep_operands(node)
             if value is not None and _float(value) and wanted:
-                made = _error(value, errors, (number, place))
-                own.insert_before(node, made)
-                node.replace_input_with(place, made[-1].outputs[0])
+                errings = _error(value, errors, (number, place))
+                own.insert_before(node, errings)
+                node.replace_input_with(place, errings[-1].outputs[0])
     return model
 
 
 def _error(value: ir.Value, errors: ir.Value, place: tuple[int, int]) -> list[ir.Node]:
     """``c · x - (c · x - x)``, which is x to fewer bits by the rounding of each step alone."""
     number, operand = place
-    made: list[ir.Node] = []
+    nodes: list[ir.Node] = []
 
     def add(op_type: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
         node = ir.node(op_type, inputs, attributes)
-        node.outputs[0].name = f"{ERRORS}.{number}.{operand}.{len(made)}"
-        made.append(node)
+        node.outputs[0].name = f"{ERRORS}.{number}.{operand}.{len(nodes)}"
+        nodes.append(node)
         return node.outputs[0]
 
     def error(column: int) -> ir.Value:
@@ -379,4 +379,4 @@ def _error(value: ir.Value, errors: ir.Value, place: tuple[int, int]) -> list[ir
     limit = add("Constant", value=ir.tensor(np.asarray(_LARGE, wide.numpy())))
     fits = add("Less", add("Abs", x), limit)
     add("Cast", add("Where", fits, rounded, x), to=int(dtype))
-    return made
+    return nodes

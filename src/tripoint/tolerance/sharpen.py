@@ -41,7 +41,7 @@ class Moved:
             parts: The parts of the output.
             eps: Machine epsilon of the output; one of a typical element is allowed at least.
         """
-        found = []
+        limits = []
         short = parts.largest(self.short) if self.short is not None else (0.0,) * len(parts.scales)
         ends = (parts.largest(self.near), parts.largest(self.far))
         for near, far, count, scale, cut in zip(
@@ -51,5 +51,5 @@ class Moved:
             if most > max(_PROPORTION * min(near, far), floor):
                 return None
             chance = max(1.0, _FEW / max(1, _RUNS * count)) ** 0.5
-            found.append(max(_TIMES * chance * most, _TIMES_SHORT * cut, floor))
-        return tuple(found)
+            limits.append(max(_TIMES * chance * most, _TIMES_SHORT * cut, floor))
+        return tuple(limits)

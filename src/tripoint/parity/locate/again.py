@@ -83,16 +83,16 @@ def _specs(
     for symbol, size in sizes.items():
         low, high = ranges.get(symbol, (1, max(4, 2 * size)))
         bounds[symbol] = Range(low, min(max(size, low), high), high)
-    known = {name for name in bounds if name.isidentifier()}
+    named = {name for name in bounds if name.isidentifier()}
     shapes = {name: shape for name, (_, shape) in file.specs.items()}
     fixed = {name: tuple(sizes.get(str(dim), dim) for dim in shapes[name]) for name in shapes}
-    found = []
-    if known and known == bounds.keys():
-        found.append((shapes, {name: bounds[name] for name in known}))
-    found.append((fixed, {}))
+    specs = []
+    if named and named == bounds.keys():
+        specs.append((shapes, {name: bounds[name] for name in named}))
+    specs.append((fixed, {}))
     return [
         Spec(tuple(InputSpec(parameters.get(name, name), dims) for name, dims in each.items()), dim)
-        for each, dim in found
+        for each, dim in specs
     ]
 
 
@@ -106,31 +106,31 @@ def _named(
         for value in file.inputs
         if (parameter := parameters.get(value.name or "", value.name or "")) in taken
     ]
-    found = align(file, module, pairs)
+    alike = align(file, module, pairs)
     wanted = {
         value: name for value in module.ir.graph.outputs if (name := outputs.get(value.name or ""))
     }
-    for own, other in found.values.items():
+    for own, other in alike.values.items():
         if other not in wanted and own.name not in wanted.values():
             wanted[other] = own.name or ""
     _rename(module, wanted)
-    names = {twin: node.name for node, twin in found.nodes.items()}
+    names = {twin: node.name for node, twin in alike.nodes.items()}
     for index, node in enumerate(module.nodes):
         node.name = names.get(node, f"module/node{index}")
-    return Again(Graph(Model(module.ir)), _worded(found))
+    return Again(Graph(Model(module.ir)), _worded(alike))
 
 
 def _rename(graph: Graph, wanted: Mapping[ir.Value, str]) -> None:
-    made = [*graph.inputs, *(value for node in graph.nodes for value in node.outputs)]
+    values = [*graph.inputs, *(value for node in graph.nodes for value in node.outputs)]
     taken = set(wanted.values())
-    for value in made:
+    for value in values:
         value.name = None
     for name in [name for name in graph.ir.graph.initializers if name in taken]:
         graph.ir.graph.initializers[name].name = f"module/{name}"
-    for index, value in enumerate(made):
+    for index, value in enumerate(values):
         # What only the module has must have no name of the file's.
         value.name = wanted.get(value, f"module/{index}")
 
 
-def _worded(found: Alike) -> dict[ir.Node, list[str]]:
-    return {node: list(dict.fromkeys(texts)) for node, texts in found.changes.items()}
+def _worded(alike: Alike) -> dict[ir.Node, list[str]]:
+    return {node: list(dict.fromkeys(texts)) for node, texts in alike.changes.items()}

@@ -52,17 +52,17 @@ def align(file: Graph, module: Graph, inputs: Sequence[tuple[ir.Value, ir.Value]
         module: The other one, which says what is right.
         inputs: Its inputs beside those of the first.
     """
-    found = Alike(dict(inputs), {other for _, other in inputs})
+    alike = Alike(dict(inputs), {other for _, other in inputs})
     own = [node for node in file.nodes if file.depends(node)]
     other = [node for node in module.nodes if module.depends(node)]
     for tag, first, second in _blocks(own, other):
         if tag == "equal" or len(first) == len(second):
             pairs = list(zip(first, second, strict=True))
-            left = [pair for pair in pairs if not _paired(found, file, module, *pair)]
+            left = [pair for pair in pairs if not _paired(alike, file, module, *pair)]
             if tag == "equal" or not left:
                 continue
-        _bridge(found, file, module, first, second)
-    return found
+        _bridge(alike, file, module, first, second)
+    return alike
 
 
 def _blocks(
@@ -84,7 +84,7 @@ def _token(node: ir.Node) -> tuple[str, str, str]:
     return node.domain, node.op_type, scope
 
 
-def _paired(found: Alike, file: Graph, module: Graph, node: ir.Node, twin: ir.Node) -> bool:
+def _paired(alike: Alike, file: Graph, module: Graph, node: ir.Node, twin: ir.Node) -> bool:
     """Take two nodes for the same, if what they read is the same or is missing in one graph."""
     if len(node.outputs) != len(twin.outputs):
         return False
@@ -92,11 +92,11 @@ def _paired(found: Alike, file: Graph, module: Graph, node: ir.Node, twin: ir.No
     for index, (own, other) in enumerate(itertools.zip_longest(node.inputs, twin.inputs)):
         fed = own is not None and file.is_fed(own), other is not None and module.is_fed(other)
         if fed == (True, True):
-            if own is not None and found.values.get(own) is other:
+            if own is not None and alike.values.get(own) is other:
                 continue
-            if own in found.values and other in found.partners:
+            if own in alike.values and other in alike.partners:
                 return False
-            changes.append(f"reads {_made(own)} in the file, {_made(other)} in the module")
+            changes.append(f"reads {_produced(own)} in the file, {_produced(other)} in the module")
         elif any(fed):
             words = [
                 "computes" if one else "has a constant for" if value is not None else "lacks"
@@ -109,27 +109,27 @@ def _paired(found: Alike, file: Graph, module: Graph, node: ir.Node, twin: ir.No
         changes.append(f"{node.op_type} in the file, {_placed(twin)} in the module")
     else:
         changes += contents.attributes(node, twin)
-    found.nodes[node] = twin
-    found.values.update(zip(node.outputs, twin.outputs, strict=True))
-    found.partners.update(twin.outputs)
+    alike.nodes[node] = twin
+    alike.values.update(zip(node.outputs, twin.outputs, strict=True))
+    alike.partners.update(twin.outputs)
     if changes:
-        found.changes[node] = changes
+        alike.changes[node] = changes
     return True
 
 
 def _bridge(
-    found: Alike, file: Graph, module: Graph, first: Sequence[ir.Node], second: Sequence[ir.Node]
+    alike: Alike, file: Graph, module: Graph, first: Sequence[ir.Node], second: Sequence[ir.Node]
 ) -> None:
     """Let the only tensor that leaves some nodes stand for the only one that leaves others."""
     own, other = file.leaving(first), module.leaving(second)
-    if len(own) != 1 or len(other) != 1 or own[0] in found.values:
+    if len(own) != 1 or len(other) != 1 or own[0] in alike.values:
         return
     node = own[0].producer()
-    if node is None or other[0] in found.partners:
+    if node is None or other[0] in alike.partners:
         return
-    found.values[own[0]] = other[0]
-    found.partners.add(other[0])
-    found.changes[node] = [f"{_listed(first)} in the file, {_listed(second)} in the module"]
+    alike.values[own[0]] = other[0]
+    alike.partners.add(other[0])
+    alike.changes[node] = [f"{_listed(first)} in the file, {_listed(second)} in the module"]
 
 
 def _listed(nodes: Sequence[ir.Node]) -> str:
@@ -137,7 +137,7 @@ def _listed(nodes: Sequence[ir.Node]) -> str:
     return ops + (f" and {len(nodes) - _LISTED} more" if len(nodes) > _LISTED else "")
 
 
-def _made(value: ir.Value | None) -> str:
+def _produced(value: ir.Value | None) -> str:
     node = value.producer() if value is not None else None
     if value is None or node is None:
         return f"{value.name}" if value is not None else "nothing"

@@ -64,8 +64,8 @@ def narrow(
                 trials[start, end] = (
                     replay(suspect, part, _values(part, shelf), allowed) if part else None
                 )
-            found = trials[start, end]
-            return found is not None and found.makes
+            trial = trials[start, end]
+            return trial is not None and trial.makes
 
         end = first(lambda size: wrong(0, size), len(nodes))
         length = first(lambda size: wrong(end - size, end), end)
@@ -92,11 +92,11 @@ def first(holds: Callable[[int], bool], most: int) -> int:
 def _usable(nodes: Sequence[ir.Node], suspect: Suspect, shelf: Shelf) -> Part | None:
     """Nodes as a part whose inputs and outputs have known values; None if it has no output."""
     graph = suspect.graph
-    known = {value for value in graph.values.values() if value.name and value.name in shelf}
-    outputs = [value for value in graph.leaving(nodes) if value in known]
-    made = {value for node in nodes for value in node.outputs}
+    held = {value for value in graph.values.values() if value.name and value.name in shelf}
+    outputs = [value for value in graph.leaving(nodes) if value in held]
+    produced = {value for node in nodes for value in node.outputs}
     # What nodes outside make of constants alone is not known, and becomes part of it.
-    return graph.between(outputs, known - made) if outputs else None
+    return graph.between(outputs, held - produced) if outputs else None
 
 
 def _values(part: Part, shelf: Shelf) -> Mapping[str, Array]:

@@ -19,26 +19,26 @@ class Changes:
     """Differences in words.
 
     Args:
-        known: Those of an export of today, by node of the file.
+        texts: Those of an export of today, by node of the file.
         weights: Parameters and buffers of the module by name, where nothing was exported.
     """
 
     def __init__(
-        self, known: Mapping[ir.Node, list[str]] | None = None, weights: Arrays | None = None
+        self, texts: Mapping[ir.Node, list[str]] | None = None, weights: Arrays | None = None
     ) -> None:
-        self._known = known or {}
+        self._texts = texts or {}
         self._weights = weights or {}
 
     def of(self, nodes: Iterable[ir.Node]) -> tuple[str, ...]:
         """Return the differences of some nodes from the module."""
-        texts = (text for node in nodes for text in (*self._known.get(node, ()), *self._of(node)))
+        texts = (text for node in nodes for text in (*self._texts.get(node, ()), *self._of(node)))
         return tuple(dict.fromkeys(texts))
 
     def others(self, nodes: Collection[ir.Node]) -> Iterator[str]:
         """One text for each further node that is not the same and makes no error here."""
-        left = [node for node in self._known if node not in nodes]
+        left = [node for node in self._texts if node not in nodes]
         for node in left[:_TOLD]:
-            yield f"{node_name(node)} is not as in the module: {'; '.join(self._known[node])}"
+            yield f"{node_name(node)} is not as in the module: {'; '.join(self._texts[node])}"
         if len(left) > _TOLD:
             yield f"{number_of(len(left) - _TOLD, 'more node')} not as in the module"
 

@@ -36,11 +36,11 @@ def scan(
     Returns:
         The deviation of each tensor that both legs could give, in the order of ``tensors``.
     """
-    found = {
+    deviations = {
         name: measure(a, b, allowed(name, a))
         for name, a, b in _pairs(reference.values(tensors, feed), other.values(tensors, feed))
     }
-    return {name: found[name] for name in tensors if name in found}
+    return {name: deviations[name] for name in tensors if name in deviations}
 
 
 def _pairs(ours: Named, theirs: Named) -> Iterator[tuple[str, Array, Array]]:

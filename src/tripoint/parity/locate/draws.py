@@ -20,7 +20,7 @@ def behind(graph: Graph, outputs: Sequence[str]) -> list[ir.Node]:
     return [node for node in graph.between(ends, ()).nodes if randomness.draws(node)]
 
 
-def before(found: Found, graph: Graph, drawing: Sequence[ir.Node]) -> Found:
+def before(result: Found, graph: Graph, drawing: Sequence[ir.Node]) -> Found:
     """Return the findings of a search among the parts that do not depend on some nodes."""
     reached = set(drawing)
     for node in graph.nodes:
@@ -29,10 +29,10 @@ def before(found: Found, graph: Graph, drawing: Sequence[ir.Node]) -> Found:
             reached.add(node)
     kept = (
         tuple(each for each in group if reached.isdisjoint(each.part.nodes))
-        for group in (found.makers, found.passing, found.unknown)
+        for group in (result.makers, result.passing, result.unknown)
     )
     makers, passing, unknown = kept
-    return replace(found, makers=makers, passing=passing, unknown=unknown)
+    return replace(result, makers=makers, passing=passing, unknown=unknown)
 
 
 def told(node: ir.Node, graphs: Graphs, legs: Sequence[str]) -> str:

@@ -25,18 +25,18 @@ def of_plan(plan: Path, tensorrt: str | None, timeout: float) -> TensorRTRequest
         InputError: If there is no such file, or its manifest cannot be read.
         MissingDependencyError: If there is a GPU and no TensorRT is installed.
     """
-    known = engines.of_plan(plan, tensorrt, timeout)
-    if isinstance(known, str):
-        return TensorRTRequest(absent=known)
+    engine = engines.of_plan(plan, tensorrt, timeout)
+    if isinstance(engine, str):
+        return TensorRTRequest(absent=engine)
     content = manifest.beside(plan)
     return TensorRTRequest(
-        settings=Settings(known.tensorrt, known.tf32, known.environment or {}, timeout),
-        version=known.version,
-        device=known.device,
+        settings=Settings(engine.tensorrt, engine.tf32, engine.environment or {}, timeout),
+        version=engine.version,
+        device=engine.device,
         plan=plan,
         profile=tuple(next(iter(content.get("profiles", [])), [])),
         built_from=content.get("model", {}).get("sha256"),
-        options={"no_tf32": not known.tf32},
+        options={"no_tf32": not engine.tf32},
     )
 
 
@@ -54,14 +54,14 @@ def built_here(
     Raises:
         MissingDependencyError: If there is a GPU and no TensorRT is installed.
     """
-    found = gpu.probe()
-    if not found.devices:
-        return TensorRTRequest(absent=found.reason or "no GPU was found")
+    gpus = gpu.probe()
+    if not gpus.devices:
+        return TensorRTRequest(absent=gpus.reason or "no GPU was found")
     binding = bindings.find(tensorrt)
     return TensorRTRequest(
         settings=Settings(binding.name, tf32, for_build(binding.kind, tf32=tf32), timeout),
         version=str(binding),
-        device=found.devices[0].name,
+        device=gpus.devices[0].name,
         profile=tuple(manifest.as_json(profile)) if profile else (),
         options={"tensorrt": tensorrt, "no_tf32": not tf32},
     )

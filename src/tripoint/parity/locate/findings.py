@@ -51,9 +51,9 @@ class Graphs:
         """The PyTorch line of a tensor, from whichever graph recorded one."""
         for graph in (self.reference, self.suspect):
             node = graph.node_of(tensor) if graph is not None else None
-            found = source_of(node) if node is not None else None
-            if found is not None:
-                return found
+            source = source_of(node) if node is not None else None
+            if source is not None:
+                return source
         return None
 
 
@@ -63,23 +63,23 @@ class Outputs:
 
     Args:
         expected: Those of the reference, by name.
-        found: Those of the other.
+        actual: Those of the other.
         deviations: By name of those that both have.
     """
 
     expected: Arrays
-    found: Arrays
+    actual: Arrays
     deviations: Mapping[str, Deviation]
 
     @property
     def missing(self) -> list[str]:
         """Outputs that the other leg lacks."""
-        return [name for name in self.expected if name not in self.found]
+        return [name for name in self.expected if name not in self.actual]
 
     @property
     def extra(self) -> list[str]:
         """Outputs that the reference lacks."""
-        return [name for name in self.found if name not in self.expected]
+        return [name for name in self.actual if name not in self.expected]
 
     @property
     def holes(self) -> list[str]:
@@ -87,7 +87,7 @@ class Outputs:
         return [
             name
             for name, array in self.expected.items()
-            if name in self.found and trials.holes([array]) and trials.holes([self.found[name]])
+            if name in self.actual and trials.holes([array]) and trials.holes([self.actual[name]])
         ]
 
     @property
@@ -136,7 +136,7 @@ class Findings:
         self,
         graphs: Graphs,
         scanned: Mapping[str, Deviation],
-        found: Found,
+        result: Found,
         spot: Spot | None,
         layer: str | None,
         vanishes: bool | None,
@@ -147,48 +147,48 @@ class Findings:
         Args:
             graphs: Where names come from.
             scanned: Deviation by tensor while both legs compute their outputs.
-            found: What the search found.
+            result: What the search found.
             spot: The first part that makes an error, narrowed down.
             layer: Layer of the engine that holds it.
             vanishes: Whether the outputs agree once it is kept apart.
             changes: What the nodes have otherwise than the module.
         """
-        told = [node for each in found.makers for node in each.part.nodes]
+        told = [node for each in result.makers for node in each.part.nodes]
         self.notes += changes.others(told)
         first = None
         if spot is not None:
-            there = Graphs(spot.suspect.graph, spot.known, graphs.again)
+            there = Graphs(spot.suspect.graph, spot.twin, graphs.again)
             first = _wide(spot.first, there, spot.scanned)
             if first is None:
                 culprit = _culprit(spot.first, there, spot.scanned, layer, vanishes)
-                changed = changes.of(told[: len(found.makers[0].part.nodes)])
+                changed = changes.of(told[: len(result.makers[0].part.nodes)])
                 self.culprit = replace(culprit, within=spot.within, note=spot.note, changed=changed)
-        wide = [_wide(each, graphs, scanned) for each in found.makers[1:]]
+        wide = [_wide(each, graphs, scanned) for each in result.makers[1:]]
         self.reasons += [text for text in (first, *wide) if text is not None]
         self.others = [
             replace(_culprit(each, graphs, scanned), changed=changes.of(each.part.nodes))
-            for each, text in zip(found.makers[1:], wide, strict=True)
+            for each, text in zip(result.makers[1:], wide, strict=True)
             if text is None
         ]
-        self.passed_on = [_passed_on(each, graphs, scanned) for each in found.passing]
-        if found.unknown:
-            example = found.unknown[0]
+        self.passed_on = [_passed_on(each, graphs, scanned) for each in result.passing]
+        if result.unknown:
+            example = result.unknown[0]
             self.reasons.append(
-                f"{len(found.unknown)} parts could not be run alone, such as the one that ends at "
+                f"{len(result.unknown)} parts could not be run alone, such as the one that ends at "
                 f"{node_name(example.part.nodes[-1])}: {example.reason}"
             )
-        if found.left and spot is None:
-            self.reasons.append(f"{found.left} parts were not run alone, since that takes long")
+        if result.left and spot is None:
+            self.reasons.append(f"{result.left} parts were not run alone, since that takes long")
         if spot is None:
             self.accumulation = _growth(graphs, scanned)
-            whole = _only_in_the_whole(found, scanned)
+            whole = _only_in_the_whole(result, scanned)
             if whole is not None:
                 self.reasons.append(
                     f"{node_name(whole.nodes[-1])} is the first that differs although all that it "
                     "reads agrees, and run alone it agrees too: it takes the rest of the engine "
                     "to make the error, its fusion or its range of sizes"
                 )
-            elif not found.unknown and not found.left:
+            elif not result.unknown and not result.left:
                 self.reasons.append(
                     "no node alone is beyond its tolerance: the error comes from accumulation"
                 )
@@ -233,13 +233,13 @@ def _wide(replayed: Replayed, graphs: Graphs, scanned: Mapping[str, Deviation]) 
     if graphs.reference is not None or len(nodes) <= 1 or _of_one_fx_node(nodes):
         return None
     ends = " and ".join(value.name or "" for value in replayed.part.outputs)
-    made = [value.name or "" for value in replayed.part.inputs if value.producer() is not None]
+    computed = [value.name or "" for value in replayed.part.inputs if value.producer() is not None]
     count = number_of(len(nodes), "node")
     if scanned.keys() <= set(graphs.suspect.outputs):
         verb = "lies" if len(nodes) == 1 else "lie"
         before = "it" if len(graphs.suspect.outputs) == 1 else ends
         return f"not narrowed: only the outputs are known, {count} {verb} before {before}"
-    start = " and ".join(made) or "the inputs"
+    start = " and ".join(computed) or "the inputs"
     return f"not narrowed: {count} lie between {start} and {ends}, and no tensor there is known"
 
 
@@ -275,30 +275,30 @@ def _culprit(
     )
 
 
-def _only_in_the_whole(found: Found, scanned: Mapping[str, Deviation]) -> Part | None:
+def _only_in_the_whole(result: Found, scanned: Mapping[str, Deviation]) -> Part | None:
     """The first part that makes an error where it stands, and none alone.
 
     What piles up crosses its tolerance by a little; an error that is made there, by far.
     """
-    for each in found.passing:
-        read, made = (
+    for each in result.passing:
+        read, produced = (
             [scanned[name] for value in values if (name := value.name or "") in scanned]
             for values in (each.part.inputs, each.part.outputs)
         )
         if not all(deviation.agrees for deviation in read):
             continue
-        if max(map(excess, made), default=0.0) > _BY_FAR:
+        if max(map(excess, produced), default=0.0) > _BY_FAR:
             return each.part
     return None
 
 
 def _before(part: Part, scanned: Mapping[str, Deviation]) -> float | None:
     """Largest error of the inputs of a part; None if they could not be compared."""
-    made = [value.name or "" for value in part.inputs if value.producer() is not None]
-    if any(name not in scanned for name in made):
+    computed = [value.name or "" for value in part.inputs if value.producer() is not None]
+    if any(name not in scanned for name in computed):
         return None
     # Inputs of the graph are the same for both.
-    return max((scanned[name].max_abs for name in made), default=0.0)
+    return max((scanned[name].max_abs for name in computed), default=0.0)
 
 
 def _passed_on(replayed: Replayed, graphs: Graphs, scanned: Mapping[str, Deviation]) -> PassedOn:

@@ -23,18 +23,18 @@ def recorded(graph: Graph) -> dict[str, str]:
 
     Empty if it kept none.
     """
-    found = (_parsed(node.metadata_props.get(FX_NODE, "")) for node in graph.nodes)
-    return dict(entry for entry in found if entry is not None)
+    entries = (_parsed(node.metadata_props.get(FX_NODE, "")) for node in graph.nodes)
+    return dict(entry for entry in entries if entry is not None)
 
 
-def matching(known: Mapping[str, str], program: torch.export.ExportedProgram) -> frozenset[str]:
+def matching(texts: Mapping[str, str], program: torch.export.ExportedProgram) -> frozenset[str]:
     """The recorded FX nodes that a program has.
 
     Names of FX nodes are numbered, so a name alone proves nothing: operator, arguments and what the
     arguments are made of must be the same as well.
 
     Args:
-        known: From :func:`recorded`.
+        texts: From :func:`recorded`.
         program: The program.
     """
     same: dict[str, bool] = {}
@@ -43,10 +43,10 @@ def matching(known: Mapping[str, str], program: torch.export.ExportedProgram) ->
             continue
         entry = _parsed(str(node.format_node() or ""))
         # What the export left out of the graph cannot be compared itself.
-        equal = node.name not in known or (entry is not None and entry[1] == known[node.name])
+        equal = node.name not in texts or (entry is not None and entry[1] == texts[node.name])
         before = all(same.get(other.name, True) for other in node.all_input_nodes)
         same[node.name] = equal and before
-    return frozenset(name for name in known if same.get(name, False))
+    return frozenset(name for name in texts if same.get(name, False))
 
 
 def places(
@@ -63,7 +63,7 @@ def places(
         matched: From :func:`matching`.
     """
     nodes = {node.name: node for node in program.graph.nodes if node.op == "call_function"}
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for tensor in graph.comparable:
         value = graph.values[tensor]
         node = nodes.get(value.metadata_props.get(ORIGINAL_NAME, tensor))
@@ -74,8 +74,8 @@ def places(
         # The value of a node itself, or that which it takes out of a tuple.
         makers = {node.name, *(before.name for before in node.all_input_nodes)}
         if origin is not None and origin[0] in makers & set(matched):
-            found[tensor] = node.name
-    return found
+            names[tensor] = node.name
+    return names
 
 
 def run(
@@ -124,11 +124,11 @@ def _arguments(
 ) -> list[torch.Tensor | Any]:
     """Return the tensors of a program's placeholders, in order: weights, constants and inputs."""
     kinds = type(program.graph_signature.input_specs[0].kind)
-    given = iter(inputs)
+    tensors = iter(inputs)
     arguments: list[Any] = []
     for spec in program.graph_signature.input_specs:
         if spec.kind == kinds.USER_INPUT:
-            arguments.append(next(given))
+            arguments.append(next(tensors))
         elif spec.target in program.state_dict:
             arguments.append(program.state_dict[spec.target])
         else:

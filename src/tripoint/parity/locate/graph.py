@@ -86,8 +86,8 @@ class Graph:
 
         What depends on none is a constant, and belongs to the nodes that use it.
         """
-        made = (value for node in self.nodes for value in node.outputs if value in self._fed)
-        return [value.name for value in made if value.name and _is_tensor(value)]
+        values = (value for node in self.nodes for value in node.outputs if value in self._fed)
+        return [value.name for value in values if value.name and _is_tensor(value)]
 
     def is_fed(self, value: ir.Value | None) -> bool:
         """Return whether a tensor is an input or depends on one."""
@@ -102,25 +102,25 @@ class Graph:
         value = self.values.get(tensor)
         return value.producer() if value is not None else None
 
-    def between(self, outputs: Sequence[ir.Value], known: Collection[ir.Value]) -> Part:
+    def between(self, outputs: Sequence[ir.Value], boundary: Collection[ir.Value]) -> Part:
         """Return the part that computes some tensors from others.
 
         Args:
             outputs: What is made.
-            known: Where to stop; the outputs themselves do not count.
+            boundary: Where to stop; the outputs themselves do not count.
         """
-        found: set[ir.Node] = set()
+        nodes: set[ir.Node] = set()
         pending = [node for value in outputs if (node := value.producer()) is not None]
         while pending:
             node = pending.pop()
-            if node in found:
+            if node in nodes:
                 continue
-            found.add(node)
+            nodes.add(node)
             for value in read_by([node]):
                 producer = value.producer()
-                if producer is not None and value not in known:
+                if producer is not None and value not in boundary:
                     pending.append(producer)
-        return self.part(found, outputs)
+        return self.part(nodes, outputs)
 
     def counterpart(self, part: Part) -> Part | None:
         """Return the part of this graph whose outputs have the names of those of another's part.
@@ -134,15 +134,15 @@ class Graph:
         names = [value.name or "" for value in part.outputs]
         if any(self.node_of(name) is None for name in names):
             return None
-        known = {self.values[v.name] for v in part.inputs if v.name in self.values}
-        return self.between([self.values[name] for name in names], known)
+        boundary = {self.values[v.name] for v in part.inputs if v.name in self.values}
+        return self.between([self.values[name] for name in names], boundary)
 
     def part(self, nodes: Iterable[ir.Node], outputs: Sequence[ir.Value]) -> Part:
         """Nodes with what they read."""
         ordered = sorted(set(nodes), key=self.position.__getitem__)
-        made = {value for node in ordered for value in node.outputs}
+        produced = {value for node in ordered for value in node.outputs}
         read = dict.fromkeys(read_by(ordered))
-        inputs = [v for v in read if v not in made and not v.is_initializer()]
+        inputs = [v for v in read if v not in produced and not v.is_initializer()]
         return Part(tuple(ordered), tuple(inputs), tuple(outputs))
 
     def leaving(self, nodes: Sequence[ir.Node]) -> list[ir.Value]:

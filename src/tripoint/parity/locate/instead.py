@@ -51,8 +51,8 @@ class Instead:
         try:
             self._say("export the module again")
             again = self._leg.again(feed)
-            found = OnnxRuntime(again.graph, name=self._leg.name, limit=self._limit)
-            made = dict(found.values(list(expected), feed))
+            leg = OnnxRuntime(again.graph, name=self._leg.name, limit=self._limit)
+            arrays = dict(leg.values(list(expected), feed))
         except TripointError as error:
             self.notes.append(
                 f"the module cannot be exported again, to have all of its tensors: {error.fact}"
@@ -64,7 +64,7 @@ class Instead:
         sizes = bindings_of(again.graph.specs, feed)
         allowed = Allowed(again.graph, None, sizes, products=products)
         for name, array in expected.items():
-            if name in made and measure(array, made[name], allowed.behind(name, array)).agrees:
+            if name in arrays and measure(array, arrays[name], allowed.behind(name, array)).agrees:
                 continue
             self.reasons.append(
                 f"an export of the module as it is now differs from PyTorch in output {name}, too: "
@@ -72,4 +72,4 @@ class Instead:
             )
             return None
         self.changes = again.changes
-        return found
+        return leg

@@ -116,13 +116,15 @@ def locate(
                 progress(f"compare {pair.title} at point {number + 1} of {len(points)}")
                 outputs = comparison.outputs(point)
                 if outputs.differ:
-                    found = comparison.investigate(point, outputs, folder)
+                    findings_of_point = comparison.investigate(point, outputs, folder)
                     legs |= comparison.reports()
                     left = {leg.name for each in pairs[index + 1 :] for leg in _legs(each)}
                     for name in left - legs.keys():
                         why = f"{pair.title} differ already"
                         legs[name] = LegReport(name, "not run", reason=why)
-                    return found.location(tuple(legs.values()), [*assumed, *comparison.notes()])
+                    return findings_of_point.location(
+                        tuple(legs.values()), [*assumed, *comparison.notes()]
+                    )
                 assumed += [f"{pair.title}: {each}" for each in outputs.ties]
                 if point.seed is not None:
                     holes |= dict.fromkeys(f"{pair.title}: {each}" for each in outputs.holes)
@@ -178,84 +180,84 @@ class _Comparison:
         names = list(suspect.graph.outputs)
         own = self.pair.graph.outputs if self.pair.graph is not None else names
         expected = _run(reference, [*own, *(name for name in names if name not in own)], point)
-        found = _run(suspect, names, point)
+        arrays = _run(suspect, names, point)
         # The reference gives what is an output of the other and an inner tensor of its own, too.
         expected = {name: array for name, array in expected.items() if name in own}
         allowed = self._allowed(point)
         deviations = {
-            name: measure(array, found[name], allowed.behind(name, array))
+            name: measure(array, arrays[name], allowed.behind(name, array))
             for name, array in expected.items()
-            if name in found
+            if name in arrays
         }
         if any(not each.agrees for each in deviations.values()):
             graph = self.pair.graph or suspect.graph
             deviations = tied.settled(
-                graph.ir, point.inputs, allowed.bindings, allowed.products, (expected, found),
+                graph.ir, point.inputs, allowed.bindings, allowed.products, (expected, arrays),
                 deviations, allowed.behind,
             )  # fmt: skip
-        return findings.Outputs(expected, found, deviations)
+        return findings.Outputs(expected, arrays, deviations)
 
     def investigate(
         self, point: Point, outputs: findings.Outputs, folder: repro.Target | None
     ) -> findings.Findings:
         """Search for the node behind a difference."""
         pair, feed, allowed = self.pair, point.inputs, self._allowed(point)
-        found = findings.Findings(pair.title, point.inputs, point.seed, outputs.deviations)
-        found.missing, found.extra = outputs.missing, outputs.extra
+        state = findings.Findings(pair.title, point.inputs, point.seed, outputs.deviations)
+        state.missing, state.extra = outputs.missing, outputs.extra
         wrong = [name for name, each in outputs.deviations.items() if not each.agrees]
         tolerances = {name: each.tolerance for name, each in outputs.deviations.items()}
-        places = find_permutation(outputs.expected, outputs.found, tolerances, wrong)
+        places = find_permutation(outputs.expected, outputs.actual, tolerances, wrong)
         if places is not None:
-            found.reasons.append(f"nothing but the places of outputs differs: {moved(places)}")
-            return found
+            state.reasons.append(f"nothing but the places of outputs differs: {moved(places)}")
+            return state
         drawing = self._drawing(point, outputs, wrong)
         changes = Changes()
         if not drawing:
-            pair, changes = self._stood_in(point, outputs, found)
+            pair, changes = self._stood_in(point, outputs, state)
             allowed = self._allowed(point, pair)
-        known = pair.suspect.graph.comparable
+        names = pair.suspect.graph.comparable
         if pair.graph is not None:
             common = set(pair.graph.comparable)
-            known = [name for name in known if name in common]
-        self._say(f"compare {number_of(len(known), 'tensor')} of {pair.title}")
-        scanned = scan(pair.reference, pair.suspect, known, feed, allowed.behind)
+            names = [name for name in names if name in common]
+        self._say(f"compare {number_of(len(names), 'tensor')} of {pair.title}")
+        scanned = scan(pair.reference, pair.suspect, names, feed, allowed.behind)
         how = "by name" if pair is self.pair else "by an export of the module as it is now"
-        found.resolution = _resolution(pair, len(scanned), len(known), how)
+        state.resolution = _resolution(pair, len(scanned), len(names), how)
         unmade = [name for name in wrong if pair.suspect.graph.node_of(name) is None]
-        found.reasons += [_why_unmade(pair.suspect.graph, name) for name in unmade]
+        state.reasons += [_why_unmade(pair.suspect.graph, name) for name in unmade]
         if all(scanned[name].agrees for name in outputs.deviations if name in scanned):
             if len(wrong) > len(unmade):
-                found.reasons.append(
+                state.reasons.append(
                     "an engine built for the search agrees with the reference: the difference "
                     "belongs to the plan that was given, or comes and goes"
                 )
-            return found
+            return state
         result = search(
             pair.reference, pair.suspect, scanned, feed, allowed,
             limit=self._limits.tensors, progress=self._say,
         )  # fmt: skip
         graphs = findings.Graphs(pair.suspect.graph, pair.graph, again=pair is not self.pair)
         if drawing:
-            found.reasons += [draws.told(node, graphs, legs) for node, legs in drawing.items()]
+            state.reasons += [draws.told(node, graphs, legs) for node, legs in drawing.items()]
             result = draws.before(result, pair.suspect.graph, list(drawing))
             if not result.makers:
-                return found
+                return state
         first = self._narrowed(pair, result, feed, allowed)
         fusion = pair.suspect.fusion(first.part, feed) if first is not None else Fusion()
         vanishes = self._vanishes(fusion, outputs, allowed)
         spot = self._entered(pair, first, scanned, feed) if first is not None else None
-        found.take(graphs, scanned, result, spot, fusion.layer, vanishes, changes)
+        state.take(graphs, scanned, result, spot, fusion.layer, vanishes, changes)
         if spot is not None and folder is not None:
             self._say("write the repro")
             part = spot.first.part
             values = dict(spot.reference.values(part.tensors, spot.feed))
-            case = repro.Case(spot.suspect.graph, spot.known, part, values, pair.title)
-            found.repro = str(repro.write(folder, case, pair.reproduce, found.culprit))
-        return found
+            case = repro.Case(spot.suspect.graph, spot.twin, part, values, pair.title)
+            state.repro = str(repro.write(folder, case, pair.reproduce, state.culprit))
+        return state
 
     def reports(self, error: _LegError | None = None) -> dict[str, LegReport]:
         """Return the reports of the legs."""
-        found = {
+        reports = {
             leg.name: LegReport(leg.name, "ran", leg.version, leg.device, None, leg.tf32)
             for leg in _legs(self.pair)
         }
@@ -267,14 +269,14 @@ class _Comparison:
                     error.leg, "not run" if missing else "failed", reason=error.error.fact
                 )
             }
-        return found
+        return reports
 
     def notes(self) -> list[str]:
         """Return the assumptions of the legs."""
         return [note for leg in _legs(self.pair) for note in leg.notes]
 
     def _stood_in(
-        self, point: Point, outputs: findings.Outputs, found: findings.Findings
+        self, point: Point, outputs: findings.Outputs, state: findings.Findings
     ) -> tuple[Pair, Changes]:
         """The pair with an export of today in place of a module that gives few tensors."""
         pair, leg = self.pair, self.pair.reference
@@ -282,8 +284,8 @@ class _Comparison:
             return pair, Changes()
         instead = Instead(leg, self._limits.tensors, self._say)
         reference = instead.reference(point.inputs, outputs.expected, products_of(_legs(pair)))
-        found.reasons += instead.reasons
-        found.notes += instead.notes
+        state.reasons += instead.reasons
+        state.notes += instead.notes
         if reference is None:
             return pair, Changes(weights=leg.weights())
         other = replace(pair, reference=reference, graph=reference.graph)
@@ -329,7 +331,7 @@ class _Comparison:
         nodes = draws.behind(self.pair.suspect.graph, wrong)
         if not nodes:
             return {}
-        legs = zip(_legs(self.pair), (outputs.expected, outputs.found), strict=True)
+        legs = zip(_legs(self.pair), (outputs.expected, outputs.actual), strict=True)
         moving = [
             leg.name
             for leg, before in legs
@@ -371,6 +373,6 @@ def _run(leg: Reference, names: Sequence[str], point: Point) -> dict[str, np.nda
         raise _LegError(leg.name, error) from error
 
 
-def _resolution(pair: Pair, scanned: int, known: int, how: str) -> str:
+def _resolution(pair: Pair, scanned: int, total: int, how: str) -> str:
     own = [getattr(leg, "resolution", "") for leg in _legs(pair)]
-    return "; ".join(filter(None, own)) or f"{scanned} of {known} tensors, {how}"
+    return "; ".join(filter(None, own)) or f"{scanned} of {total} tensors, {how}"

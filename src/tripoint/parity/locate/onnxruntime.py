@@ -64,13 +64,13 @@ class OnnxRuntime:
             plan = _Plan(self.graph, wanted, self._limit // 2)
             for part in plan.slices():
                 fed = {name: shelf.get(name) for name in _names(part.inputs)}
-                made = run(self.graph, part, fed, self.notes)
+                arrays = run(self.graph, part, fed, self.notes)
                 del fed
                 for name in plan.read_last_by(part):
                     shelf.drop(name)
                 for value in part.outputs:
                     name = value.name or ""
-                    array = made.pop(name)
+                    array = arrays.pop(name)
                     if plan.is_read_behind(value, part):
                         shelf.put(name, array)
                     if name in wanted and isinstance(array, np.ndarray):

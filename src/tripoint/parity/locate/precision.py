@@ -233,7 +233,7 @@ class _Bench:
         self._count = len(nodes)
         self._low = low
         self._precision = precision
-        self._given = atol, rtol
+        self._tolerances = atol, rtol
         self._session = Session(switched(graph, nodes, low))
 
     def reference(self, feed: Arrays) -> _Run:
@@ -244,9 +244,9 @@ class _Bench:
 
     def cost(self, run: _Run, rounded: Collection[int]) -> Cost:
         """Return the distances that the outputs move by with some nodes rounded."""
-        found = self._outputs(run.feed, rounded)
+        arrays = self._outputs(run.feed, rounded)
         moved = {
-            name: measure(array, found[name], run.allowed[name])
+            name: measure(array, arrays[name], run.allowed[name])
             for name, array in run.outputs.items()
         }
         name, worst = max(moved.items(), key=lambda item: _share(item[1]))
@@ -261,7 +261,9 @@ class _Bench:
     def _goal(self, name: str, array: np.ndarray[Any, Any]) -> Tolerance:
         if array.dtype.kind in "iub":
             return derive(Chain(), array)
-        atol, rtol = (each.get(name) if isinstance(each, Mapping) else each for each in self._given)
+        atol, rtol = (
+            each.get(name) if isinstance(each, Mapping) else each for each in self._tolerances
+        )
         eps = 2.0**-10 if self._low == ir.DataType.FLOAT16 else 2.0**-7
         exact = derive(Chain(variance=eps**2), array)
         goal = Tolerance(

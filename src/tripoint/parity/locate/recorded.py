@@ -22,8 +22,8 @@ def read(path: Path, model: Model) -> Arrays:
         InputError: If the file is missing or not such a file.
     """
     outputs = model.ir.graph.outputs
-    known = {value.name or "": value.dtype.numpy() for value in outputs if value.dtype is not None}
-    return dtypes.restored(npz.load(path), known)
+    types = {value.name or "": value.dtype.numpy() for value in outputs if value.dtype is not None}
+    return dtypes.restored(npz.load(path), types)
 
 
 class Recorded:
@@ -45,5 +45,5 @@ class Recorded:
 
     def values(self, tensors: Sequence[str], feed: Arrays) -> Named:
         """The outputs and inputs among some tensors."""
-        known = {**feed, **self._outputs}
-        yield from ((name, known[name]) for name in tensors if name in known)
+        arrays = {**feed, **self._outputs}
+        yield from ((name, arrays[name]) for name in tensors if name in arrays)

@@ -131,28 +131,28 @@ def run(
     names = request.input_names
     like = examples_of(request.torch, graph.specs, names) if inputs is None else None
     usual = points(graph, bindings, inputs, seed, values=values, like=like)
-    found = at(usual)
-    if not found.unsuited:
-        return found
+    result = at(usual)
+    if not result.unsuited:
+        return result
     progress("look for inputs that suit the model")
     seeds = [(size, seed + index) for index, size in enumerate(bindings)]
-    tried = list(trials.suited(graph.model, graph.specs, seeds, given=values, like=like))
+    tried = list(trials.suited(graph.model, graph.specs, seeds, ranges=values, like=like))
     note = trials.note(trial.values for trial in tried if trial is not None)
     better = [
         point if trial is None else replace(point, inputs=trial.inputs)
         for point, trial in zip(usual, tried, strict=True)
     ]
     if not all(trials.same(new.inputs, old.inputs) for new, old in zip(better, usual, strict=True)):
-        found = at(better, *([note] if note else []))
-    if found.unsuited and all(trial is None or trial.holes for trial in tried):
-        return replace(found, notes=(*found.notes, trials.UNSUITED))
-    return found
+        result = at(better, *([note] if note else []))
+    if result.unsuited and all(trial is None or trial.holes for trial in tried):
+        return replace(result, notes=(*result.notes, trials.UNSUITED))
+    return result
 
 
 def points(
     graph: Graph,
     bindings: Sequence[Mapping[str, int]],
-    given: Sequence[Arrays] | None,
+    fixed: Sequence[Arrays] | None,
     seed: int,
     *,
     values: Mapping[str, tuple[float, float]] | None = None,
@@ -163,7 +163,7 @@ def points(
     Args:
         graph: The graph.
         bindings: Size of each symbol, one entry for a point.
-        given: Inputs to use in place of generated ones, one entry for a point.
+        fixed: Inputs to use in place of generated ones, one entry for a point.
         seed: Seed of the first point.
         values: As :func:`tripoint.numeric.inputs.generate`.
         like: As :func:`tripoint.numeric.inputs.generate`.
@@ -171,10 +171,10 @@ def points(
     Raises:
         UsageError: If symbols have no size, or given inputs do not fit.
     """
-    if given is not None:
-        for arrays in given:
+    if fixed is not None:
+        for arrays in fixed:
             bindings_of(graph.specs, arrays)
-        return [Point(arrays) for arrays in given]
+        return [Point(arrays) for arrays in fixed]
     return [
         Point(
             generate(graph.specs, size, seed + index, model=graph.model, values=values, like=like),
@@ -191,7 +191,7 @@ def _pairs(
     absent: list[LegReport] = []
     notes: list[str] = []
     reference: Reference = OnnxRuntime(graph, name=ONNX_RUNTIME, limit=limit)
-    known: Graph | None = graph
+    twin: Graph | None = graph
     suspect: Suspect = OnnxRuntime(graph, name=ONNX_RUNTIME, limit=limit)
     if request.torch is not None:
         module = PyTorch(
@@ -215,7 +215,7 @@ def _pairs(
         pairs.append(Pair(reference, leg, graph, Options("model")))
     if request.expected is not None:
         _check_names(request.expected, graph)
-        reference, known = Recorded(request.expected), None
+        reference, twin = Recorded(request.expected), None
         if request.tensorrt is None:
             pairs.append(Pair(reference, suspect, None, Options("recorded")))
     asked = request.tensorrt
@@ -231,7 +231,7 @@ def _pairs(
             profile=asked.profile,
         )
         kind = Options("engine", asked.options)
-        pairs.append(Pair(reference, trt, known, kind))
+        pairs.append(Pair(reference, trt, twin, kind))
         notes += _doubts(asked, built_from.model)
     if not pairs and not absent:
         raise UsageError(

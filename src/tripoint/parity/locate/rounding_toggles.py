@@ -55,15 +55,15 @@ def switched(graph: Graph, nodes: Sequence[ir.Node], low: ir.DataType) -> Model:
         own.insert_before(node, [number, switch])
         for place, value in enumerate(node.inputs):
             if value is not None and _is_float(value):
-                made = _rounding(value, switch.outputs[0], low, f"{SWITCHES}.{index}.in{place}")
-                own.insert_before(node, made)
-                node.replace_input_with(place, made[-1].outputs[0])
+                rounding = _rounding(value, switch.outputs[0], low, f"{SWITCHES}.{index}.in{place}")
+                own.insert_before(node, rounding)
+                node.replace_input_with(place, rounding[-1].outputs[0])
         for place, value in enumerate(node.outputs):
             if not value.name or not _is_float(value):
                 continue
-            made = _rounding(value, switch.outputs[0], low, f"{SWITCHES}.{index}.out{place}")
-            _take_over(own, value, made)
-            own.insert_after(node, made)
+            rounding = _rounding(value, switch.outputs[0], low, f"{SWITCHES}.{index}.out{place}")
+            _take_over(own, value, rounding)
+            own.insert_after(node, rounding)
     return Model(model)
 
 
@@ -77,12 +77,12 @@ def _rounding(value: ir.Value, switch: ir.Value, low: ir.DataType, name: str) ->
     return [down, up, pick]
 
 
-def _take_over(graph: ir.Graph, value: ir.Value, made: Sequence[ir.Node]) -> None:
+def _take_over(graph: ir.Graph, value: ir.Value, rounding: Sequence[ir.Node]) -> None:
     """Let all readers of a tensor read the result of some nodes in its place."""
-    result = made[-1].outputs[0]
+    result = rounding[-1].outputs[0]
     result.type, result.shape = value.type, value.shape
     for user, place in list(value.uses()):
-        if user not in made:
+        if user not in rounding:
             user.replace_input_with(place, result)
     for place, output in enumerate(graph.outputs):
         if output is value:

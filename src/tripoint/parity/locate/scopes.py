@@ -34,13 +34,13 @@ def places(graph: Graph, module: nn.Module) -> dict[str, str]:
             scoped.setdefault(path, []).append(node)
             path = path.rpartition(".")[0]
     comparable = set(graph.comparable)
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for path, nodes in scoped.items():
         leaving = [value for value in graph.leaving(nodes) if value.name in comparable]
         if len(leaving) == 1:
             # Of modules with the same output the innermost is told first.
-            found.setdefault(leaving[0].name or "", path)
-    return found
+            paths.setdefault(leaving[0].name or "", path)
+    return paths
 
 
 def vanished(graph: Graph, module: nn.Module) -> frozenset[str]:
@@ -61,8 +61,8 @@ def scope_of(node: ir.Node, module: nn.Module) -> str:
             names = ast.literal_eval(recorded)
         except (ValueError, SyntaxError):
             return ""
-        known = [name for name in names[:-1] if isinstance(name, str)]
-        return known[-1] if known and _submodule(module, known[-1]) is not None else ""
+        scopes = [name for name in names[:-1] if isinstance(name, str)]
+        return scopes[-1] if scopes and _submodule(module, scopes[-1]) is not None else ""
     name = node.name or ""
     return _path(name.split("/")[1:-1], module) if name.startswith("/") else ""
 
@@ -107,15 +107,17 @@ def watched(
     by_path: dict[str, list[str]] = {}
     for name, path in wanted.items():
         by_path.setdefault(path, []).append(name)
-    made: list[tuple[weakref.ref[torch.Tensor], list[str]]] = []
+    tracked: list[tuple[weakref.ref[torch.Tensor], list[str]]] = []
     calls: Counter[str] = Counter()
 
     def watch(path: str) -> Callable[[Any, tuple[Any, ...], Any], None]:
-        def hook(_: Any, given: tuple[Any, ...], output: Any) -> None:
+        def hook(_: Any, arguments: tuple[Any, ...], output: Any) -> None:
             calls[path] += 1
             names = by_path.get(path, [])
-            if path in gone and given and _same_shape(given[0], output):
-                names = next((known for ref, known in made[::-1] if ref() is given[0]), names)
+            if path in gone and arguments and _same_shape(arguments[0], output):
+                names = next(
+                    (earlier for ref, earlier in tracked[::-1] if ref() is arguments[0]), names
+                )
             if calls[path] > 1 or not isinstance(output, torch.Tensor):
                 for name in names:
                     keep(name, None)
@@ -123,7 +125,7 @@ def watched(
             for name in names:
                 keep(name, output)
             if names:
-                made.append((weakref.ref(output), names))
+                tracked.append((weakref.ref(output), names))
 
         return hook
 

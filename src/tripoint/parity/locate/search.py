@@ -127,16 +127,16 @@ def search(
     )
 
 
-def partition(graph: Graph, known: Sequence[str]) -> list[Part]:
+def partition(graph: Graph, names: Sequence[str]) -> list[Part]:
     """The parts of a graph between tensors that both legs have, in graph order.
 
     Args:
         graph: The graph.
-        known: Names of these tensors. Graph inputs are known anyway.
+        names: Names of these tensors. Graph inputs are known anyway.
     """
-    stops = {graph.values[name] for name in known} | set(graph.inputs)
+    stops = {graph.values[name] for name in names} | set(graph.inputs)
     parts: dict[tuple[ir.Node, ...], list[Part]] = {}
-    for value in (graph.values[name] for name in known):
+    for value in (graph.values[name] for name in names):
         if value.producer() is not None:
             part = graph.between([value], stops)
             parts.setdefault(part.nodes, []).append(part)

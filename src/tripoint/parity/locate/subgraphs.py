@@ -41,7 +41,7 @@ class Spot:
     Args:
         reference: The leg that is taken to be right.
         suspect: The leg that makes the error, on the graph that holds the part.
-        known: The graph of the reference, None if it has none.
+        twin: The graph of the reference, None if it has none.
         feed: Array by input name of that graph.
         scanned: Deviation by tensor of that graph.
         first: The part.
@@ -51,7 +51,7 @@ class Spot:
 
     reference: Reference
     suspect: Suspect
-    known: Graph | None
+    twin: Graph | None
     feed: Arrays
     scanned: Mapping[str, Deviation]
     first: Replayed
@@ -82,13 +82,13 @@ def enter(spot: Spot, *, freeze: bool, limit: int, progress: Progress) -> Spot:
         return replace(spot, note=f"{kind}; {NOT_INSIDE}")
     progress(f"search inside {node_name(node)}")
     try:
-        found = _searched(opened, limit=limit, progress=progress)
+        inner = _searched(opened, limit=limit, progress=progress)
     except TripointError as error:
         return replace(spot, note=f"{kind}; the search inside failed: {error.fact}")
-    if found is None:
+    if inner is None:
         return replace(spot, note=f"{kind}; {NONE_ALONE}")
     within = (*spot.within, f"{node_name(node)} ({node.op_type})")
-    return enter(replace(found, within=within), freeze=freeze, limit=limit, progress=progress)
+    return enter(replace(inner, within=within), freeze=freeze, limit=limit, progress=progress)
 
 
 def _alone(spot: Spot) -> ir.Node | None:
@@ -116,9 +116,9 @@ class _Opened:
 
 def _opened(spot: Spot, node: ir.Node, *, freeze: bool) -> _Opened | None:
     """Both legs on the live branch; None if there is none, or the legs have none in common."""
-    if not _is_if(node) or spot.known is None or not isinstance(spot.reference, OnnxRuntime):
+    if not _is_if(node) or spot.twin is None or not isinstance(spot.reference, OnnxRuntime):
         return None
-    part, same = spot.first.part, spot.known.counterpart(spot.first.part)
+    part, same = spot.first.part, spot.twin.counterpart(spot.first.part)
     if same is None or {v.name for v in part.inputs} != {v.name for v in same.inputs}:
         return None
     values = dict(spot.reference.values(part.tensors, spot.feed))
@@ -129,8 +129,8 @@ def _opened(spot: Spot, node: ir.Node, *, freeze: bool) -> _Opened | None:
     own = _live(spot.suspect.graph.cut(part, values, freeze=freeze), branch)
     # Where both run one graph, a repro needs no other.
     other = own
-    if spot.known is not spot.suspect.graph:
-        other = _live(spot.known.cut(same, values, freeze=freeze), branch)
+    if spot.twin is not spot.suspect.graph:
+        other = _live(spot.twin.cut(same, values, freeze=freeze), branch)
     if own is None or other is None or own.outputs != other.outputs:
         return None
     if own.specs.keys() != other.specs.keys():
@@ -176,8 +176,8 @@ def _searched(opened: _Opened, *, limit: int, progress: Progress) -> Spot | None
         suspect.graph, reference.graph, {}, products=products_of([reference, suspect])
     )
     common = set(reference.graph.comparable)
-    known = [name for name in suspect.graph.comparable if name in common]
-    scanned = scan(reference, suspect, known, feed, allowed.behind)
+    names = [name for name in suspect.graph.comparable if name in common]
+    scanned = scan(reference, suspect, names, feed, allowed.behind)
     result = search(reference, suspect, scanned, feed, allowed, limit=limit, progress=progress)
     if not result.makers:
         return None

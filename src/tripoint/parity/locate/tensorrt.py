@@ -78,11 +78,11 @@ class TensorRT:
             yield from self._of_plan(self._plan, wanted, feed)
             return
         with self._debug(feed, listen=bool(inner)) as run:
-            found = self._mapped(run) if inner else {}
-            for name, own in found.items():
+            mapped = self._mapped(run) if inner else {}
+            for name, own in mapped.items():
                 if name in wanted:
                     yield name, run.tensor(own)
-            yield from ((n, a) for n, a in run.outputs().items() if n in wanted and n not in found)
+            yield from ((n, a) for n, a in run.outputs().items() if n in wanted and n not in mapped)
 
     def replay(self, part: Part, feed: Arrays) -> Arrays:
         """Build and run an engine of a part alone.
@@ -91,8 +91,8 @@ class TensorRT:
             ExternalStepError: If TensorRT cannot build or run it.
         """
         model = self.graph.cut(part, feed, freeze=True)
-        given = {v.name or "": feed[v.name or ""] for v in model.ir.graph.inputs}
-        with DebugRun(model, given, self._settings) as run:
+        arrays = {v.name or "": feed[v.name or ""] for v in model.ir.graph.inputs}
+        with DebugRun(model, arrays, self._settings) as run:
             return run.outputs()
 
     def fusion(self, part: Part, feed: Arrays) -> Fusion:
@@ -140,15 +140,15 @@ class TensorRT:
     def _mapped(self, run: DebugRun) -> dict[str, str]:
         """Name in the engine by name in the graph, of the tensors between kernels."""
         self._layers = list(read_layers(run.layers))
-        found = map_tensors(run.shown, self._layers, self.graph)
+        mapped = map_tensors(run.shown, self._layers, self.graph)
         self.resolution = (
-            f"{len(found)} of {len(run.shown)} tensors between the kernels of "
+            f"{len(mapped)} of {len(run.shown)} tensors between the kernels of "
             f"{len(self._layers)} layers could be matched with the graph"
         )
         if run.missed:
             name, why = next(iter(run.missed.items()))
             self.notes.append(f"{len(run.missed)} of them could not be read, such as {name}: {why}")
-        return found
+        return mapped
 
 
 def map_tensors(
@@ -168,7 +168,7 @@ def map_tensors(
         Name in the engine by name in the graph.
     """
     comparable = set(graph.comparable)
-    found = {name: name for name in shown if name in comparable}
+    mapped = {name: name for name in shown if name in comparable}
     nodes = {node_name(node): node for node in graph.nodes}
     makers: dict[str, list[EngineLayer]] = {}
     for layer in layers:
@@ -176,10 +176,10 @@ def map_tensors(
             makers.setdefault(name, []).append(layer)
     for name in shown:
         held = makers.get(name, [])
-        if name in found or len(held) != 1 or len(held[0].outputs) != 1:
+        if name in mapped or len(held) != 1 or len(held[0].outputs) != 1:
             continue
         inside: list[ir.Node] = [nodes[each] for each in held[0].nodes if each in nodes]
         leaving = [v.name for v in graph.leaving(inside) if v.name in comparable]
-        if len(leaving) == 1 and leaving[0] and leaving[0] not in found:
-            found[leaving[0]] = name
-    return found
+        if len(leaving) == 1 and leaving[0] and leaving[0] not in mapped:
+            mapped[leaving[0]] = name
+    return mapped

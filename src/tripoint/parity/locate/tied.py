@@ -51,18 +51,18 @@ def settled(
 
     reference, other = legs
     tolerances = spread({name: reference[name] for name in deviations})
-    made = {
+    by_output = {
         name: each if each.agrees else measure(reference[name], other[name], tolerances[name])
         for name, each in deviations.items()
     }
-    wrong = [name for name, each in made.items() if not each.agrees]
-    found = point.settle(reference, other, spread, wrong) if point is not None and wrong else None
-    for name, tie in (found.ties if found is not None else {}).items():
-        if found is None or name not in made:
+    wrong = [name for name, each in by_output.items() if not each.agrees]
+    outcome = point.settle(reference, other, spread, wrong) if point is not None and wrong else None
+    for name, tie in (outcome.ties if outcome is not None else {}).items():
+        if outcome is None or name not in by_output:
             continue
-        within = found.reference[name]
+        within = outcome.reference[name]
         each = measure(within, other[name], spread({name: within})[name])
         if each.agrees and tie.rule:
             each = replace(measure(reference[name], other[name], each.tolerance), tied=True)
-        made[name] = replace(each, detail=tie.said)
-    return made
+        by_output[name] = replace(each, detail=tie.said)
+    return by_output

@@ -104,12 +104,12 @@ class Allowed:
             reference: Values by output name.
         """
         names = [value.name or "" for value in part.outputs]
-        known = [self._chains(self._graphs[0], part)]
+        chains = [self._chains(self._graphs[0], part)]
         for graph in self._graphs[1:]:
             same = graph.counterpart(part)
-            known += [self._chains(graph, same)] if same is not None else []
+            chains += [self._chains(graph, same)] if same is not None else []
         return {
-            name: derive(_worst(known, name), reference[name], products=self.products)
+            name: derive(_worst(chains, name), reference[name], products=self.products)
             for name in names
         }
 
@@ -118,5 +118,5 @@ class Allowed:
 
 
 def _worst(chains: Sequence[Mapping[str, Chain]], name: str) -> Chain:
-    found = (known.get(name, Chain()) for known in chains)
-    return max(found, key=lambda chain: chain.variance, default=Chain())
+    candidates = (each.get(name, Chain()) for each in chains)
+    return max(candidates, key=lambda chain: chain.variance, default=Chain())

@@ -99,7 +99,7 @@ class PyTorch:
         wanted = set(tensors)
         yield from ((name, feed[name]) for name in feed if name in wanted)
         ends = wanted & set(self._graph.outputs)
-        inner = self._known(wanted - ends - feed.keys(), feed)
+        inner = self._located(wanted - ends - feed.keys(), feed)
         outputs: Arrays = {}
         with Shelf(self._limit) as shelf:
             kept: dict[str, None] = {}
@@ -154,7 +154,7 @@ class PyTorch:
         """Parameters and buffers of the module, by their names, which exporters keep."""
         return {name: to_array(each) for name, each in self._model.module.state_dict().items()}
 
-    def _known(self, wanted: set[str], feed: Arrays) -> dict[str, str]:
+    def _located(self, wanted: set[str], feed: Arrays) -> dict[str, str]:
         """Return the places in the module of those wanted tensors that can be had."""
         if not wanted:
             return {}
@@ -172,16 +172,16 @@ class PyTorch:
                 share = len(matched) / len(recorded)
                 if share >= _ENOUGH:
                     self._program = program
-                    found = fx.places(self._graph, program, matched)
-                    self.resolution = f"{len(found)} of {count} tensors, by FX node"
-                    return found
+                    located = fx.places(self._graph, program, matched)
+                    self.resolution = f"{len(located)} of {count} tensors, by FX node"
+                    return located
                 why = f"only {share:.0%} of the recorded FX nodes are in the module of today"
             except TripointError as error:
                 why = error.fact
         self._vanished = scopes.vanished(self._graph, self._model.module)
-        found = scopes.places(self._graph, self._model.module)
-        self.resolution = f"{len(found)} of {count} tensors, by module scope, since {why}"
-        return found
+        located = scopes.places(self._graph, self._model.module)
+        self.resolution = f"{len(located)} of {count} tensors, by module scope, since {why}"
+        return located
 
     def _capture(
         self, feed: Arrays, recorded: Mapping[str, str]

@@ -119,11 +119,11 @@ def find(root: ir.Node) -> Region | None:
     )
     seeds = [output, *(value for node in sizes for value in node.inputs)]
     nodes = _read_only_by(seeds, _data, lambda node: _is_liftable(node, output, root))
-    made = {value for node in nodes for value in node.outputs}
-    reads = Counter(value for node in nodes for value in _data(node) if value not in made)
+    produced = {value for node in nodes for value in node.outputs}
+    reads = Counter(value for node in nodes for value in _data(node) if value not in produced)
     borders = [_entry(value) for value in reads]
     entries = tuple(border for border in borders if border.nodes)
-    if output not in made or not entries:
+    if output not in produced or not entries:
         return None
     for value, count in reads.items():
         producer = value.producer()
@@ -147,7 +147,7 @@ def _read_only_by(
         operands: Through which inputs to go on.
         belongs: Whether a node may be one of them.
     """
-    found: list[ir.Node] = []
+    readers: list[ir.Node] = []
     reads: Counter[ir.Node] = Counter()
     pending = list(values)
     while pending:
@@ -157,9 +157,9 @@ def _read_only_by(
             continue
         reads[node] += 1
         if reads[node] == _uses(node) and belongs(node):
-            found.append(node)
+            readers.append(node)
             pending.extend(operands(node))
-    return found
+    return readers
 
 
 def _uses(node: ir.Node) -> int:

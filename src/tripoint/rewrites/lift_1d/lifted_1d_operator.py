@@ -61,11 +61,11 @@ def _look(node: ir.Node, site: Site) -> Replacement | str | None:
     if reason or data is None:
         return reason
     tape = Tape(site.model.graph.initializers.values())
-    known = between_squeezes.wide_source(data)
-    if known is None:
+    source = between_squeezes.wide_source(data)
+    if source is None:
         (wide,) = tape.node("Reshape", [data, tape.vector([0] * RANK + [1])], {})
-        known = Lifted(wide), ()
-    tape[data], before = known
+        source = Lifted(wide), ()
+    tape[data], before = source
     (result,) = OPERATORS[node.op_type].lift(tape, node)
     narrow = tape.node("Reshape", [tape.transposed(result), tape.vector([0] * RANK)], {})
     return Replacement([*before, node], node.outputs, tape.nodes, narrow, tape.initializers)

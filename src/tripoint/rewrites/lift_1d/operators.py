@@ -66,8 +66,8 @@ class Tape:
         outputs: int = 1,
     ) -> Sequence[ir.Value]:
         """Add a node with so many outputs."""
-        given = ir.convenience.convert_attributes(attributes)
-        self.nodes.append(ir.Node("", op_type, inputs, given, num_outputs=outputs))
+        converted = ir.convenience.convert_attributes(attributes)
+        self.nodes.append(ir.Node("", op_type, inputs, converted, num_outputs=outputs))
         return self.nodes[-1].outputs
 
     def like(
@@ -85,9 +85,9 @@ class Tape:
             attributes: Its attributes, None for the same.
             perm: In which order the axes of its outputs are.
         """
-        given = node.attributes if attributes is None else attributes
-        made = self.node(node.op_type, inputs, given, len(node.outputs))
-        return [Lifted(value, perm) for value in made]
+        taken = node.attributes if attributes is None else attributes
+        values = self.node(node.op_type, inputs, taken, len(node.outputs))
+        return [Lifted(value, perm) for value in values]
 
     def transposed(self, lifted: Lifted, perm: Sequence[int] = _IN_ORDER) -> ir.Value:
         """The lifted tensor with its axes permuted, by one Transpose or none."""
@@ -98,9 +98,9 @@ class Tape:
 
     def in_order(self, value: ir.Value) -> ir.Value:
         """The lifted tensor with its axes where they belong; transposed at most once."""
-        made = self.transposed(self[value])
-        self[value] = Lifted(made)
-        return made
+        ordered = self.transposed(self[value])
+        self[value] = Lifted(ordered)
+        return ordered
 
     def vector(self, numbers: Sequence[int]) -> ir.Value:
         """A new constant."""
@@ -115,14 +115,14 @@ class Tape:
         if id(tensor) not in self._reshaped:
             reshaped = _with_last_axis(tensor, value.name or "constant")
             reshaped.meta[_SOURCE] = tensor
-            made = ir.Value(
+            widened = ir.Value(
                 name=reshaped.name,
                 const_value=reshaped,
                 shape=ir.Shape((*tensor.shape.numpy(), 1)),
                 type=ir.TensorType(tensor.dtype),
             )
-            self.initializers.append(made)
-            self._reshaped[id(tensor)] = made
+            self.initializers.append(widened)
+            self._reshaped[id(tensor)] = widened
         return self._reshaped[id(tensor)]
 
 
@@ -150,8 +150,8 @@ def _first(node: ir.Node) -> list[ir.Value]:
 
 def _computed(node: ir.Node) -> list[ir.Value]:
     """All that are neither constants nor scalars."""
-    given = (value for value in node.inputs if value is not None)
-    return [value for value in given if not _is_constant(value) and _dims(value) != ()]
+    operands = (value for value in node.inputs if value is not None)
+    return [value for value in operands if not _is_constant(value) and _dims(value) != ()]
 
 
 # Why a node cannot be lifted
@@ -173,7 +173,7 @@ def _window_refusal(node: ir.Node) -> str:
 
 
 def _convolution_refusal(node: ir.Node) -> str:
-    weight = node.inputs[1] if _given(node, 1) else None
+    weight = node.inputs[1] if _has_input(node, 1) else None
     if weight is None:
         return f"{_label(node)} has no weight"
     if not _is_constant(weight):
@@ -210,17 +210,17 @@ def _transpose_refusal(node: ir.Node) -> str:
 def _axes_refusal(node: ir.Node) -> str:
     if node.op_type.startswith("Reduce") and not node.attributes.get_int("keepdims", 1):
         return f"{_label(node)} drops the axes that it reduces"
-    if axes_of(node) is None and _given(node, _axes_input(node)):
+    if axes_of(node) is None and _has_input(node, _axes_input(node)):
         return f"the axes of {_label(node)} are computed at run time"
     return _one_output(node)
 
 
 def _pad_refusal(node: ir.Node) -> str:
-    if not _given(node, 1) and "pads" not in node.attributes:
+    if not _has_input(node, 1) and "pads" not in node.attributes:
         return f"{_label(node)} has no pads"
-    if _given(node, 1) and not _given(node, 3) and _ints(node.inputs[1]) is None:
+    if _has_input(node, 1) and not _has_input(node, 3) and _ints(node.inputs[1]) is None:
         return f"the pads of {_label(node)} are computed at run time"
-    if _given(node, 3) and _ints(node.inputs[3]) is None:
+    if _has_input(node, 3) and _ints(node.inputs[3]) is None:
         return f"the axes of {_label(node)} are computed at run time"
     return _one_output(node)
 
@@ -262,11 +262,11 @@ def _broadcast(tape: Tape, node: ir.Node) -> list[Lifted]:
     """As pointwise; constants get the last axis, too, since broadcasting aligns last axes."""
     data = _computed(node)
     perms = {tape[value].perm for value in data}
-    given = [value for value in node.inputs if value is not None]
-    if len(perms) == 1 and all(value in data or _is_single(value) for value in given):
-        inputs = [tape[value].value if value in data else value for value in given]
+    operands = [value for value in node.inputs if value is not None]
+    if len(perms) == 1 and all(value in data or _is_single(value) for value in operands):
+        inputs = [tape[value].value if value in data else value for value in operands]
         return tape.like(node, inputs, perm=perms.pop())
-    inputs = [_operand(tape, value) for value in given]
+    inputs = [_operand(tape, value) for value in operands]
     return tape.like(node, inputs)
 
 
@@ -318,10 +318,10 @@ def _pad(tape: Tape, node: ir.Node) -> list[Lifted]:
     """Adds nothing along the last axis."""
     attributes: dict[str, Any] = dict(node.attributes)
     inputs = [tape.in_order(*_first(node)), *node.inputs[1:]]
-    if _given(node, 3):
+    if _has_input(node, 3):
         axes = [normalized(axis, RANK) for axis in _ints(node.inputs[3]) or ()]
         inputs[3] = tape.vector(axes)
-    elif _given(node, 1):
+    elif _has_input(node, 1):
         inputs[1] = tape.vector(_extended("pads", _ints(node.inputs[1]) or ()))
     else:
         attributes["pads"] = _extended("pads", node.attributes.get_ints("pads", ()))
@@ -362,7 +362,7 @@ OPERATORS: Mapping[str, Operator] = {
 
 def refusal(node: ir.Node) -> str:
     """Return why a node of :data:`OPERATORS` cannot be lifted; empty if it can."""
-    if not _given(node, 0):
+    if not _has_input(node, 0):
         return f"{_label(node)} has no input"
     return mistyped(node) or OPERATORS[node.op_type].refusal(node)
 
@@ -378,11 +378,11 @@ def mistyped(node: ir.Node) -> str:
 
 def axes_of(node: ir.Node) -> tuple[int, ...] | None:
     """The constant axes of an operator, from the attribute or the input; None without any."""
-    given = node.attributes.get_ints("axes")
-    if given is not None:
-        return tuple(given)
+    attribute = node.attributes.get_ints("axes")
+    if attribute is not None:
+        return tuple(attribute)
     index = _axes_input(node)
-    return _ints(node.inputs[index]) if _given(node, index) else None
+    return _ints(node.inputs[index]) if _has_input(node, index) else None
 
 
 _LENGTHS = {
@@ -426,7 +426,7 @@ def _with_last_axis(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
     return ir.Tensor(tensor.numpy()[..., None], dtype=tensor.dtype, name=name)
 
 
-def _given(node: ir.Node, index: int) -> bool:
+def _has_input(node: ir.Node, index: int) -> bool:
     return len(node.inputs) > index and node.inputs[index] is not None
 
 
@@ -446,9 +446,9 @@ def _is_constant(value: ir.Value) -> bool:
 
 def _ints(value: ir.Value | None) -> tuple[int, ...] | None:
     """The integers of a short constant; None if they are computed, or too many."""
-    found = constants.elements(value)
-    integers = found is not None and found.dtype.kind in "iu"
-    return tuple(int(each) for each in found.flat) if found is not None and integers else None
+    numbers = constants.elements(value)
+    integers = numbers is not None and numbers.dtype.kind in "iu"
+    return tuple(int(each) for each in numbers.flat) if numbers is not None and integers else None
 
 
 def _axes_input(node: ir.Node) -> int:

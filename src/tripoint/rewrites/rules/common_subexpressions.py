@@ -26,11 +26,11 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:
         return None
     if is_explicit(node):
         return None
-    known: dict[Hashable, ir.Node] = site.notes.setdefault("expressions", {})
+    nodes: dict[Hashable, ir.Node] = site.notes.setdefault("expressions", {})
     expression = _expression(node)
-    first = known.get(expression)
+    first = nodes.get(expression)
     if first is None or first.graph is not node.graph:
-        known[expression] = node
+        nodes[expression] = node
         return None
     if any(value.is_graph_output() for value in node.outputs):
         return None
@@ -52,10 +52,10 @@ def _content(attribute: ir.Attr) -> Hashable:
 
 
 def _operand(value: ir.Value | None) -> Hashable:
-    found = elements(value)
-    if value is None or found is None:
+    numbers = elements(value)
+    if value is None or numbers is None:
         return value
-    return value.dtype, found.shape, found.tobytes()
+    return value.dtype, numbers.shape, numbers.tobytes()
 
 
 REWRITE = Rewrite(

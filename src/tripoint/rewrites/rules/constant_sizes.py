@@ -33,7 +33,7 @@ from tripoint.graph.ops import SIZE_OPERANDS
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import constant, decided, elements, initializer, vector
 from tripoint.rewrites.dims import difference, ratio, same
-from tripoint.rewrites.reshaping import made, reshape_operand
+from tripoint.rewrites.reshaping import new_node, reshape_operand
 from tripoint.shape_inference.truth import shape_of
 from tripoint.symbols import Dim, Shape
 
@@ -51,13 +51,13 @@ def _find(node: ir.Node, site: Site) -> Replacement | str | None:
     x, output = node.inputs[0] if node.inputs else None, node.outputs[0]
     if x is None or not _asked_for(node, site):
         return None
-    given, wanted = shape_of(x), shape_of(output)
-    if given is None or wanted is None:
+    shape, wanted = shape_of(x), shape_of(output)
+    if shape is None or wanted is None:
         return f"the rank of `{output.name}` is not known" if site.lost(output) else None
-    found = _OPERATORS[node.op_type](node, given, wanted)
-    if isinstance(found, str) and site.lost(output):
-        return _with_known_pieces(node, given, wanted) or found
-    return _with_operands(node, found) if not isinstance(found, str) else None
+    operands = _OPERATORS[node.op_type](node, shape, wanted)
+    if isinstance(operands, str) and site.lost(output):
+        return _with_known_pieces(node, shape, wanted) or operands
+    return _with_operands(node, operands) if not isinstance(operands, str) else None
 
 
 def _asked_for(node: ir.Node, site: Site) -> bool:
@@ -70,7 +70,7 @@ def _asked_for(node: ir.Node, site: Site) -> bool:
     return bool(operands and site.lost(node.outputs[0]))
 
 
-def _with_known_pieces(node: ir.Node, given: Shape, wanted: Shape) -> Replacement | None:
+def _with_known_pieces(node: ir.Node, shape: Shape, wanted: Shape) -> Replacement | None:
     """A Reshape whose operand is concatenated anew, with a constant for each known size."""
     concat = node.inputs[1].producer() if node.inputs[1] is not None else None
     if node.op_type != "Reshape" or concat is None or concat.op_type != "Concat":
@@ -80,20 +80,20 @@ def _with_known_pieces(node: ir.Node, given: Shape, wanted: Shape) -> Replacemen
         return None
     changed = False
     for axis, (piece, dim) in enumerate(zip(pieces, wanted, strict=True)):
-        copied = not isinstance(dim, int) and axis < len(given) and same(given[axis], dim)
+        copied = not isinstance(dim, int) and axis < len(shape) and same(shape[axis], dim)
         number = dim if isinstance(dim, int) else 0
         if (copied or isinstance(dim, int)) and decided(piece) != [number]:
             pieces[axis], changed = vector([number]), True
     if not changed:
         return None
-    joined = made("Concat", pieces, axis=0)
-    found = _with_operands(node, {1: joined.outputs[0]})
-    if found is None:
+    joined = new_node("Concat", pieces, axis=0)
+    replacement = _with_operands(node, {1: joined.outputs[0]})
+    if replacement is None:
         return None
     constants = [piece for piece in pieces if piece is not None and piece not in concat.inputs]
     return dataclasses.replace(
-        found,
-        new_nodes=[joined, *found.new_nodes],
+        replacement,
+        new_nodes=[joined, *replacement.new_nodes],
         initializers=constants,
     )
 
@@ -130,57 +130,57 @@ def _alike(old: ir.Value | None, new: ir.Value | None) -> bool:
 # One function an operator: new operands, or why there are none
 
 
-def _reshape(node: ir.Node, given: Shape, wanted: Shape) -> Operands | str:  # noqa: ARG001
-    operand = reshape_operand(given, wanted)
+def _reshape(node: ir.Node, shape: Shape, wanted: Shape) -> Operands | str:  # noqa: ARG001
+    operand = reshape_operand(shape, wanted)
     return operand if isinstance(operand, str) else {1: vector(operand)}
 
 
-def _expand(node: ir.Node, given: Shape, wanted: Shape) -> Operands | str:  # noqa: ARG001
+def _expand(node: ir.Node, shape: Shape, wanted: Shape) -> Operands | str:  # noqa: ARG001
     sizes = []
     for axis in range(-len(wanted), 0):
         dim = wanted[axis]
         if isinstance(dim, int):
             sizes.append(dim)
-        elif -axis <= len(given) and same(given[axis], dim):
+        elif -axis <= len(shape) and same(shape[axis], dim):
             sizes.append(1)
         else:
             return f"axis {len(wanted) + axis} becomes {dim} only at run time"
     return {1: vector(sizes)}
 
 
-def _tile(node: ir.Node, given: Shape, wanted: Shape) -> Operands | str:  # noqa: ARG001
-    repeats = [ratio(small, large) for small, large in zip(given, wanted, strict=True)]
+def _tile(node: ir.Node, shape: Shape, wanted: Shape) -> Operands | str:  # noqa: ARG001
+    repeats = [ratio(small, large) for small, large in zip(shape, wanted, strict=True)]
     whole = [int(each) for each in repeats if each is not None and each.denominator == 1]
     if len(whole) < len(repeats):
         return "the number of repeats is decided at run time"
     return {1: vector(whole)}
 
 
-def _resize(node: ir.Node, given: Shape, wanted: Shape) -> Operands | str:
+def _resize(node: ir.Node, shape: Shape, wanted: Shape) -> Operands | str:
     policy = node.attributes.get_string("keep_aspect_ratio_policy", "stretch")
     if len(node.inputs) < 4 or node.inputs[3] is None or policy != "stretch":
         return "it has no sizes operand that decides its result alone"
-    axes = node.attributes.get_ints("axes", range(len(given)))
-    if len(set(axes)) != len(given) or any(axis < 0 for axis in axes):
+    axes = node.attributes.get_ints("axes", range(len(shape)))
+    if len(set(axes)) != len(shape) or any(axis < 0 for axis in axes):
         return "it names only some of its axes"
     if all(isinstance(wanted[axis], int) for axis in axes) and constant(node.inputs[3]) is None:
         return {3: vector([int(wanted[axis]) for axis in axes])}
-    if any(ratio(given[axis], wanted[axis]) is None for axis in axes):
+    if any(ratio(shape[axis], wanted[axis]) is None for axis in axes):
         return "its sizes are not in proportion to those of the input"
-    scales = [_scale(node, given[axis], wanted[axis]) for axis in axes]
-    known = [each for each in scales if each is not None]
-    if len(known) < len(scales):
+    scales = [_scale(node, shape[axis], wanted[axis]) for axis in axes]
+    exact = [each for each in scales if each is not None]
+    if len(exact) < len(scales):
         return "a scale that is rounded to a float gives another size"
-    return {2: initializer(np.array(known), "scales"), 3: None}
+    return {2: initializer(np.array(exact), "scales"), 3: None}
 
 
-def _scale(node: ir.Node, given: Dim, wanted: Dim) -> np.float32 | None:
+def _scale(node: ir.Node, size: Dim, wanted: Dim) -> np.float32 | None:
     """The scale that makes one size of another, None if no float does."""
-    near = np.float32(ratio(given, wanted))
-    if _gives(given, wanted, near):
+    near = np.float32(ratio(size, wanted))
+    if _gives(size, wanted, near):
         return near
     above = np.nextafter(near, np.float32(np.inf))
-    return above if _gives(given, wanted, above) and _reads(node, wanted, near, above) else None
+    return above if _gives(size, wanted, above) and _reads(node, wanted, near, above) else None
 
 
 def _reads(node: ir.Node, wanted: Dim, scale: np.float32, other: np.float32) -> bool:
@@ -196,18 +196,18 @@ def _reads(node: ir.Node, wanted: Dim, scale: np.float32, other: np.float32) -> 
     return np.array_equal(np.floor(places / scale), np.floor(places / other))
 
 
-def _gives(given: Dim, wanted: Dim, scale: np.float32) -> bool:
+def _gives(size: Dim, wanted: Dim, scale: np.float32) -> bool:
     """Return whether a scale makes one size of another: floor(size * scale).
 
     ONNX Runtime multiplies in float when it runs and in double when it loads a model.
     """
-    if isinstance(given, int) and isinstance(wanted, int):
-        exact = math.floor(given * Fraction(float(scale)))
-        return int(np.float32(given) * scale) == exact == wanted
-    return Fraction(float(scale)) == ratio(given, wanted)
+    if isinstance(size, int) and isinstance(wanted, int):
+        exact = math.floor(size * Fraction(float(scale)))
+        return int(np.float32(size) * scale) == exact == wanted
+    return Fraction(float(scale)) == ratio(size, wanted)
 
 
-def _slice(node: ir.Node, given: Shape, wanted: Shape) -> Operands | str:
+def _slice(node: ir.Node, shape: Shape, wanted: Shape) -> Operands | str:
     operands = node.inputs[1:]
     if len(operands) < 2:
         return "its bounds are attributes"
@@ -216,18 +216,18 @@ def _slice(node: ir.Node, given: Shape, wanted: Shape) -> Operands | str:
         return "its axes are decided at run time"
     if len(operands) > 3 and operands[3] is not None and steps is None:
         return "its steps are decided at run time"
-    axes = axes if axes is not None else list(range(len(starts or ends or given)))
+    axes = axes if axes is not None else list(range(len(starts or ends or shape)))
     bounds = []
-    for index, axis in enumerate(axis % len(given) for axis in axes):
+    for index, axis in enumerate(axis % len(shape) for axis in axes):
         step = steps[index] if steps else 1
-        if step == 1 and same(given[axis], wanted[axis]):
+        if step == 1 and same(shape[axis], wanted[axis]):
             continue
         start = starts[index] if starts else None
         end = ends[index] if ends else None
         if step == 1 and start is None and end is not None:
-            start = _start(given[axis], wanted[axis], end)
+            start = _start(shape[axis], wanted[axis], end)
         if step == 1 and end is None and start is not None:
-            end = _end(given[axis], wanted[axis], start)
+            end = _end(shape[axis], wanted[axis], start)
         if start is None or end is None:
             return f"the bounds on axis {axis} are decided at run time"
         bounds.append((start, end, axis, step))
@@ -236,20 +236,20 @@ def _slice(node: ir.Node, given: Shape, wanted: Shape) -> Operands | str:
     return {i: vector(column) for i, column in enumerate(zip(*bounds, strict=True), start=1)}
 
 
-def _end(given: Dim, wanted: Dim, start: int) -> int | None:
+def _end(size: Dim, wanted: Dim, start: int) -> int | None:
     """Return the end of a slice of step 1 with the wanted size; None if sizes decide it."""
     if isinstance(wanted, int):
         end = start + wanted
         return end if (start < 0) == (end < 0) else _END
-    behind = difference(given, wanted)
+    behind = difference(size, wanted)
     if behind is None or start < 0 or behind < start:
         return None
     return start - behind if behind > start else _END
 
 
-def _start(given: Dim, wanted: Dim, end: int) -> int | None:
+def _start(size: Dim, wanted: Dim, end: int) -> int | None:
     """Return the start of a slice of step 1 with the wanted size; None if sizes decide it."""
-    before = difference(given, wanted)
+    before = difference(size, wanted)
     if end < 0:
         return before + end if before is not None and before + end >= 0 else None
     if isinstance(wanted, int):

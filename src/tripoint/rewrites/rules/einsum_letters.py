@@ -26,10 +26,10 @@ _ELLIPSIS = "..."
 
 
 def _find(node: ir.Node, site: Site) -> Replacement | str | None:
-    given = node.attributes.get_string("equation", "").replace(" ", "")
-    if "->" not in given and any(map(str.isupper, given)):
-        return f"ONNX Runtime takes no upper case without a result, as in {given}"
-    equation = _with_result(given)
+    written = node.attributes.get_string("equation", "").replace(" ", "")
+    if "->" not in written and any(map(str.isupper, written)):
+        return f"ONNX Runtime takes no upper case without a result, as in {written}"
+    equation = _with_result(written)
     free = sorted(set(string.ascii_lowercase) - set(equation))
     said = equation
     if _ELLIPSIS in equation and not site.reads_ellipses:
@@ -39,7 +39,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | str | None:
         equation, free = spelt
     for letter in sorted(set(filter(str.isupper, equation))):
         if not free:
-            return f"there are not enough lower case letters for {given}"
+            return f"there are not enough lower case letters for {written}"
         equation = equation.replace(letter, free.pop(0))
     if equation == said:
         return None

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from tripoint.rewrites.base import Replacement, Rewrite, Site
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 from tripoint.shape_inference.truth import shape_of
 
 
@@ -28,7 +28,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
     nodes = [*_makers([value for value in operands if value not in kept]), node]
     if len(kept) == 1 and not node.outputs[0].is_graph_output():
         return Replacement(nodes, [node.outputs[0]], [], kept)
-    new = made("Concat", list(kept), axis=axis)
+    new = new_node("Concat", list(kept), axis=axis)
     return Replacement(nodes, [node.outputs[0]], [new], list(new.outputs))
 
 
@@ -37,16 +37,16 @@ def _makers(empty: Iterable[ir.Value]) -> list[ir.Node]:
 
     The proof feeds the inputs of what is replaced, and nothing can be fed that is empty.
     """
-    found: dict[ir.Node, None] = {}
+    nodes: dict[ir.Node, None] = {}
     pending = list(empty)
     while pending:
         node = pending.pop().producer()
         if node is None or 0 not in (shape_of(node.outputs[0]) or ()):
             continue
-        found.pop(node, None)
-        found[node] = None
+        nodes.pop(node, None)
+        nodes[node] = None
         pending += [value for value in node.inputs if value is not None]
-    return list(found)[::-1]
+    return list(nodes)[::-1]
 
 
 def _is_empty(value: ir.Value, axis: int) -> bool:

@@ -30,18 +30,18 @@ def _find(node: ir.Node, site: Site) -> Replacement | str | None:  # noqa: ARG00
     if mode == "NOTSET" and asked is None:
         return None
     x, w = node.inputs[:2]
-    given, kernel = (shape_of(value) if value is not None else None for value in (x, w))
+    shape, kernel = (shape_of(value) if value is not None else None for value in (x, w))
     wanted = shape_of(node.outputs[0])
-    if given is None or kernel is None or wanted is None or len(given) != len(wanted):
+    if shape is None or kernel is None or wanted is None or len(shape) != len(wanted):
         return f"the shapes of `{node.outputs[0].name}` and of what it is made from are not known"
-    count = len(given) - 2
+    count = len(shape) - 2
     windows = tuple(node.attributes.get_ints("kernel_shape") or kernel[2:])
     strides = tuple(node.attributes.get_ints("strides") or (1,) * count)
     dilations = tuple(node.attributes.get_ints("dilations") or (1,) * count)
     extra = tuple(node.attributes.get_ints("output_padding") or (0,) * count)
     begins, ends, outside = [], [], []
     for axis in range(count):
-        window, size, result = windows[axis], given[axis + 2], wanted[axis + 2]
+        window, size, result = windows[axis], shape[axis + 2], wanted[axis + 2]
         if not isinstance(window, int):
             return f"the kernel of `{node.outputs[0].name}` is not known"
         reach = dilations[axis] * (window - 1) + 1 + extra[axis]

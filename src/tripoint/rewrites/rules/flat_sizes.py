@@ -22,7 +22,7 @@ import onnx_ir as ir
 from tripoint.graph.ops import RESHAPING
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import SHAPE_ELEMENTS, decided, vector
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 from tripoint.shape_inference.truth import shape_of
 
 
@@ -48,11 +48,11 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
     if decided(output) is not None or not isinstance(shape[0], int) or not 0 < shape[0] <= 64:
         return None
     chain: dict[ir.Node, None] = {}
-    found = _moved(output, chain)
-    if found is None or node not in chain or not any(map(_makes_a_matrix, chain)):
+    origins = _moved(output, chain)
+    if origins is None or node not in chain or not any(map(_makes_a_matrix, chain)):
         return None
-    new_nodes, constants, parts = _put_together(list(found))
-    joined = made("Concat", parts, axis=0)
+    new_nodes, constants, parts = _put_together(list(origins))
+    joined = new_node("Concat", parts, axis=0)
     return Replacement(list(chain), [output], [*new_nodes, joined], list(joined.outputs), constants)
 
 
@@ -67,17 +67,17 @@ def _moved(value: ir.Value, chain: dict[ir.Node, None]) -> _Array | None:
         value: The tensor.
         chain: The nodes on the way, in topological order; they are added.
     """
-    shape, known = shape_of(value), decided(value)
+    shape, numbers = shape_of(value), decided(value)
     if shape is None or not all(isinstance(dim, int) for dim in shape):
         return None
     dims = [int(dim) for dim in shape]
     if math.prod(dims) > SHAPE_ELEMENTS or value.dtype != ir.DataType.INT64:
         return None
-    found = np.empty(dims, dtype=object)
-    if known is not None:
-        for place, element in enumerate(known):
-            found.flat[place] = element
-        return found
+    origins = np.empty(dims, dtype=object)
+    if numbers is not None:
+        for place, element in enumerate(numbers):
+            origins.flat[place] = element
+        return origins
     node = value.producer()
     move = _MOVES.get(node.op_type) if node is not None and not node.domain else None
     if node is not None and move is not None:
@@ -90,8 +90,8 @@ def _moved(value: ir.Value, chain: dict[ir.Node, None]) -> _Array | None:
     if len(dims) > 1:
         return None
     for place in range(math.prod(dims)):
-        found.flat[place] = _Element(value, place)
-    return found
+        origins.flat[place] = _Element(value, place)
+    return origins
 
 
 def _first(node: ir.Node, chain: dict[ir.Node, None]) -> _Array | None:
@@ -108,11 +108,11 @@ def _sliced(node: ir.Node, chain: dict[ir.Node, None]) -> _Array | None:
     x = _first(node, chain)
     if x is None:
         return None
-    given = [decided(value) if value is not None else None for value in node.inputs[1:]]
-    starts, ends, axes, steps = [*given, None, None, None, None][:4]
+    operands = [decided(value) if value is not None else None for value in node.inputs[1:]]
+    starts, ends, axes, steps = [*operands, None, None, None, None][:4]
     if len(node.inputs) == 1:
         starts, ends, axes = (
-            list(found) if (found := node.attributes.get_ints(name)) is not None else None
+            list(listed) if (listed := node.attributes.get_ints(name)) is not None else None
             for name in ("starts", "ends", "axes")
         )
     if (
@@ -120,7 +120,7 @@ def _sliced(node: ir.Node, chain: dict[ir.Node, None]) -> _Array | None:
         or ends is None
         or any(
             value is not None and each is None
-            for value, each in zip(node.inputs[1:], given, strict=True)
+            for value, each in zip(node.inputs[1:], operands, strict=True)
         )
     ):
         return None
@@ -137,10 +137,10 @@ def _sliced(node: ir.Node, chain: dict[ir.Node, None]) -> _Array | None:
 
 def _joined(node: ir.Node, chain: dict[ir.Node, None]) -> _Array | None:
     parts = [_moved(value, chain) if value is not None else None for value in node.inputs]
-    known = [part for part in parts if part is not None]
-    if len(known) != len(parts):
+    followed = [part for part in parts if part is not None]
+    if len(followed) != len(parts):
         return None
-    return np.concatenate(known, axis=node.attributes.get_int("axis", 0))
+    return np.concatenate(followed, axis=node.attributes.get_int("axis", 0))
 
 
 _MOVES: Mapping[str, Callable[[ir.Node, dict[ir.Node, None]], _Array | None]] = {
@@ -165,14 +165,14 @@ def _put_together(
         elif shape_of(tensor) == ():
             length = vector([1])
             constants.append(length)
-            nodes.append(made("Reshape", [tensor, length]))
+            nodes.append(new_node("Reshape", [tensor, length]))
             part = nodes[-1].outputs[0]
         elif list(places) == list(range(int((shape_of(tensor) or (0,))[0]))):
             part = tensor
         else:
             index = vector(places)
             constants.append(index)
-            nodes.append(made("Gather", [tensor, index], axis=0))
+            nodes.append(new_node("Gather", [tensor, index], axis=0))
             part = nodes[-1].outputs[0]
         parts.append(part)
     return nodes, constants, parts

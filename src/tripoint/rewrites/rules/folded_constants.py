@@ -67,16 +67,16 @@ def _computed(site: Site) -> Arrays:
         ends.extend(value for value in small if not value.is_graph_output())
     ends.reverse()
     makers = dict.fromkeys(maker for value in ends if (maker := value.producer()) is not None)
-    found = _run(subgraph.around([*makers], whole=True), ends, model)
-    if found is None:
+    arrays = _run(subgraph.around([*makers], whole=True), ends, model)
+    if arrays is None:
         # One that ONNX Runtime does not run must not keep the others from being folded.
-        found = {}
+        arrays = {}
         for value in ends:
             producer = value.producer()
             if producer is not None:
                 cone = subgraph.around([producer], whole=True)
-                found.update(_run(cone, [value], model) or {})
-    return found
+                arrays.update(_run(cone, [value], model) or {})
+    return arrays
 
 
 def _most(value: ir.Value, site: Site) -> int:
@@ -86,7 +86,7 @@ def _most(value: ir.Value, site: Site) -> int:
 
 
 def _foldable(graph: ir.Graph) -> Iterator[ir.Node]:
-    made: set[ir.Value] = set()
+    constants: set[ir.Value] = set()
     for node in graph:
         if node.op_type in ("Constant", *NOT_REPEATABLE) or node.domain or graphs_of(node):
             continue
@@ -94,8 +94,8 @@ def _foldable(graph: ir.Graph) -> Iterator[ir.Node]:
             continue
         inputs = [value for value in node.inputs if value is not None]
         fits = (_is_at_most(_size(value), _MOST_ON_THE_WAY) for value in node.outputs)
-        if inputs and all(value in made or _is_small(value) for value in inputs) and all(fits):
-            made.update(node.outputs)
+        if inputs and all(value in constants or _is_small(value) for value in inputs) and all(fits):
+            constants.update(node.outputs)
             yield node
 
 
@@ -110,8 +110,8 @@ def _is_at_most(size: int | None, most: int) -> bool:
 
 def _size(value: ir.Value) -> int | None:
     sizes = list(value.shape) if value.shape is not None else [None]
-    known = [size for size in sizes if isinstance(size, int)]
-    return int(np.prod(known, dtype=object)) if len(known) == len(sizes) else None
+    integers = [size for size in sizes if isinstance(size, int)]
+    return int(np.prod(integers, dtype=object)) if len(integers) == len(sizes) else None
 
 
 def _run(nodes: list[ir.Node], ends: list[ir.Value], model: ir.Model) -> Arrays | None:

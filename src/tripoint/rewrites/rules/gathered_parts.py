@@ -21,7 +21,7 @@ import onnx_ir as ir
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import decided, vector
 from tripoint.rewrites.dims import same
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 from tripoint.shape_inference.truth import shape_of
 
 _MOST = 1024
@@ -54,20 +54,20 @@ def _split(node: ir.Node, x: ir.Value) -> Replacement | str:
 
 def _slice(node: ir.Node, x: ir.Value, site: Site) -> Replacement | str | None:
     (output,) = node.outputs
-    given, wanted = shape_of(x), shape_of(output)
+    shape, wanted = shape_of(x), shape_of(output)
     starts, axes, steps = (decided(_operand(node, position)) for position in (1, 3, 4))
-    if given is None or wanted is None or starts is None:
+    if shape is None or wanted is None or starts is None:
         return None
     axes = axes if axes is not None else list(range(len(starts)))
     cut = [
-        (start, axis % len(given), steps[index] if steps else 1)
+        (start, axis % len(shape), steps[index] if steps else 1)
         for index, (start, axis) in enumerate(zip(starts, axes, strict=True))
-        if not same(given[axis], wanted[axis])
+        if not same(shape[axis], wanted[axis])
     ]
     if len(cut) != 1:
         return None
     ((start, axis, step),) = cut
-    size, length = wanted[axis], given[axis]
+    size, length = wanted[axis], shape[axis]
     if not isinstance(size, int) or size > _MOST:
         return f"the size of `{output.name}` is decided at run time, or larger than {_MOST}"
     if start < 0 and isinstance(length, int):
@@ -85,7 +85,7 @@ def _gathered(
     node: ir.Node, x: ir.Value, axis: int, parts: list[tuple[ir.Value, range]]
 ) -> Replacement:
     indices = [vector(elements) for _, elements in parts]
-    nodes = [made("Gather", [x, index], axis=axis) for index in indices]
+    nodes = [new_node("Gather", [x, index], axis=axis) for index in indices]
     return Replacement(
         [node],
         [output for output, _ in parts],

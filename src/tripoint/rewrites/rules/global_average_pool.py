@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from tripoint.rewrites.axes import constant_axes, normalized
 from tripoint.rewrites.base import Replacement, Rewrite, Site
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 
 
 def _find(node: ir.Node, site: Site) -> Replacement | str | None:  # noqa: ARG001
@@ -36,7 +36,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | str | None:  # noqa: ARG00
         return f"`{mean.name}` does not reduce exactly the spatial axes"
     if not node.attributes.get_int("keepdims", 1):
         return f"`{mean.name}` drops the axes that it reduces"
-    pool = made("GlobalAveragePool", [x])
+    pool = new_node("GlobalAveragePool", [x])
     return Replacement([node], [mean], [pool], pool.outputs)
 
 

@@ -21,11 +21,11 @@ from tripoint.shape_inference.truth import shape_of
 
 
 def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
-    known = {value: numbers for value in node.outputs if (numbers := _wanted(value)) is not None}
-    if not known:
+    arrays = {value: numbers for value in node.outputs if (numbers := _wanted(value)) is not None}
+    if not arrays:
         return None
-    constants = [_constant(value, numbers) for value, numbers in known.items()]
-    return Replacement([node], list(known), [], constants, constants, whole=True)
+    constants = [_constant(value, numbers) for value, numbers in arrays.items()]
+    return Replacement([node], list(arrays), [], constants, constants, whole=True)
 
 
 def _wanted(value: ir.Value) -> list[int] | None:

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import vector
 from tripoint.rewrites.dims import same_shape
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 from tripoint.shape_inference.truth import shape_of
 from tripoint.views.importer import attributes
 
@@ -32,10 +32,10 @@ def _find(node: ir.Node, site: Site) -> Replacement | str | None:
     reason = None
     for output in node.outputs:
         if site.lost(output):
-            found = _behind(node, output, site)
-            if not isinstance(found, str):
-                return found
-            reason = found
+            replacement = _behind(node, output, site)
+            if not isinstance(replacement, str):
+                return replacement
+            reason = replacement
             hopeless.add(output)
     return reason
 
@@ -58,7 +58,7 @@ def _behind(node: ir.Node, output: ir.Value, site: Site) -> Replacement | str:
     if not isinstance(output.type, ir.TensorType) or output.dtype == ir.DataType.STRING:
         return f"`{output.name}` is not a tensor of numbers"
     sizes = vector([dim if isinstance(dim, int) else 0 for dim in shape])
-    reshape = made("Reshape", [output, sizes])
+    reshape = new_node("Reshape", [output, sizes])
     return Replacement([node], [output], [reshape], list(reshape.outputs), [sizes])
 
 

@@ -33,8 +33,8 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
         return None
     if same_shape(shape_of(x), shape_of(output)):
         return Replacement(nodes, [output], [], [x])
-    found = reshaped(x, output, nodes)
-    return found if not isinstance(found, str) else None
+    replacement = reshaped(x, output, nodes)
+    return replacement if not isinstance(replacement, str) else None
 
 
 def _before(node: ir.Node) -> ir.Node | None:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from tripoint.rewrites.axes import permutation
 from tripoint.rewrites.base import Replacement, Rewrite, Site
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 
 
 def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
@@ -28,7 +28,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
     perm = [inner[axis] for axis in outer]
     if perm == sorted(perm):
         return Replacement([first, node], [node.outputs[0]], [], [x])
-    new = made("Transpose", [x], perm=perm)
+    new = new_node("Transpose", [x], perm=perm)
     return Replacement([first, node], [node.outputs[0]], [new], list(new.outputs))
 
 

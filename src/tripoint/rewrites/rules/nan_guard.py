@@ -27,8 +27,8 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
         return None
     if guard.op_type != "IsNaN" or guard.inputs[0] is not x or softmax.op_type != "Softmax":
         return None
-    found = elements(zero)
-    if found is None or found.size != 1 or found.any():
+    numbers = elements(zero)
+    if numbers is None or numbers.size != 1 or numbers.any():
         return None
     return Replacement([guard, node], [node.outputs[0]], [], [x], support=[softmax])
 

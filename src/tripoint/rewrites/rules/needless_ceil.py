@@ -19,10 +19,10 @@ from tripoint.shape_inference.truth import shape_of
 
 def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
     x = node.inputs[0]
-    given, wanted = shape_of(x) if x is not None else None, shape_of(node.outputs[0])
+    shape, wanted = shape_of(x) if x is not None else None, shape_of(node.outputs[0])
     kernel = node.attributes.get_ints("kernel_shape")
     same = node.attributes.get_string("auto_pad", "NOTSET").startswith("SAME")
-    if given is None or wanted is None or kernel is None or same or len(given) != len(wanted):
+    if shape is None or wanted is None or kernel is None or same or len(shape) != len(wanted):
         return None
     count = len(kernel)
     strides = tuple(node.attributes.get_ints("strides") or (1,) * count)
@@ -30,7 +30,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
     pads = tuple(node.attributes.get_ints("pads") or (0,) * (2 * count))
     rounds_up = False
     for axis in range(count):
-        size, result = given[axis + 2], wanted[axis + 2]
+        size, result = shape[axis + 2], wanted[axis + 2]
         if not isinstance(size, int) or not isinstance(result, int):
             return None
         free = size + pads[axis] + pads[axis + count] - dilations[axis] * (kernel[axis] - 1) - 1

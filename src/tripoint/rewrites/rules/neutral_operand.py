@@ -63,24 +63,24 @@ def _changes_sign(node: ir.Node, operand: ir.Value | None) -> bool:
     """Return whether the operator makes 0.0 of -0.0."""
     if operand is None or operand.dtype is None or not operand.dtype.is_floating_point():
         return False
-    found = elements(operand, _MOST)
-    negative = found is not None and bool(np.signbit(found.astype(np.float64)).any())
+    numbers = elements(operand, _MOST)
+    negative = numbers is not None and bool(np.signbit(numbers.astype(np.float64)).any())
     return node.op_type == ("Sub" if negative else "Add")
 
 
 def _divisors(graph: ir.Graph) -> dict[ir.Value, str]:
     """The node that divides by a tensor, or by what passes on the signs of its zeros."""
-    found: dict[ir.Value, str] = {}
+    divisors: dict[ir.Value, str] = {}
     for node in graph:
-        pending = [value for value in _divided_by(node) if value not in found]
+        pending = [value for value in _divided_by(node) if value not in divisors]
         while pending:
             value = pending.pop()
-            if value not in found:
-                found[value] = node_name(node)
+            if value not in divisors:
+                divisors[value] = node_name(node)
                 producer = value.producer()
                 if producer is not None and producer.op_type not in _ADDS_UP:
                     pending.extend(each for each in producer.inputs if each is not None)
-    return found
+    return divisors
 
 
 def _divided_by(node: ir.Node) -> list[ir.Value]:
@@ -99,8 +99,8 @@ def _fits(x: ir.Value, node: ir.Node) -> bool:
 def _is_neutral(operand: ir.Value | None, neutral: int) -> bool:
     if isinstance(constant(operand), ir.ExternalTensor):
         return False
-    found = elements(operand, _MOST)
-    return found is not None and bool((found == neutral).all())
+    numbers = elements(operand, _MOST)
+    return numbers is not None and bool((numbers == neutral).all())
 
 
 REWRITE = Rewrite(

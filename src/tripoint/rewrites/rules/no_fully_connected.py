@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import constant, initializer, vector
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 from tripoint.shape_inference.truth import shape_of
 from tripoint.symbols import Dim
 
@@ -46,9 +46,9 @@ def _mat_mul(node: ir.Node, inner: Dim, outer: Dim) -> Replacement | str:
     if not isinstance(inner, int) or not isinstance(outer, int):
         return f"the columns of what `{node.outputs[0].name}` multiplies are not fixed"
     before, after = vector([1, -1, inner]), vector([-1, outer])
-    higher = made("Reshape", [node.inputs[0], before])
-    product = made("MatMul", [higher.outputs[0], node.inputs[1]])
-    result = made("Reshape", [product.outputs[0], after])
+    higher = new_node("Reshape", [node.inputs[0], before])
+    product = new_node("MatMul", [higher.outputs[0], node.inputs[1]])
+    result = new_node("Reshape", [product.outputs[0], after])
     return Replacement(
         [node], node.outputs, [higher, product, result], result.outputs, [before, after]
     )

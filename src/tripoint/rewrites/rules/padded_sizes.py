@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import SHAPE_ELEMENTS, decided, initializer, vector
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 
 _MODES: dict[str, Any] = {mode: mode for mode in ("constant", "edge", "reflect", "wrap")}
 
@@ -48,7 +48,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
     kept = x
     if left.tolist() != list(range(length)):
         brought.append(vector(left.tolist()))
-        nodes.append(made("Gather", [x, brought[0]], axis=0))
+        nodes.append(new_node("Gather", [x, brought[0]], axis=0))
         kept = nodes[0].outputs[0]
     parts: list[ir.Value | None] = [kept]
     for count, place in ((front, 0), (back, len(parts) + bool(front))):
@@ -57,7 +57,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
             brought.append(initializer(added, f"{node.outputs[0].name}.added", x.dtype))
             parts.insert(place, brought[-1])
     if len(parts) > 1:
-        nodes.append(made("Concat", parts, axis=0))
+        nodes.append(new_node("Concat", parts, axis=0))
     if not nodes:
         return None
     return Replacement(

@@ -20,7 +20,7 @@ from tripoint.graph.ops import RESHAPING
 from tripoint.rewrites.axes import permutation
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.dims import split
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 from tripoint.shape_inference.truth import shape_of
 from tripoint.symbols import Dim, Shape
 
@@ -33,17 +33,17 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
     x, moved = reshape.inputs[0], transpose.outputs[0]
     if x is None or len(moved.uses()) > 1 or moved.is_graph_output():
         return None
-    given, between = shape_of(x), shape_of(reshape.outputs[0])
+    shape, between = shape_of(x), shape_of(reshape.outputs[0])
     wanted = shape_of(node.outputs[0])
-    if given is None or between is None or wanted is None:
+    if shape is None or between is None or wanted is None:
         return None
-    perm = _moved_axes(given, between, permutation(transpose, len(between)), wanted)
+    perm = _moved_axes(shape, between, permutation(transpose, len(between)), wanted)
     if perm is None:
         return None
     nodes, outputs = [reshape, transpose, node], [node.outputs[0]]
     if perm == sorted(perm):
         return Replacement(nodes, outputs, [], [x])
-    new = made("Transpose", [x], perm=perm)
+    new = new_node("Transpose", [x], perm=perm)
     return Replacement(nodes, outputs, [new], list(new.outputs))
 
 
@@ -55,11 +55,11 @@ def _producer(node: ir.Node, operators: frozenset[str] | set[str]) -> ir.Node | 
     return producer
 
 
-def _moved_axes(given: Shape, between: Shape, perm: list[int], wanted: Shape) -> list[int] | None:
+def _moved_axes(shape: Shape, between: Shape, perm: list[int], wanted: Shape) -> list[int] | None:
     """The axis of the input that each axis of the result is, if each is one."""
-    if len(given) != len(wanted):
+    if len(shape) != len(wanted):
         return None
-    parts = _parts(given, between)
+    parts = _parts(shape, between)
     if parts is None:
         return None
     row = [part for axis in perm for part in parts[axis]]
@@ -70,25 +70,25 @@ def _moved_axes(given: Shape, between: Shape, perm: list[int], wanted: Shape) ->
     for axis_parts in parts:
         for size, axis in axis_parts:
             complete.setdefault(axis, []).append(size)
-    found: list[int | None] = []
+    order: list[int | None] = []
     for group in groups:
         axes = {row[index][1] for index in group}
         if not group:
-            found.append(None)
+            order.append(None)
         elif len(axes) == 1 and [row[index][0] for index in group] == complete[min(axes)]:
-            found.append(min(axes))
+            order.append(min(axes))
         else:
             return None
-    ones = iter(axis for axis in range(len(given)) if axis not in found)
-    return [axis if axis is not None else next(ones) for axis in found]
+    ones = iter(axis for axis in range(len(shape)) if axis not in order)
+    return [axis if axis is not None else next(ones) for axis in order]
 
 
-def _parts(given: Shape, between: Shape) -> list[list[tuple[Dim, int]]] | None:
+def _parts(shape: Shape, between: Shape) -> list[list[tuple[Dim, int]]] | None:
     """For each axis in between its parts: size, and the axis of the input that it is part of."""
-    merged = split(given, between)
+    merged = split(shape, between)
     if merged is not None:
-        return [[(given[axis], axis) for axis in group] for group in merged]
-    divided = split(between, given)
+        return [[(shape[axis], axis) for axis in group] for group in merged]
+    divided = split(between, shape)
     if divided is None:
         return None
     owner = {piece: axis for axis, group in enumerate(divided) for piece in group}

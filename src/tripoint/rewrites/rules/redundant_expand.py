@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from tripoint.graph.ops import ELEMENTWISE
 from tripoint.rewrites.base import Replacement, Rewrite, Site
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 from tripoint.shape_inference.truth import shape_of
 from tripoint.symbols import Dim, Shape, equal
 
@@ -39,7 +39,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | str | None:  # noqa: ARG00
             continue
         reason = _needed(x, other, expanded)
         if not reason:
-            new = made(node.op_type, operands, **node.attributes)
+            new = new_node(node.op_type, operands, **node.attributes)
             return Replacement([expand, node], node.outputs, [new], new.outputs)
     return reason
 

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import initializer, vector
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 
 
 def _find(node: ir.Node, site: Site) -> Replacement | None:
@@ -29,7 +29,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:
     fill = node.attributes.get_tensor("value")
     numbers = np.zeros(1, np.float32) if fill is None else fill.numpy().reshape(-1)[:1]
     operands = [initializer(numbers, f"{output.name}.number", output.dtype), vector(sizes)]
-    expand = made("Expand", [*operands])
+    expand = new_node("Expand", [*operands])
     return Replacement([node], [output], [expand], list(expand.outputs), operands, whole=True)
 
 

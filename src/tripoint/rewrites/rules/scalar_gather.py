@@ -16,7 +16,7 @@ import onnx_ir as ir
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import elements, initializer
 from tripoint.rewrites.dims import same_shape
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 from tripoint.shape_inference.truth import shape_of
 
 
@@ -26,18 +26,18 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
     if between is None or gather is None or gather.op_type != "Gather" or gather.domain:
         return None
     x, index = gather.inputs
-    found = elements(index, 1)
-    given = shape_of(x) if x is not None else None
-    if x is None or given is None or found is None or found.ndim != 1:
+    number = elements(index, 1)
+    shape = shape_of(x) if x is not None else None
+    if x is None or shape is None or number is None or number.ndim != 1:
         return None
-    axis = gather.attributes.get_int("axis", 0) % len(given)
-    wanted = (*given[:axis], *given[axis + 1 :])
+    axis = gather.attributes.get_int("axis", 0) % len(shape)
+    wanted = (*shape[:axis], *shape[axis + 1 :])
     if not same_shape(shape_of(node.outputs[0]), wanted):
         return None
     if len(between.uses()) > 1 or between.is_graph_output():
         return None
-    scalar = initializer(np.array(found.item(), dtype=found.dtype), f"index_{found.item()}")
-    new = made("Gather", [x, scalar], axis=axis)
+    scalar = initializer(np.array(number.item(), dtype=number.dtype), f"index_{number.item()}")
+    new = new_node("Gather", [x, scalar], axis=axis)
     return Replacement([gather, node], [node.outputs[0]], [new], list(new.outputs), [scalar])
 
 

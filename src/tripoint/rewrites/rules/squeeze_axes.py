@@ -28,7 +28,7 @@ from tripoint.graph.ops import (
 )
 from tripoint.rewrites.base import Replacement, Rewrite, Site
 from tripoint.rewrites.constants import decided, vector
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 from tripoint.shape_inference.truth import shape_of
 from tripoint.symbols import Dim, is_plain
 
@@ -67,7 +67,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | str | None:
     if not axes:
         return Replacement([node], [node.outputs[0]], [], [x], assumes=assumes, not_one=dynamic)
     operands = [] if site.opset < _AXES_ARE_INPUT else [vector(axes)]
-    new = made("Squeeze", [x, *operands], **({} if operands else {"axes": axes}))
+    new = new_node("Squeeze", [x, *operands], **({} if operands else {"axes": axes}))
     return Replacement(
         [node],
         [node.outputs[0]],
@@ -128,8 +128,8 @@ def _passes_on(node: ir.Node, index: int, rank: int) -> bool:
     if node.op_type not in ELEMENTWISE or len(node.inputs) != 2:
         return False
     other = node.inputs[1 - index]
-    given = other is not None and (other.is_initializer() or other.is_graph_input())
-    shape = shape_of(other) if other is not None and given else None
+    fed = other is not None and (other.is_initializer() or other.is_graph_input())
+    shape = shape_of(other) if other is not None and fed else None
     return shape is not None and len(shape) < rank
 
 
@@ -172,11 +172,11 @@ def _least_rank(node: ir.Node, index: int) -> int:
 
 
 def _axes(node: ir.Node, position: int) -> Sequence[int]:
-    given = node.attributes.get_ints("axes")
-    if given is None and len(node.inputs) > position:
+    numbers = node.attributes.get_ints("axes")
+    if numbers is None and len(node.inputs) > position:
         operand = node.inputs[position]
-        given = decided(operand) if operand is not None else None
-    return given or ()
+        numbers = decided(operand) if operand is not None else None
+    return numbers or ()
 
 
 def _reached(axis: int) -> int:

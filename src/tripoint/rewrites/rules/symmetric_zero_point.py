@@ -63,12 +63,16 @@ def _weight(node: ir.Node) -> Replacement | str | None:
             f"which is no {signed.name.lower()}"
         )
     shifted = initializer(around.astype(signed.numpy()), f"{value.name}.symmetric", signed)
-    made: list[ir.Node] = []
+    gathers: list[ir.Node] = []
     if gather is not None:
-        made.append(ir.Node("", "Gather", [shifted, gather.inputs[1]], gather.attributes.values()))
-    new, zeros = _around_zero(node, made[0].outputs[0] if made else shifted, signed)
+        gathers.append(
+            ir.Node("", "Gather", [shifted, gather.inputs[1]], gather.attributes.values())
+        )
+    new, zeros = _around_zero(node, gathers[0].outputs[0] if gathers else shifted, signed)
     nodes = [node] if gather is None else [gather, node]
-    return Replacement(nodes, [node.outputs[0]], [*made, new], [new.outputs[0]], [shifted, *zeros])
+    return Replacement(
+        nodes, [node.outputs[0]], [*gathers, new], [new.outputs[0]], [shifted, *zeros]
+    )
 
 
 def _as_wide_as(zero: Array, quantized: Array, node: ir.Node) -> Array:
@@ -104,14 +108,14 @@ def _pair(node: ir.Node) -> Replacement | str | None:
     if not readers:
         return None
     first, constants = _around_zero(node, node.inputs[0], signed)
-    made = [first]
+    created = [first]
     for reader in readers:
         new, zeros = _around_zero(reader, first.outputs[0], signed)
-        made.append(new)
+        created.append(new)
         constants += zeros
     outputs = [reader.outputs[0] for reader in readers]
     return Replacement(
-        [node, *readers], outputs, made, [each.outputs[0] for each in made[1:]], constants
+        [node, *readers], outputs, created, [each.outputs[0] for each in created[1:]], constants
     )
 
 
@@ -119,10 +123,10 @@ def _around_zero(
     node: ir.Node, first: ir.Value | None, signed: ir.DataType
 ) -> tuple[ir.Node, list[ir.Value]]:
     """The same node on another tensor around 0, and the zero point if it has one."""
-    zero, found = node.inputs[2] if len(node.inputs) > 2 else None, zero_point(node)
+    zero, point = node.inputs[2] if len(node.inputs) > 2 else None, zero_point(node)
     zeros: list[ir.Value] = []
-    if zero is not None and found is not None:
-        zeros = [initializer(np.zeros(found.shape, signed.numpy()), f"{zero.name}.0", signed)]
+    if zero is not None and point is not None:
+        zeros = [initializer(np.zeros(point.shape, signed.numpy()), f"{zero.name}.0", signed)]
     attributes = [
         ir.AttrInt64("output_dtype", signed)
         if attribute.name == "output_dtype"

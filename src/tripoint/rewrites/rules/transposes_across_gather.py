@@ -16,7 +16,7 @@ import onnx_ir as ir
 from tripoint.graph.ops import POINTWISE
 from tripoint.rewrites.axes import normalized, permutation
 from tripoint.rewrites.base import Replacement, Rewrite, Site
-from tripoint.rewrites.reshaping import made
+from tripoint.rewrites.reshaping import new_node
 from tripoint.shape_inference.truth import shape_of
 
 
@@ -36,7 +36,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
     x = source
     for old in chain[1:-1]:
         if old is gather:
-            new = made("Gather", [x, indices], axis=axis)
+            new = new_node("Gather", [x, indices], axis=axis)
         else:
             new = ir.node(old.op_type, [x, *old.inputs[1:]], dict(old.attributes))
         new_nodes.append(new)
