@@ -109,7 +109,7 @@ def of_operators() -> list[dict[str, Any]]:
     """How much each operator rounds, on the CPU and in engines without and with TF32."""
     model, feed, exact = operators()
     session = Session(model)
-    found = {"CPU": dict(zip(session.outputs, session.run(feed), strict=True))}
+    found: dict[str, Arrays] = {"CPU": dict(zip(session.outputs, session.run(feed), strict=True))}
     for name, tf32 in (("TF32 off", False), ("TF32 on", True)):
         (found[name],) = executed(model, Spec(), [feed], tf32=tf32)
     rows = []
@@ -146,7 +146,7 @@ def of_model(path: Path, dims: Sequence[str]) -> list[dict[str, Any]]:
         for sizes, feed, reference, other in zip(points, feeds, wanted, got, strict=True):
             moved = sensitivity.at(feed, sizes, products)
             for name, limit in budget.allowed(reference, sizes, products=products).items():
-                wide = lift(limit, moved.get(name, 0.0))
+                wide = lift(limit, moved.get(name))
                 numbers = measure(reference[name], other[name], wide.atol, wide.rtol)
                 if numbers.excess > worst["share"]:
                     worst = {

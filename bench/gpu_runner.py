@@ -273,7 +273,7 @@ def data_dependent() -> Iterator[tuple[str, onnx.ModelProto, list[Arrays]]]:
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
     random = np.random.default_rng(0)
-    sparse = [
+    sparse: list[Arrays] = [
         {"x": (random.random((4, 8)) < share).astype(np.float32)} for share in (0.0, 0.3, 1.0)
     ]
     yield (
@@ -345,7 +345,9 @@ def data_dependent() -> Iterator[tuple[str, onnx.ModelProto, list[Arrays]]]:
         node("Cast", ["k0"], ["k"], to=ints),
     ]
     constants = [number("zero", floats, [], [0.0]), number("axis0", ints, [1], [0])]
-    signs = [{"x": (random.random(16) - part).astype(np.float32)} for part in (0.1, 0.5, 0.9)]
+    signs: list[Arrays] = [
+        {"x": (random.random(16) - part).astype(np.float32)} for part in (0.1, 0.5, 0.9)
+    ]
     for name, last, extra in (
         ("count, Expand", node("Expand", ["one", "k"], ["y"]), number("one", floats, [1], [1.0])),
         ("count, ConstantOfShape", node("ConstantOfShape", ["k"], ["y"]), None),

@@ -26,6 +26,7 @@ from tripoint import api
 from tripoint import model as models
 from tripoint.errors import TripointError
 from tripoint.parity.results import Verification
+from tripoint.sources.torch_export import Exporter
 from tripoint.spec import Spec
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ BATCHES = 3
 STAGES = ("exported graph", "fixed graph")
 
 
-def compare(reference: str, given: str, exporter: str) -> list[dict[str, Any]]:
+def compare(reference: str, given: str, exporter: Exporter) -> list[dict[str, Any]]:
     """Both engines of a model, compared."""
     import torch
 

@@ -144,7 +144,7 @@ def drawn(model: Model, seed: int, weights: Sequence[str] | None = None) -> Mode
     return Model(copy)
 
 
-def sizes_of(name: str) -> tuple[dict[str, int], ...]:
+def sizes_of(name: str) -> list[dict[str, int]]:
     """The sizes to compare at."""
     return sizes_to_try.sweep(RANGES[name])
 
@@ -268,6 +268,11 @@ def broken(model: Model, random: np.random.Generator) -> tuple[Model, str]:
     return Model(copy), wrong.name or ""
 
 
+def blames(node: str) -> Callable[[Location], bool]:
+    """Return whether a search finds a node to be the culprit, as a function of its result."""
+    return lambda found: found.culprit is not None and node in found.culprit.nodes
+
+
 def random_faults(all_exported: Sequence[Exported], seeds: int) -> Row:
     """An error at a drawn node of an export, compared with PyTorch."""
     row = Row("random")
@@ -281,7 +286,7 @@ def random_faults(all_exported: Sequence[Exported], seeds: int) -> Row:
         row.take(
             f"{subject.name}, seed {seed}, {node}",
             found,
-            lambda found, node=node: found.culprit is not None and node in found.culprit.nodes,
+            blames(node),
         )
     return row
 

@@ -53,17 +53,18 @@ class Exported:
     def _export(self, **options: Any) -> onnx.ModelProto:
         logging.disable(logging.WARNING)
         file = io.BytesIO()
+        more: dict[str, Any] = {"verbose": False} if options["dynamo"] else {}
+        more |= options
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             made = torch.onnx.export(
                 self._module,
                 (self._example,),
-                None if options["dynamo"] else file,
+                None if options["dynamo"] else file,  # type: ignore[arg-type] # a file is taken as well
                 input_names=["x"],
                 output_names=["y"],
                 opset_version=OPSET,
-                **({"verbose": False} if options["dynamo"] else {}),
-                **options,
+                **more,
             )
         logging.disable(logging.NOTSET)
         return made.model_proto if made is not None else onnx.load_from_string(file.getvalue())
@@ -185,8 +186,10 @@ def exported(name: str) -> Exported:
     module = make()
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.running_var, 0.5, 1.5)
-            nn.init.normal_(layer.running_mean, 0.0, 0.2)
+            # The variance first, as the figures were drawn.
+            buffers = dict(layer.named_buffers())
+            nn.init.uniform_(buffers["running_var"], 0.5, 1.5)
+            nn.init.normal_(buffers["running_mean"], 0.0, 0.2)
     words = isinstance(module, Attends)
     size = (2, *shape)
     return Exported(module, torch.randint(32, size) if words else torch.randn(size))

@@ -109,7 +109,7 @@ def rounding_mode(proto: onnx.ModelProto, trace: Trace, random: Random) -> Itera
         edit = Edit(proto)
         new = edit.node(index)
         if node.op_type == "Round":
-            half = edit.new(np.float32(0.5))
+            half = edit.new(np.array(0.5, np.float32))
             new.op_type = "Floor"
             edit.precede(index, 0, "Add", half)
         elif node.op_type == "Floor":
@@ -231,7 +231,7 @@ def saturating_cast(proto: onnx.ModelProto, trace: Trace, random: Random) -> Ite
         to = attribute(node, "to")
         if to in (TensorProto.UINT8, TensorProto.INT8):
             edit = Edit(proto)
-            edit.precede(index, 0, "Min", edit.new(np.float32(127.0)))
+            edit.precede(index, 0, "Min", edit.new(np.array(127.0, np.float32)))
             yield Twin("saturating cast", f"{node.name} at 127", edit.proto)
         elif trace[node.input[0]].dtype.kind == "i" and np.abs(trace[node.input[0]]).max() > 1:
             edit = Edit(proto)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import helper
@@ -65,7 +67,7 @@ def inverse(n: Net) -> Net:
 # Images
 
 
-def _resize(n: Net, x: str, size: tuple[int, ...], mode: str, how: str, **more: object) -> str:
+def _resize(n: Net, x: str, size: tuple[int, ...], mode: str, how: str, **more: Any) -> str:
     sizes = n.c(np.array(size))
     return n.op(
         *("Resize", x, "", "", sizes),

@@ -229,7 +229,7 @@ class _Operators:
 
 
 def _number(edit: Edit, value: float) -> str:
-    return edit.new(np.float32(value))
+    return edit.new(np.array(value, np.float32))
 
 
 def _as_layer_norm(edit: Edit, node: onnx.NodeProto, op: _Operators) -> None:

@@ -128,7 +128,9 @@ def by_name(name: str, dtype: str, engines: bool, most: int | None) -> list[Pair
 def met(rows: Sequence[Pair]) -> bool:
     """Whether the goal is met."""
     return not any(
-        row.verdict == "different" if row.right else row.verdict == "equal" and row.size > LIMIT
+        row.verdict == "different"
+        if row.right
+        else row.verdict == "equal" and (row.size or 0.0) > LIMIT
         for row in rows
     )
 

@@ -47,7 +47,7 @@ def statuses(result: Verification) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "exporter"),
     [
-        # With dynamic sizes all go through this exporter.
+        # All go through this exporter with dynamic sizes, here or in `test_run.py`.
         *(
             pytest.param(name, "dynamo", marks=[] if name == "eca" else [pytest.mark.slow])
             for name in DYNAMIC
@@ -62,8 +62,19 @@ def test_static(name: str, exporter: str, tmp_path: Path) -> None:
     assert result.verdict == "unproven"
 
 
-@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
-@pytest.mark.parametrize("name", DYNAMIC)
+@pytest.mark.parametrize(
+    ("name", "exporter"),
+    [
+        # `test_run.py` exports and compares the others so as well.
+        *(
+            pytest.param(
+                name, "dynamo", marks=[] if name in ("eca", "text_encoder") else [pytest.mark.slow]
+            )
+            for name in DYNAMIC
+        ),
+        *((name, "torchscript") for name in DYNAMIC),
+    ],
+)
 def test_dynamic_batch(name: str, exporter: str, tmp_path: Path) -> None:
     spec = Spec.parse(DYNAMIC[name], ["N=1..2..8"])
     sizes = [{"N": 1}, {"N": 2}, {"N": 8}, {"N": 5}]

@@ -102,7 +102,7 @@ def test_fix_turns_graph_a_into_graph_b(fixed: FixResult) -> None:
     assert list(convolution.attributes["pads"].value) == [1, 0, 1, 0]
     assert (fixed.before.nodes, fixed.after.nodes) == (12, 8)
     assert (fixed.before.lost_dims, fixed.after.lost_dims) == (6, 0)
-    assert fixed.remaining == fixed.refused == ()
+    assert (fixed.remaining, fixed.refused) == ((), ())
     assert [(each.rewrite, each.nodes) for each in fixed.applied] == [
         ("conv1d-between-squeezes", ("6", "7", "8", "9", "10")),
         ("redundant-expand", ("13", "14")),
@@ -139,7 +139,7 @@ def test_graph_a_is_not_changed() -> None:
 @pytest.mark.parametrize("target", ["7.1", installed])
 def test_graph_b_has_nothing_to_fix(target: str) -> None:
     result = tripoint.fix(GRAPH_B, target=target)
-    assert result.applied == result.refused == result.remaining == ()
+    assert (result.applied, result.refused, result.remaining) == ((), (), ())
     assert result.proven
     table = tripoint.shapes(GRAPH_B, target=target)
     assert table.summary.lost_dims == table.summary.not_seen == 0

@@ -20,7 +20,7 @@ from tests.helpers.marks import needs_tensorrt
 from tests.helpers.paths import SNAPSHOTS
 from tripoint.cli import app, console
 from tripoint.engine.progress import Phase
-from tripoint.trt import bindings, gpu, process
+from tripoint.trt import bindings, gpu
 from tripoint.views.importers import SUPPORTED
 
 STATIC = """<ir_version: 8, opset_import: ["": 13]>
@@ -394,7 +394,7 @@ def test_a_killed_builder(
     start = subprocess.Popen
 
     def popen(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
-        child = start(*arguments, **options)  # type: ignore[call-overload]
+        child = start(*arguments, **options)
         children.append(child)
         return child
 
@@ -402,7 +402,7 @@ def test_a_killed_builder(
     def killing(*, quiet: bool) -> Iterator[Callable[[Phase], None]]:  # noqa: ARG001
         yield lambda _: os.kill(children[-1].pid, signal.SIGKILL)
 
-    monkeypatch.setattr(process.subprocess, "Popen", popen)
+    monkeypatch.setattr(subprocess, "Popen", popen)
     monkeypatch.setattr(console, "build_progress", killing)
     with nothing_written(tmp_path):
         refused(cli("build", static), 4, "SIGKILL")

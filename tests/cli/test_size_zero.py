@@ -144,7 +144,7 @@ def test_only_what_onnx_runtime_refuses_is_refused(name: str, tmp_path: Path) ->
         assert "next: for instance --dim P=1..2..4" in result.stderr
 
 
-def ran(model: tripoint.Model, session: object, at: dict[str, int]) -> bool:
+def ran(model: tripoint.model.Model, session: object, at: dict[str, int]) -> bool:
     from tests.helpers.graphs import feed
 
     try:

@@ -220,7 +220,7 @@ def test_import_of_the_engine_loads_nothing_native():
 
 
 def test_exchange_keeps_names_dtypes_and_shapes(tmp_path):
-    sent = {
+    sent: dict[str, np.ndarray] = {
         "file": np.arange(6, dtype=np.float32).reshape(2, 3).T,
         "a/b:0": np.array(3, dtype=np.int64),
         "index": np.array([True, False]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import Any
 
@@ -399,7 +400,7 @@ DataType = enum.Enum("DataType", ["FLOAT", "HALF"])
 def test_weakly_typed_network_needs_a_flag(tmp_path, monkeypatch, precision, flags):
     (tmp_path / "weak_tensorrt.py").write_text(WEAK)
     monkeypatch.syspath_prepend(tmp_path)
-    import weak_tensorrt as trt
+    trt = importlib.import_module("weak_tensorrt")
 
     from tripoint.errors import UsageError
     from tripoint.tasks import layers

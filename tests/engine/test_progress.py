@@ -65,12 +65,13 @@ def test_lines_go_on_in_a_long_phase(monkeypatch):
 
 def shown(*phases: Phase) -> str:
     """The last picture that the bars draw."""
-    picture = Console(file=io.StringIO(), width=80, color_system=None)
+    text = io.StringIO()
+    picture = Console(file=text, width=80, color_system=None)
     with Bars(Console(file=io.StringIO(), force_terminal=True)) as bars:
         for phase in phases:
             bars(phase)
         picture.print(bars.progress.get_renderable())
-    return picture.file.getvalue()
+    return text.getvalue()
 
 
 def test_bars_are_nested():

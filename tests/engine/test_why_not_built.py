@@ -214,7 +214,7 @@ def test_nothing_is_claimed_where_nothing_could_be_tried() -> None:
 
 def test_an_end_by_time_or_memory_is_no_fault_of_a_node() -> None:
     for kind in ("timeout", "memory"):
-        error = process.WorkerError("ended", kind)  # type: ignore[arg-type]
+        error = process.WorkerError("ended", kind)
         model = model_of(CHAIN % "y = Relu(x)")
         failed = why_not_built.Failed(model, (), error, (), (), lambda *_: {}, lambda _: None)
         assert why_not_built.explain(failed) is error

@@ -44,7 +44,7 @@ def tripoint_build(
     *arguments: object, folder: Path, variables: Mapping[str, str], **options: object
 ) -> subprocess.CompletedProcess[str]:
     """Run ``tripoint build`` in a folder and wait for it."""
-    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         cwd=folder,
         env=dict(variables),

@@ -54,9 +54,10 @@ def _weights(tensor: ir.ExternalTensor, random: np.random.Generator) -> ir.Tenso
     if not tensor.dtype.is_floating_point():
         return ir.Tensor(np.zeros(sizes, tensor.dtype.numpy()), name=tensor.name)
     if len(sizes) < 2:
-        array = random.uniform(0.5, 1.5, sizes)
+        array = np.asarray(random.uniform(0.5, 1.5, sizes))
     else:
-        array = random.standard_normal(sizes, np.float32) / math.sqrt(math.prod(sizes[1:]) or 1)
+        spread = math.sqrt(math.prod(sizes[1:]) or 1)
+        array = np.asarray(random.standard_normal(sizes, np.float32) / spread)
     return ir.Tensor(array.astype(tensor.dtype.numpy()), name=tensor.name)
 
 
@@ -236,14 +237,14 @@ def _wrong(
             yield from ((name, a, f"{_text(shape)} is {_text(seen)}") for a in range(len(shape)))
             continue
         expected = [_evaluated(dim, at) for dim in shape]
-        for axis, (size, other) in enumerate(zip(expected, seen, strict=True)):
-            if size not in (None, other):
+        for axis, (told, other) in enumerate(zip(expected, seen, strict=True)):
+            if told not in (None, other):
                 yield name, axis, f"{_text(shape)}, so {_text(expected)}, is {_text(seen)}"
     for symbol, limit in bounds.items():
-        size = bound.get(symbol)
+        at_run = bound.get(symbol)
         most = None if limit.most is None else evaluate(limit.most, bound)
-        if size is not None and (size < limit.least or (most is not None and size > most)):
-            text = f"{symbol} is {size}, not in {limit.least}..{limit.most}"
+        if at_run is not None and (at_run < limit.least or (most is not None and at_run > most)):
+            text = f"{symbol} is {at_run}, not in {limit.least}..{limit.most}"
             yield limit.tensor, -1, text
 
 

@@ -73,10 +73,9 @@ def feed(model: Model, seed: int = 0, **sizes: int) -> Feed:
         assert value.dtype is not None
         dims = [dim if isinstance(dim, int) else sizes[str(dim.value)] for dim in value.shape]
         if value.dtype.is_floating_point():
-            array = rng.standard_normal(dims)
+            arrays[value.name or ""] = rng.standard_normal(dims).astype(value.dtype.numpy())
         else:
-            array = rng.integers(0, 5, dims)
-        arrays[value.name or ""] = np.asarray(array, dtype=value.dtype.numpy())
+            arrays[value.name or ""] = rng.integers(0, 5, dims).astype(value.dtype.numpy())
     return arrays
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -27,7 +28,7 @@ class Case:
     exporters: tuple[str, ...] = ("dynamo", "torchscript")
 
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 1,
     "num_attention_heads": 4,
@@ -54,7 +55,8 @@ def classifier() -> nn.Module:
 def vit() -> nn.Module:
     import transformers
 
-    config = transformers.ViTConfig(image_size=16, patch_size=4, num_labels=7, **SMALL)
+    more: dict[str, Any] = {**SMALL, "num_labels": 7}
+    config = transformers.ViTConfig(image_size=16, patch_size=4, **more)
     return transformers.ViTForImageClassification(config)
 
 
@@ -101,12 +103,13 @@ def whisper_encoder() -> nn.Module:
 def segformer() -> nn.Module:
     import transformers
 
+    more: dict[str, Any] = {"num_labels": 5}
     config = transformers.SegformerConfig(
         hidden_sizes=[8, 16, 24, 32],
         depths=[1, 1, 1, 1],
         num_attention_heads=[1, 2, 3, 4],
         decoder_hidden_size=16,
-        num_labels=5,
+        **more,
     )
     return transformers.SegformerForSemanticSegmentation(config)
 

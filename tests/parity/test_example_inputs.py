@@ -271,11 +271,12 @@ class Raw(torch.nn.Module):
 @pytest.mark.parametrize("kind", ["values", "inputs", "torch"])
 def test_what_fp16_costs_is_measured_at_what_was_given(kind: str, tmp_path: Path) -> None:
     example = np.linspace(0, 255, 64, dtype=np.float32).reshape(4, 16)
-    given: dict[str, Any] = {
+    ways: dict[str, dict[str, Any]] = {
         "values": {"values": PIXELS},
         "inputs": {"inputs": [{"image": example}]},
         "torch": {"torch": TorchModel.of(Raw(), torch.from_numpy(example))},
-    }[kind]
+    }
+    given = ways[kind]
     spec = Spec.parse([], ["N=1..2..4"])
     plain = tripoint.build(model_of(RAW), tmp_path / "a.plan", spec=spec, precision="fp16")
     assert plain.engine.exists()
@@ -296,11 +297,12 @@ def test_a_fix_is_proven_at_what_was_given(kind: str, sizes: list[str]) -> None:
     model = model_of(SHIFTED)
     assert tripoint.fix(model, spec=Spec.parse([], sizes)).undecided
     example = np.linspace(101, 200, 8, dtype=np.float32).reshape(2, 4)
-    given: dict[str, Any] = {
+    ways: dict[str, dict[str, Any]] = {
         "values": {"values": {"x": (101.0, 200.0)}},
         "inputs": {"inputs": [{"x": example}, {"x": example + 1}]},
         "torch": {"torch": TorchModel.of(X(), torch.from_numpy(example))},
-    }[kind]
+    }
+    given = ways[kind]
     result = tripoint.fix(model, spec=Spec.parse([], sizes), **given)
     assert (result.proven, result.undecided) == (True, False)
     assert result.proof is not None

@@ -35,7 +35,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def sizes_of(model: Model) -> tuple[dict[str, int], ...]:
+def sizes_of(model: Model) -> list[dict[str, int]]:
     return sizes_to_try.sweep(RANGES[model.ir.graph.name or ""])
 
 

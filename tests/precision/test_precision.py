@@ -131,7 +131,10 @@ def test_input_or_constant_that_is_an_output():
     for output, source in (("z", "c"), ("v", "x")):
         position = [value.name for value in model.ir.graph.outputs].index(output)
         node = model.ir.graph.outputs[position].producer()
-        model.ir.graph.outputs[position] = node.inputs[0]
+        assert node is not None
+        read = node.inputs[0]
+        assert read is not None
+        model.ir.graph.outputs[position] = read
         model.ir.graph.remove(node, safe=False)
         assert model.ir.graph.outputs[position].name == source
     model.ir.graph.outputs[2].name = "x"

@@ -147,7 +147,7 @@ def test_an_export_records_its_ranges(tmp_path: Path, examples: Path, exporter: 
         f"{examples / 'eca.py'}:model",
         tmp_path / "eca.onnx",
         spec=Spec.parse(["x:Nx3x5x5"], ["N=1..2..8"]),
-        exporter=exporter,  # type: ignore[arg-type]
+        exporter=exporter,
     )
     (found,) = tripoint.profile(exported.model).proposals
     assert found.ranges == {"N": Range(1, 2, 8)}

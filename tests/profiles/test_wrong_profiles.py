@@ -379,7 +379,7 @@ def test_the_next_step_is_a_profile_that_works(tmp_path: Path) -> None:
     assert right.exit_code == 0, right.output
 
 
-def spec(*dims: str) -> tripoint.spec.Spec:  # type: ignore[name-defined]
+def spec(*dims: str) -> tripoint.spec.Spec:
     from tripoint.spec import Spec
 
     return Spec.parse((), dims)

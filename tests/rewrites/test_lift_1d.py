@@ -556,7 +556,7 @@ def test_what_is_more_than_a_squeeze(inputs: str, body: str, reason: str) -> Non
 def test_what_is_no_region_is_left_alone(body: str) -> None:
     model = build(f"{X}, float[6,4,3] w_k", body, 11, outputs="y, z")
     result = tripoint.fix(model, target="7.1", select=BETWEEN)
-    assert result.applied == result.refused == ()
+    assert (result.applied, result.refused) == ((), ())
 
 
 def test_a_long_chain_is_one_region() -> None:
@@ -709,7 +709,7 @@ def test_1d_network_that_loses_nothing_stays(inputs: str, target: str) -> None:
     model = build(inputs, BARE_BODY)
     result = tripoint.fix(model, target=target, select=[*BETWEEN, BARE])
     assert result.before.lost_dims == 0
-    assert result.applied == result.refused == ()
+    assert (result.applied, result.refused) == ((), ())
 
 
 def test_1d_operator_that_cannot_be_lifted() -> None:

@@ -26,8 +26,8 @@ INPUTS = "float[N,3] x, float[N,3] z"
 
 
 def outcome(before: str, after: str, kept: tuple[str, ...] | None = None) -> Proof:
-    sides = (Side.of(build(INPUTS, body, outputs="int64[] y").ir) for body in (before, after))
-    return prove(*sides, POINTS, kept=kept)
+    old, new = (Side.of(build(INPUTS, body, outputs="int64[] y").ir) for body in (before, after))
+    return prove(old, new, POINTS, kept=kept)
 
 
 @pytest.mark.parametrize(

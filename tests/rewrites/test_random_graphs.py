@@ -625,7 +625,7 @@ def finished(graph: Growing) -> onnx.ModelProto:
 def feeds(model: onnx.ModelProto) -> list[tuple[Mapping[str, int], Mapping[str, Array]]]:
     """Inputs at each point."""
     random = np.random.default_rng(11)
-    rows = []
+    rows: list[tuple[Mapping[str, int], Mapping[str, Array]]] = []
     for point in POINTS:
         arrays = {}
         for value in model.graph.input:

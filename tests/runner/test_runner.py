@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -892,7 +893,7 @@ def test_torch_memory_is_not_dropped_while_it_is_in_use(machine):
 
 @pytest.fixture
 def torch(machine, monkeypatch):
-    found = ModuleType("torch")
+    found: Any = ModuleType("torch")
     found.Tensor = FakeTensor
     found.float32, found.uint8, found.int64 = "float32", "uint8", "int64"
     found.empty = lambda size, **_: FakeMemory(machine, size)

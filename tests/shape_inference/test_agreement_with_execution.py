@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tarfile
 from pathlib import Path
 
@@ -193,17 +194,20 @@ def test_a_wrong_shape_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong.startswith("y: ")
 
 
-def test_node_tests_of_onnx() -> None:
+@pytest.mark.parametrize(
+    "every", [pytest.param(1, marks=pytest.mark.slow, id="all"), pytest.param(2, id="half")]
+)
+def test_node_tests_of_onnx(every: int) -> None:
     chosen = {"Reshape", "Slice", "Pad", "Resize", "Split", "Squeeze", "Unsqueeze", "TopK", "Tile"}
     checked = 0
-    for case in node_cases():
+    for case in itertools.islice(node_cases(), 0, None, every):
         if case.model.graph.node[0].op_type not in chosen:
             continue
         for mode in MODES:
             counts, wrong = node_agreement(case, mode)
             assert wrong == [], (case.name, mode)
             checked += sum(counts.values())
-    assert checked > 500
+    assert checked > 500 / every
 
 
 @pytest.fixture(scope="module")

@@ -170,8 +170,7 @@ def test_a_plan_whose_input_is_an_output(tmp_path: Path):
     assert [each["name"] for each in profiles[0]] == names
     result = triton.export(tmp_path / "p.plan", tmp_path / "repo")
     assert '"__x"' in result.config
-    names = {each.name for each in triton.check(tmp_path / "repo").findings}
-    assert names == {"rtx-plan"}
+    assert {each.name for each in triton.check(tmp_path / "repo").findings} == {"rtx-plan"}
 
 
 @needs_rtx

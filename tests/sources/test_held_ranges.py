@@ -11,6 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
 import tripoint
 from tripoint.errors import ExternalStepError, UsageError
@@ -23,8 +24,6 @@ from tripoint.sources.torch_export import Export, Exporter, RangeLostError, expo
 from tripoint.spec import Spec
 
 pytestmark = pytest.mark.needs_torch
-
-nn = torch.nn
 
 SPEC = Spec.parse(["x:3..5..9x1..2..4x4"])
 

@@ -51,43 +51,43 @@ class Linear(nn.Module):
 
 
 class Dict(Linear):
-    def forward(self, batch: Any) -> Any:  # type: ignore[override]
+    def forward(self, batch: Any) -> Any:
         return self.l(batch["x"]) * batch["in"]["w"]
 
 
 class Tuples(Linear):
-    def forward(self, x: Tensor, state: Any) -> Any:  # type: ignore[override]
+    def forward(self, x: Tensor, state: Any) -> Any:
         return self.l(x) + state[0], (state[0] * 2, state[1])
 
 
 class Named(Linear):
-    def forward(self, pair: Any) -> Any:  # type: ignore[override]
+    def forward(self, pair: Any) -> Any:
         return self.l(pair.first) - pair.second
 
 
 class Data(Linear):
-    def forward(self, batch: Batch) -> Any:  # type: ignore[override]
+    def forward(self, batch: Batch) -> Any:
         y = self.l(batch.x)
         return y if batch.mask is None else y * batch.mask
 
 
 class Flag(Linear):
-    def forward(self, x: Tensor, use_cache: bool = True, kind: str = "a") -> Any:  # type: ignore[override]
+    def forward(self, x: Tensor, use_cache: bool = True, kind: str = "a") -> Any:
         return self.l(x), (x if use_cache else None), (x * 2 if kind == "a" else x * 3)
 
 
 class OptionalMask(Linear):
-    def forward(self, x: Tensor, m: Tensor | None = None) -> Any:  # type: ignore[override]
+    def forward(self, x: Tensor, m: Tensor | None = None) -> Any:
         return self.l(x) if m is None else self.l(x) * m
 
 
 class Variadic(Linear):
-    def forward(self, x: Tensor, *args: Tensor, **more: Any) -> Any:  # type: ignore[override]
+    def forward(self, x: Tensor, *args: Tensor, **more: Any) -> Any:
         return self.l(x) + args[0] - 2 * args[1] + more.get("bias", 0)
 
 
 class PlaceOnly(Linear):
-    def forward(self, x: Tensor, y: Tensor, /, *, scale: float) -> Any:  # type: ignore[override]
+    def forward(self, x: Tensor, y: Tensor, /, *, scale: float) -> Any:
         return (self.l(x) - y) * scale
 
 
@@ -109,7 +109,7 @@ FORMS: dict[str, tuple[nn.Module, Any, list[str]]] = {
     "place only": (PlaceOnly(), {"x": X, "y": X, "scale": 0.5}, ["x", "y"]),
     "in place": (InPlace(), (X,), ["x"]),
     "compiled": (torch.compile(Linear()), (X,), ["x"]),  # type: ignore[dict-item]
-    "parallel": (nn.DataParallel(torch.compile(Linear())), (X,), ["x"]),  # type: ignore[arg-type]
+    "parallel": (nn.DataParallel(torch.compile(Linear())), (X,), ["x"]),
 }
 
 
@@ -184,7 +184,7 @@ def test_names_of_entries_are_distinct() -> None:
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 def test_modules_of_torchscript(tmp_path: Path, exporter: str) -> None:
     class Branch(Linear):
-        def forward(self, x: Tensor, scale: float = 2.0) -> Tensor:  # type: ignore[override]
+        def forward(self, x: Tensor, scale: float = 2.0) -> Tensor:
             if bool(x.sum() > 0):
                 return self.l(x)
             return self.l(x) * scale
@@ -205,7 +205,7 @@ def test_modules_of_torchscript(tmp_path: Path, exporter: str) -> None:
 
 
 def test_wrappers_are_told_also_inside() -> None:
-    inside = nn.Sequential(torch.compile(Linear()), nn.DataParallel(Linear()))  # type: ignore[arg-type]
+    inside = nn.Sequential(torch.compile(Linear()), nn.DataParallel(Linear()))
     model = TorchModel.of(inside, X)
     assert [type(each) for each in model.module.children()] == [Linear, Linear]
     assert any("torch.compile is taken off" in note for note in model.notes)
@@ -229,7 +229,7 @@ def test_examples_that_do_not_fit(module: nn.Module, examples: object, message: 
 
 
 class Two(Linear):
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return self.l(a) - b
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -43,9 +44,9 @@ def is_dynamic(model: Model) -> bool:
     return any(not isinstance(dim, int) for dim in model.ir.graph.inputs[0].shape)
 
 
-def shaped(model: Model) -> list[tuple[str, dict[str, object], list[tuple[int, ...]]]]:
+def shaped(model: Model) -> list[tuple[str, dict[str, Any], list[tuple[object, ...]]]]:
     """Operator, attributes and weight shapes of each node; attributes at their default left out."""
-    found = []
+    found: list[tuple[str, dict[str, Any], list[tuple[object, ...]]]] = []
     for node in model.ir.graph:
         attributes = {name: attribute.value for name, attribute in node.attributes.items()}
         if attributes.get("auto_pad") == "NOTSET":

@@ -22,7 +22,8 @@ from tripoint.report import bench as report
 from tripoint.spec import Spec
 from tripoint.timing import legs
 from tripoint.timing.interleave import MOST_RUNS, Plan, Summary, interleave, order, summarize
-from tripoint.trt import gpu, process
+from tripoint.trt import bindings, devices, gpu, process
+from tripoint.trt import cuda as cuda_task
 from tripoint.trt.gpu import Device, Probe
 
 QUICK = Plan(rounds=2, warm_up=1, seconds=0.0)
@@ -206,9 +207,7 @@ def test_time_that_is_up_ends_the_command(model, tmp_path, monkeypatch):
 def test_engines_that_need_different_environments(model, tmp_path, monkeypatch):
     device = Device(0, "Fake", "9.0", 1)
     monkeypatch.setattr(gpu, "probe", lambda: Probe((device,), None))
-    monkeypatch.setattr(
-        timed_legs.bindings, "find", lambda _: timed_legs.bindings.Binding("t", "1", "rtx")
-    )
+    monkeypatch.setattr(bindings, "find", lambda _: bindings.Binding("t", "1", "rtx"))
     paths = []
     for name, value in (("a", None), ("b", "0"), ("c", None)):
         path = tmp_path / f"{name}.plan"
@@ -248,9 +247,9 @@ def doubling(values_decide=False):
 def test_engine_leg(tmp_path, monkeypatch, plan, graphs, copies, clock, how):
     cuda = Cuda()
     trt = TensorRT(cuda, plan)
-    monkeypatch.setattr(legs.bindings, "load", lambda _: trt)
-    monkeypatch.setattr(legs.cuda_task, "runtime", lambda: cuda)
-    monkeypatch.setattr(legs.devices, "describe", lambda *_: {"name": "Fake"})
+    monkeypatch.setattr(bindings, "load", lambda _: trt)
+    monkeypatch.setattr(cuda_task, "runtime", lambda: cuda)
+    monkeypatch.setattr(devices, "describe", lambda *_: {"name": "Fake"})
     path = tmp_path / "model.plan"
     path.write_bytes(b"plan")
     x = np.array([1, 2], np.float32)

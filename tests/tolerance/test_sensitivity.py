@@ -132,7 +132,7 @@ def test_given_tolerances_stand() -> None:
     assert entry.tolerance.atol == 1e-6
 
 
-def sensitivity_of(text: str, inputs: Arrays, **sizes: int) -> dict[str, float]:
+def sensitivity_of(text: str, inputs: Arrays, **sizes: int) -> dict[str, np.ndarray]:
     graph = onnx_text(text).ir
     truth.annotate(graph)
     return Sensitivity(graph).at(inputs, sizes, Products.TF32)

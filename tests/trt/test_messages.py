@@ -209,8 +209,7 @@ def test_cause_is_preferred_to_its_consequence():
 def test_next_steps_name_commands_and_options_that_exist():
     import typer.main
 
-    group, context = typer.main.get_command(app), None
-    commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    commands = typer.main.get_group(app).commands
     build_options = {option for p in commands["build"].params for option in p.opts}
     build_options |= {option for p in commands["build"].params for option in p.secondary_opts}
     for known in messages.MEANINGS:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import disagreement
+from models import with_weights
 from tests.helpers.graphs import build
 from tests.helpers.marks import needs_rtx
-from tests.helpers.paths import ARCHIVE, BENCH
+from tests.helpers.paths import ARCHIVE
 from tripoint.shape_inference import truth
 from tripoint.views import importers, installed
 
@@ -131,12 +133,7 @@ LOST = {"bert6.ts_dyn": 6, "bert6.dynamo_dyn": 102, "llama_tiny.dynamo_dyn": 2, 
 
 
 @pytest.mark.skipif(not ARCHIVE.exists(), reason=f"no {ARCHIVE.name} beside the project")
-def test_real_models_are_seen_alike(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.syspath_prepend(str(BENCH))
-    import disagreement
-
+def test_real_models_are_seen_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with tarfile.open(ARCHIVE) as archive:
         wanted = [each for each in archive.getmembers() if Path(each.name).stem in MODELS]
         archive.extractall(tmp_path, members=wanted, filter="data")
@@ -145,7 +142,7 @@ def test_real_models_are_seen_alike(
     for path in paths:
         folder = tmp_path / f"{path.stem}.weights"
         folder.mkdir()
-        result = disagreement.compare(disagreement.with_weights(path, folder), "10.1")
+        result = disagreement.compare(with_weights(path, folder), "10.1")
         assert (result.starts, result.unseen) == ([], 0)
         assert result.compared == result.equal
         assert result.lost == (LOST.get(path.stem, 0),) * 2

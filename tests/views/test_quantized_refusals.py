@@ -15,7 +15,7 @@ import tripoint
 from tests.helpers.marks import RTX, needs_rtx
 from tests.rewrites.test_quantized import CONV, quantized, sixteenth, weights
 from tripoint.cli import app
-from tripoint.engine import builder
+from tripoint.errors import ExternalStepError
 from tripoint.model import Model, save
 from tripoint.spec import Range, Spec
 
@@ -170,7 +170,7 @@ def test_a_convolution_in_int8_is_named(op: str, tmp_path: Path) -> None:
         w = DequantizeLinear(k, s, z) [first] y = {op}(d, w)"""
     shape = (32, 16, 3, 3) if op == "Conv" else (16, 32, 3, 3)
     model = quantized(body, k=(weights(-9, 9, shape), T.INT8), **sixteenth(T.INT8, 0))
-    with pytest.raises(builder.ExternalStepError) as raised:
+    with pytest.raises(ExternalStepError) as raised:
         tripoint.build(model, tmp_path / "m.plan", spec=ONE, tensorrt=RTX)
     assert raised.value.subject == f"{op} `first`"
     assert "has no convolution in int8" in raised.value.fact

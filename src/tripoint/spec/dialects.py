@@ -67,14 +67,14 @@ def read(text: str) -> list[InputSpec]:
 def _item(text: str) -> InputSpec:
     if quoted := _QUOTED.fullmatch(text):
         return replace(_item(f"x{quoted['rest']}"), name=quoted["name"])
-    if match := _TORCHTRTC.fullmatch(text):
+    if found := _TORCHTRTC.fullmatch(text):
         shapes = [
             tuple(int(size) for size in each.split(",") if size.strip())
-            for each in re.findall(r"\(([-0-9,\s]*)\)", match["shapes"])
+            for each in re.findall(r"\(([-0-9,\s]*)\)", found["shapes"])
         ]
         if not 1 <= len(shapes) <= 3:
             raise UsageError(f"{text!r} has {len(shapes)} shapes", hint="min, opt and max")
-        return ranged(match["name"], _three(shapes), _dtype(match["dtype"], text))
+        return ranged(found["name"], _three(shapes), _dtype(found["dtype"], text))
     return parse_input(text)
 
 
@@ -83,16 +83,16 @@ def split(text: str) -> list[str]:
 
     A comma or blank that is followed by no name belongs to a shape, as in ``x:1,3,224``.
     """
-    parts: list[str] = []
+    found: list[str] = []
     current, between = "", ""
     for piece, separator in _pieces(text):
         if current and _names(piece) and _names(current):
-            parts.append(current)
+            found.append(current)
             current = piece
         else:
             current += between + piece if current else piece
         between = separator
-    return [each for each in (*parts, current) if each] or [text]
+    return [each for each in (*found, current) if each] or [text]
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
@@ -147,20 +147,20 @@ def shapes(
         UsageError: If their numbers differ, or the shapes of an input do not go together.
     """
     options = {"--minShapes": low, "--optShapes": opt, "--maxShapes": high}
-    written = {name: texts for name, texts in options.items() if texts}
-    counts = {len(texts) for texts in written.values()}
+    given = {name: texts for name, texts in options.items() if texts}
+    counts = {len(texts) for texts in given.values()}
     if len(counts) > 1:
-        said = ", ".join(f"{name} {len(texts)} times" for name, texts in written.items())
+        said = ", ".join(f"{name} {len(texts)} times" for name, texts in given.items())
         raise UsageError(f"the profiles are not complete: {said}", hint="give each as often")
     return [
-        _profile({name: read(texts[index]) for name, texts in written.items()})
+        _profile({name: read(texts[index]) for name, texts in given.items()})
         for index in range(max(counts, default=0))
     ]
 
 
 def _profile(written: Mapping[str, Sequence[InputSpec]]) -> tuple[InputSpec, ...]:
     names = list(dict.fromkeys(spec.name for specs in written.values() for spec in specs))
-    inputs = []
+    found = []
     for name in names:
         sizes = []
         for option, specs in written.items():
@@ -172,8 +172,8 @@ def _profile(written: Mapping[str, Sequence[InputSpec]]) -> tuple[InputSpec, ...
         dtype = next(
             (spec.dtype for specs in written.values() for spec in specs if spec.dtype), None
         )
-        inputs.append(ranged(name, _three(sizes), dtype))
-    return tuple(inputs)
+        found.append(ranged(name, _three(sizes), dtype))
+    return tuple(found)
 
 
 def _sizes(spec: InputSpec, option: str) -> Values:
@@ -241,20 +241,20 @@ def _of_calls(text: str) -> Iterator[InputSpec]:
         name = call.func.id if isinstance(call.func, ast.Name) else name
         keywords = {word.arg or "": word.value for word in call.keywords}
         dtype = _dtype(_last(keywords.pop("dtype", None)), text)
-        settings = {word: _literal(value, text) for word, value in keywords.items()}
+        given = {word: _literal(value, text) for word, value in keywords.items()}
         arguments = [_literal(value, text) for value in call.args]
         if name == "add":
-            own = arguments.pop(0) if arguments else settings.pop("name", None)
-            settings |= dict(zip(ENDS, arguments, strict=False))
-            yield ranged(own, _triple(settings, text), dtype)
+            own = arguments.pop(0) if arguments else given.pop("name", None)
+            given |= dict(zip(ENDS, arguments, strict=False))
+            yield ranged(own, _triple(given, text), dtype)
         elif name == "InputInfo":
-            shape = settings.get("shape", arguments[0] if arguments else None)
-            yield _tripy(settings.get("name"), shape, dtype, text)
+            shape = given.get("shape", arguments[0] if arguments else None)
+            yield _tripy(given.get("name"), shape, dtype, text)
         elif name == "Input":
             if arguments:
-                settings["shape"] = arguments[0]
-            yield ranged(settings.get("name"), _triple(settings, text), dtype)
-        elif settings or arguments:
+                given["shape"] = arguments[0]
+            yield ranged(given.get("name"), _triple(given, text), dtype)
+        elif given or arguments:
             raise _unreadable(text)
 
 
@@ -271,20 +271,16 @@ def _tripy(name: Any, shape: Any, dtype: str | None, text: str) -> InputSpec:
     return ranged(name, (low, opt, high), dtype)
 
 
-def _triple(settings: Mapping[str, Any], text: str) -> Triple:
+def _triple(given: Mapping[str, Any], text: str) -> Triple:
     """Three shapes by the names that tools have for them; ``shape`` gives all three."""
-    three = []
+    found = []
     for end in ENDS:
         shape = next(
-            (
-                settings[key]
-                for key in (f"{end}_shape", f"{end}_shapes", end, "shape")
-                if key in settings
-            ),
+            (given[key] for key in (f"{end}_shape", f"{end}_shapes", end, "shape") if key in given),
             None,
         )
-        three.append(_shape(shape, text))
-    return three[0], three[1], three[2]
+        found.append(_shape(shape, text))
+    return found[0], found[1], found[2]
 
 
 def _shape(shape: Any, text: str) -> Values:

@@ -95,34 +95,27 @@ def export(
         raise UsageError(f"version {version} is none", hint="versions are 1, 2, 3 and so on")
     name = _checked_name(source.stem if name is None else name)
     is_onnx = source.suffix in {".onnx", *models.TEXT_SUFFIXES}
-    described, built, shapes, onnx, untrue = (
-        _of_onnx(source) if is_onnx else _of_plan(source, model)
-    )
-    decided = batching.decide(described, shapes, max_batch_size)
+    known, built, shapes, onnx, untrue = _of_onnx(source) if is_onnx else _of_plan(source, model)
+    decided = batching.decide(known, shapes, max_batch_size)
     if dynamic_batching and decided.max_batch_size == 0:
         raise UsageError(f"--dynamic-batching has nothing to batch: {decided.reason}")
     size = decided.max_batch_size
-    content = text.write(config.make(described, name, size, dynamic_batching=dynamic_batching))
+    made = text.write(config.make(known, name, size, dynamic_batching=dynamic_batching))
     folder = repository / name
     written, kept = _write(
-        folder,
-        f"{version}/{config.FILES[described.backend]}",
-        content,
-        onnx or source,
-        built,
-        force,
+        folder, f"{version}/{config.FILES[known.backend]}", made, onnx or source, built, force
     )
     return Exported(
         repository,
         name,
         version,
-        described.backend,
+        known.backend,
         written,
         kept,
         decided,
-        content,
+        made,
         tuple(_needs(built)),
-        (*_corrected(untrue, shapes), *_warnings(described, built, size)),
+        (*_corrected(untrue, shapes), *_warnings(known, built, size)),
     )
 
 
@@ -149,8 +142,8 @@ the graph contradicts it."""
 
 
 def _of_onnx(path: Path) -> _Known:
-    loaded = interface.load_model(path)
-    return loaded.interface, None, TrueShapes(loaded.shapes), loaded.model, loaded.untrue
+    found = interface.load_model(path)
+    return found.interface, None, TrueShapes(found.shapes), found.model, found.untrue
 
 
 def _of_plan(path: Path, model: Path | None) -> _Known:
@@ -167,17 +160,17 @@ def _of_plan(path: Path, model: Path | None) -> _Known:
     return built.interface, built, _shapes_of_plan(path, built, model), None, {}
 
 
-def _shapes_of_plan(path: Path, built: Plan, onnx: Path | None) -> TrueShapes:
+def _shapes_of_plan(path: Path, built: Plan, given: Path | None) -> TrueShapes:
     """The true shapes of the model that a plan was built from, if that is at hand."""
     # A name and no more: a manifest may come from anywhere.
-    onnx_path = onnx or path.with_name(Path(built.model or "model.onnx").name)
+    found = given or path.with_name(Path(built.model or "model.onnx").name)
     try:
-        model = models.load(onnx_path)
+        model = models.load(found)
         if model.sha256 != built.model_sha256:
-            raise InputError("the plan was built from another model").within(subject=str(onnx_path))
+            raise InputError("the plan was built from another model").within(subject=str(found))
         return _true_shapes(model)
     except TripointError as error:
-        if onnx is not None:
+        if given is not None:
             raise
         return TrueShapes({}, f"the ONNX model would show it; {error}; --model FILE gives it")
 
@@ -185,16 +178,16 @@ def _shapes_of_plan(path: Path, built: Plan, onnx: Path | None) -> TrueShapes:
 def _true_shapes(model: Model) -> TrueShapes:
     shapes = truth.infer(model.ir).shapes
     outputs = {value.name or "" for value in model.ir.graph.outputs}
-    names = (value.name or "" for value in model.ir.graph.inputs)
+    given = (value.name or "" for value in model.ir.graph.inputs)
     # A plan may call an input otherwise.
-    in_plan = {passthrough.engine_name(name, outputs): shapes.get(name) for name in names}
+    in_plan = {passthrough.engine_name(name, outputs): shapes.get(name) for name in given}
     return TrueShapes({**in_plan, **shapes})
 
 
 def _write(
     folder: Path,
     model_file: str,
-    content: str,
+    made: str,
     source: Path | Model,
     built: Plan | None,
     force: bool,
@@ -203,14 +196,14 @@ def _write(
     config_path, target = folder / CONFIG, folder / model_file
     for path in (folder, target.parent):
         _refuse_outside(path, folder.parent)
-    kept = config_path if _holds(config_path, content) else None
+    kept = config_path if _holds(config_path, made) else None
     with contextlib.ExitStack() as stack:
         stack.enter_context(_folders(target.parent))
         written = []
         # What is entered first is put in place last: the configuration, once the rest is there.
         if kept is None:
             here = stack.enter_context(files.atomic(config_path, force=force))
-            here.write_text(content, encoding="ascii")
+            here.write_text(made, encoding="ascii")
             written.append(config_path)
         if built is not None:
             described = plan.manifest_path(target)
@@ -273,10 +266,10 @@ def _needs(built: Plan | None) -> Iterator[str]:
         yield f"{variable}={value} in the environment of Triton"
 
 
-def _warnings(described: Interface, built: Plan | None, size: int) -> Iterator[str]:
+def _warnings(known: Interface, built: Plan | None, size: int) -> Iterator[str]:
     if built is not None and built.rtx:
         yield rtx(built)
-    least = batching.smallest(described)
+    least = batching.smallest(known)
     if size and least is not None and least > 1:
         yield f"a batch of fewer than {least} rows is refused: no profile goes below"
 

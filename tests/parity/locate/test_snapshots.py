@@ -19,6 +19,8 @@ from tripoint.cli import app
 from tripoint.model import load, save
 from tripoint.trt import gpu
 
+pytestmark = pytest.mark.needs_torch
+
 MODULE = """import torch
 from torch import nn
 

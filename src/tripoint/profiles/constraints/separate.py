@@ -50,25 +50,25 @@ def renamed(written: Model, model: Model) -> tuple[str, ...]:
 
 def _doubtful(shapes: dict[str, Shape], specs: Sequence[Spec]) -> list[str]:
     """Symbols that are given two ranges in one profile."""
-    doubtful: dict[str, None] = {}
+    found: dict[str, None] = {}
     for spec in specs:
-        ranges: dict[str, Range] = {}
-        for (name, axis), size in _asked(shapes, spec).items():
+        given: dict[str, Range] = {}
+        for (name, axis), size in _given(shapes, spec).items():
             symbol = str(shapes[name][axis])
-            if ranges.setdefault(symbol, size) != size:
-                doubtful[symbol] = None
-    return list(doubtful)
+            if given.setdefault(symbol, size) != size:
+                found[symbol] = None
+    return list(found)
 
 
-def _asked(shapes: dict[str, Shape], spec: Spec) -> dict[_Place, Range]:
+def _given(shapes: dict[str, Shape], spec: Spec) -> dict[_Place, Range]:
     """The ranges that ``--input`` gives plain symbols, where the rank is right."""
-    sizes: dict[_Place, Range] = {}
+    found: dict[_Place, Range] = {}
     for name, written in spec.resolve_names(shapes).items():
         for axis, (true, said) in enumerate(zip(shapes[name], written.dims, strict=False)):
             size = spec.dims.get(said) if isinstance(said, str) else said
             if isinstance(true, str) and is_plain(true) and size is not None:
-                sizes[name, axis] = Range(size, size, size) if isinstance(size, int) else size
-    return sizes
+                found[name, axis] = Range(size, size, size) if isinstance(size, int) else size
+    return found
 
 
 def _places(shapes: dict[str, Shape], symbol: str) -> list[_Place]:
@@ -103,8 +103,8 @@ def _refuse_different(
 ) -> None:
     shapes = shapes_of(model)
     for spec in specs:
-        sizes = {place: size for place, size in _asked(shapes, spec).items() if place in tied}
-        (first, size), *others = sizes.items() or [(("", 0), None)]
+        given = {place: size for place, size in _given(shapes, spec).items() if place in tied}
+        (first, size), *others = given.items() or [(("", 0), None)]
         for place, other in others:
             if other != size:
                 name, axis = first
