@@ -27,8 +27,8 @@ def reason(error: OSError) -> str:
     Args:
         error: The error as Python raised it.
     """
-    known = _REASONS.get(error.errno or 0)
-    return known or (error.strerror or str(error))
+    text = _REASONS.get(error.errno or 0)
+    return text or (error.strerror or str(error))
 
 
 def refuse_overwrite(path: Path, *, force: bool) -> None:
@@ -195,7 +195,7 @@ def lock(path: Path, *, timeout: float = 0.0) -> Iterator[bool]:
     try:
         yield True
     finally:
-        # While it is held: who waits on a file that is gone takes a new one.
+        # While it is held: who waits on a file that was removed takes a new one.
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         holder.release()

@@ -79,8 +79,8 @@ def sha256(path: Path) -> str:
 def load(path: str | os.PathLike[str]) -> Model:
     """Read an ONNX file, binary or (``.onnxtxt``) in ONNX textual form.
 
-    External data is checked, not read: each file must lie in the model's folder, exist and be
-    long enough.
+    External data is checked, not read: each file must be located in the model's folder, exist and
+    be long enough.
 
     Raises:
         InputError: If the file is missing, empty, truncated or not ONNX, or if its external
@@ -221,7 +221,7 @@ def _check_functions(model: ir.Model) -> None:
 
 
 def _sort(model: ir.Model) -> None:
-    """Bring nodes into an order in which each comes after those that it reads.
+    """Bring nodes into an order in which each comes after those whose outputs it consumes.
 
     The ONNX specification demands one; TensorRT and ONNX Runtime read any.
     """
@@ -355,13 +355,13 @@ def _inline_bytes(model: ir.Model) -> int:
 
 
 def _foreign_data(model: ir.Model, folder: Path) -> dict[Path, str]:
-    """Location by file, of the data files that do not lie in ``folder`` yet."""
-    found = {}
+    """Location by file, of the data files that are not located in ``folder`` yet."""
+    locations = {}
     for source, location in _own_data(model).items():
         target = folder / location
         if not (target.exists() and target.samefile(source)):
-            found[source] = location
-    return found
+            locations[source] = location
+    return locations
 
 
 def _own_data(model: ir.Model) -> dict[Path, str]:
@@ -377,7 +377,7 @@ def as_file(model: Model) -> Iterator[Path]:
     """A path at which TensorRT can read the model as binary ONNX.
 
     Yields:
-        The model's own path if it has one, otherwise a temporary file that is gone after the
+        The model's own path if it has one, otherwise a temporary file that is removed after the
         block. Its external data is linked, which TensorRT's parser follows.
     """
     if model.path and model.path.suffix not in TEXT_SUFFIXES:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import sympy
 
 _PLAIN_DENOMINATOR = 1 << 10
-"""Up to here a fraction is written as one, behind it as a decimal."""
+"""Up to here a fraction is written as one, beyond it as a decimal."""
 
 
 def nearest(number: Fraction | int, digits: int, largest: int) -> Fraction | None:
@@ -38,8 +38,8 @@ def nearest(number: Fraction | int, digits: int, largest: int) -> Fraction | Non
     if abs(exact) < Fraction(2) ** place:
         place -= 1
     unit = Fraction(2) ** (place - digits + 1)
-    found = round(exact / unit) * unit
-    return found if place >= 1 - largest and abs(found) < Fraction(2) ** (largest + 1) else None
+    rounded = round(exact / unit) * unit
+    return rounded if place >= 1 - largest and abs(rounded) < Fraction(2) ** (largest + 1) else None
 
 
 def nearest_root(square: Fraction, digits: int) -> Fraction:
@@ -50,8 +50,8 @@ def nearest_root(square: Fraction, digits: int) -> Fraction:
     scaled, rest = divmod(square.numerator << shift, square.denominator)
     root = math.isqrt(scaled)
     exact = 2 * root + int(bool(rest) or root * root != scaled)
-    found = nearest(Fraction(exact, 1 << (shift // 2 + 1)), digits, 1 << 14)
-    return found if found is not None else Fraction(0)
+    rounded = nearest(Fraction(exact, 1 << (shift // 2 + 1)), digits, 1 << 14)
+    return rounded if rounded is not None else Fraction(0)
 
 
 def radicand(expression: Any) -> Any:

@@ -119,8 +119,8 @@ def _built(node: ast.expr, named: Callable[[str], Any], decimals: Any = None) ->
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return sympy.Integer(node.value)
     if isinstance(node, ast.Constant) and type(node.value) is float and decimals is not None:
-        found = decimals.read(repr(node.value))
-        return sympy.Rational(found.numerator, found.denominator)
+        number = decimals.read(repr(node.value))
+        return sympy.Rational(number.numerator, number.denominator)
     if isinstance(node, ast.Name):
         return named(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -305,8 +305,8 @@ def equal_within(a: Dim, b: Dim, ranges: Mapping[str, tuple[int, int]]) -> bool 
     if math.prod(map(len, sizes)) > _MOST_TRIED:
         return None
     points = (dict(zip(names, point, strict=True)) for point in itertools.product(*sizes))
-    found = ((evaluate(a, point), evaluate(b, point)) for point in points)
-    return all(one is not None and one == other for one, other in found)
+    pairs = ((evaluate(a, point), evaluate(b, point)) for point in points)
+    return all(one is not None and one == other for one, other in pairs)
 
 
 _MOST_TRIED = 4096

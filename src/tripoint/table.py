@@ -24,7 +24,7 @@ def format_shape(shape: tuple[int | str, ...] | None) -> str:
 
 
 INITIALIZER = "initializer"
-"""What makes a graph output that no node makes; it stands where other tensors have an operator."""
+"""Stands for the operator of a graph output that no node produces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +163,11 @@ class TensorFacts:
 
     Args:
         name: ONNX tensor name.
-        op: Operator that makes it, :data:`INITIALIZER` for a constant that is a graph output, None
-            for a graph input.
-        node: Name of the node that makes it, None where no node does.
+        op: Operator that produces it, :data:`INITIALIZER` for a constant that is a graph output,
+            None for a graph input.
+        node: Name of the node that produces it, None where no node does.
         dtype: ONNX element type in lower case, for instance ``"float"``, or None if unknown.
-        shape: True shape, None if not even the rank is known.
+        shape: True shape, None if the rank is unknown.
         tensorrt: TensorRT's view, None where it never reached this tensor.
         role: Execution tensor, shape tensor, or both; None if undecided.
         source: PyTorch file and line, if the export recorded them.
@@ -233,7 +233,7 @@ def contradicts(true: Shape, seen: ViewShape, varies: Container[int] = ()) -> bo
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One link of a chain: a tensor, the node that makes it, and what happened there."""
+    """One link of a chain: a tensor, the node that produces it, and what happened there."""
 
     tensor: str
     node: str | None
@@ -251,7 +251,7 @@ class Chain:
         origin: The origin that its loss goes back to; None if it lost nothing.
         back: From the tensor back over its origin to what made the size operand opaque.
         reaches: Graph outputs downstream of the origin that lost dimensions through it.
-        node: Name of the node that makes the tensor; None for an input.
+        node: Name of the node that produces the tensor; None for an input.
         refusals: Nodes among those that it is made from, itself first, which the target refuses
             or misreads. Filled in where one tensor is explained.
         frozen: Frozen sizes of the tensor, or at the nodes that it is made from; likewise.
@@ -374,9 +374,9 @@ def varying(shape: Shape | None, symbols: Collection[str]) -> tuple[int, ...]:
         shape: The true shape.
         symbols: The symbols that the inputs declare.
     """
-    known = frozenset(symbols)
+    own = frozenset(symbols)
     return tuple(
         axis
         for axis, dim in enumerate(shape or ())
-        if isinstance(dim, str) and symbols_of(dim) and symbols_of(dim) <= known
+        if isinstance(dim, str) and symbols_of(dim) and symbols_of(dim) <= own
     )

@@ -12,7 +12,7 @@ from tripoint.symbols import Shape
 from tripoint.table import Target, TensorFacts, TensorTable, ViewShape
 
 Kind = Literal["lost_in_a", "lost_in_b", "lost_in_both", "another_size", "only_in_a", "only_in_b"]
-"""How two views of a tensor differ; of several kinds the first that applies."""
+"""Kind of a difference between two views of a tensor; of several kinds the first that applies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Difference:
 
     Args:
         name: ONNX tensor name.
-        op: Operator that makes it, None for a graph input.
-        node: Name of the node that makes it, None for a graph input.
+        op: Operator that produces it, None for a graph input.
+        node: Name of the node that produces it, None for a graph input.
         kind: How the views differ: a size lost by one target only, by both but not on the same
             axes, sizes or ranks that are not the same, or a tensor that one never reached.
         shape: True shape.
@@ -95,16 +95,16 @@ def compare(a: TensorTable, b: TensorTable) -> Differences:
 
 def _difference(a: TensorFacts | None, b: TensorFacts | None) -> Difference | None:
     seen_a, seen_b = (facts.tensorrt if facts is not None else None for facts in (a, b))
-    known = a or b
-    if known is None or seen_a == seen_b:
+    either = a or b
+    if either is None or seen_a == seen_b:
         return None
     lost_a, lost_b = (facts.lost if facts is not None else () for facts in (a, b))
     return Difference(
-        name=known.name,
-        op=known.op,
-        node=known.node,
+        name=either.name,
+        op=either.op,
+        node=either.node,
         kind=_kind(seen_a, seen_b, lost_a, lost_b),
-        shape=known.shape,
+        shape=either.shape,
         a=seen_a,
         b=seen_b,
         lost_a=lost_a,

@@ -161,8 +161,8 @@ def compute(model: Model, target: str | None = None, *, tensorrt: str | None = N
         InputError: If shapes cannot be inferred.
     """
     pending = views.start(model, target, tensorrt=tensorrt)
-    known = truth.infer(model.ir)
-    return Facts(model, known, pending(known.shapes))
+    inferred = truth.infer(model.ir)
+    return Facts(model, inferred, pending(inferred.shapes))
 
 
 @dataclass(frozen=True, slots=True)

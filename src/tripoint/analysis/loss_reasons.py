@@ -174,17 +174,17 @@ class Mechanisms:
             f"{self.version} does not cancel the sizes known only at run time when it divides "
             f"the volume of `{self.name(data)}` by the others"
         )
-        given = {self._birth(each) for each in others}
+        births = {self._birth(each) for each in others}
         volume = [each for each in self.sizes.axes([data]) if self.is_running(each)]
-        unlike = next((each for each in volume if self._birth(each) not in given), None)
+        unlike = next((each for each in volume if self._birth(each) not in births), None)
         if unlike is None or not others:
             return text
         read = self._listed([self._copied(each) for each in others])
-        made = self._made(self._first_unlike(unlike, given))
-        return f"{text}: these read {read}, but axis {unlike.index} of it {made}"
+        origin = self._origin_text(self._first_unlike(unlike, births))
+        return f"{text}: these read {read}, but axis {unlike.index} of it {origin}"
 
-    def _first_unlike(self, place: SizeRef, given: set[SizeRef]) -> SizeRef:
-        """The first node on the way to an axis that makes its size anew."""
+    def _first_unlike(self, place: SizeRef, births: set[SizeRef]) -> SizeRef:
+        """The first node on the way to an axis that produces its size anew."""
         passed: set[SizeRef] = set()
         while place not in passed:
             passed.add(place)
@@ -194,7 +194,7 @@ class Mechanisms:
                     each
                     for each in self._makers(place)
                     if self.is_running(each)
-                    and self._birth(each) not in given
+                    and self._birth(each) not in births
                     and self._same_size(place, each)
                 ),
                 place,
@@ -239,8 +239,8 @@ class Mechanisms:
         """
         node = place.value.producer()
         sources = self.sizes.sources(place)
-        given = isinstance(place, Axis) and all(isinstance(each, Element) for each in sources)
-        if node is None or node.op_type != "Reshape" or not given:
+        by_operand = isinstance(place, Axis) and all(isinstance(each, Element) for each in sources)
+        if node is None or node.op_type != "Reshape" or not by_operand:
             return sources
         said = {self._copied(each) for each in self.sizes.elements(node.inputs[1:2])}
         true = {self._true(each) for each in said}
@@ -267,7 +267,7 @@ class Mechanisms:
             return place
         return self._inputs.setdefault(shape[place.index], place)
 
-    def _made(self, birth: SizeRef) -> str:
+    def _origin_text(self, birth: SizeRef) -> str:
         node = birth.value.producer()
         if node is None:
             return f"is axis {birth.index} of the input `{self.name(birth.value)}`"
@@ -282,53 +282,53 @@ class Mechanisms:
     def _operand(self, elements: Sequence[SizeRef]) -> str:
         """A size operand that is computed; what of it is known decides the sentence."""
         operand = self.name(elements[0].value)
-        made = _merged([self._made_from(each) for each in elements])
-        if made.unable is not None:
+        merged = _merged([self._made_from(each) for each in elements])
+        if merged.unable is not None:
             return (
-                f"its size operand `{operand}` passes through {made.unable.op_type} "
-                f"`{node_name(made.unable)}`, with which {self.version} computes no sizes"
+                f"its size operand `{operand}` passes through {merged.unable.op_type} "
+                f"`{node_name(merged.unable)}`, with which {self.version} computes no sizes"
             )
-        if made.values is not None:
+        if merged.values is not None:
             return (
                 f"its size operand `{operand}` depends on the values of "
-                f"`{self.name(made.values)}`, which are not known while the network is built"
+                f"`{self.name(merged.values)}`, which are not known while the network is built"
             )
-        if made.measured:
-            node = made.computing
+        if merged.measured:
+            node = merged.computing
             by = f" by {node.op_type} `{node_name(node)}`" if node is not None else ""
             return (
                 f"its size operand `{operand}` is computed{by} from "
-                f"{self._listed(made.measured)}, known only at run time, and {self.version} does "
+                f"{self._listed(merged.measured)}, known only at run time, and {self.version} does "
                 "not find that the result is always the same"
             )
-        if made.odd is not None:
+        if merged.odd is not None:
             return (
-                f"its size operand `{operand}` is computed by {made.odd.op_type} "
-                f"`{node_name(made.odd)}`, which {self.version} does not fold while the network "
+                f"its size operand `{operand}` is computed by {merged.odd.op_type} "
+                f"`{node_name(merged.odd)}`, which {self.version} does not fold while the network "
                 "is built"
             )
         return self._not_folded(elements[0].value)
 
     def _made_from(self, place: SizeRef) -> _Made:
         """Return what an element is made from; each element of the graph is looked at once."""
-        made = self._elements
+        origins = self._elements
         pending, entered = [place], set[SizeRef]()
         while pending:
             current = pending[-1]
-            if current in made:
+            if current in origins:
                 pending.pop()
                 continue
             if isinstance(current, Axis):
-                made[current] = _Made(measured=(current,) if self.is_running(current) else ())
+                origins[current] = _Made(measured=(current,) if self.is_running(current) else ())
                 continue
             sources = [e for e in self.sizes.sources(current) if self.sizes.constant(e) is None]
             if current not in entered:
                 entered.add(current)
-                pending.extend(e for e in sources if e not in made and e not in entered)
+                pending.extend(e for e in sources if e not in origins and e not in entered)
                 continue
             own = self._own(current)
-            made[current] = _merged([own, *(made[e] for e in sources if e in made)])
-        return made[place]
+            origins[current] = _merged([own, *(origins[e] for e in sources if e in origins)])
+        return origins[place]
 
     def _own(self, element: Element) -> _Made:
         node = element.value.producer()

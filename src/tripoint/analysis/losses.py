@@ -23,7 +23,7 @@ class Rules:
     Args:
         sizes: Where the sizes of the graph come from.
         lost: Lost axes by tensor, in graph order; tensors without a loss may be absent.
-        known: Tensors that the table has; a loss goes through others unseen.
+        tabulated: Tensors that the table has; a loss goes through others unseen.
         reasons: What an importer said about a tensor, where it said something.
         named: Tensors by name.
         folds: Whether this TensorRT evaluates size operands while the network is built. If not,
@@ -32,7 +32,7 @@ class Rules:
 
     sizes: Sizes
     lost: Mapping[ir.Value, tuple[int, ...]]
-    known: frozenset[ir.Value]
+    tabulated: frozenset[ir.Value]
     reasons: Mapping[ir.Value, Reason]
     named: Mapping[str, ir.Value]
     folds: bool
@@ -68,7 +68,7 @@ class Rules:
     def _passes(self, place: SizeRef) -> bool:
         if isinstance(place, Element):
             return self.folds and self.sizes.constant(place) is None
-        return self.is_lost(place) or place.value not in self.known
+        return self.is_lost(place) or place.value not in self.tabulated
 
     def _lost_axes(self, values: Iterable[ir.Value]) -> list[SizeRef]:
         return [Axis(value, index) for value in values for index in self.lost.get(value, ())]
@@ -125,10 +125,10 @@ class Losses:
 
     def path(self, place: SizeRef) -> list[SizeRef]:
         """From a lost axis to the one at which its loss starts."""
-        found = [place]
-        while (following := self.leads.get(found[-1])) is not None:
-            found.append(following)
-        return found
+        places = [place]
+        while (following := self.leads.get(places[-1])) is not None:
+            places.append(following)
+        return places
 
     def reach(self, ends: Mapping[SizeRef, int]) -> dict[SizeRef, int]:
         """Return the ends that a loss goes to from each place.
@@ -140,7 +140,7 @@ class Losses:
             By place the bits of the ends that it passes its loss on to.
         """
         reached = dict(ends)
-        # Places were left in an order in which each comes behind those that feed it.
+        # Places were left in an order in which each comes after those that feed it.
         for place in reversed(list(self.leads)):
             bits = reached.get(place, 0)
             if bits:

@@ -47,13 +47,13 @@ def _untrue(
 ) -> Iterator[str]:
     """Outputs of an untrue shape, where no input has one already."""
 
-    def known(value: ir.Value | None) -> TensorFacts | None:
+    def facts_of(value: ir.Value | None) -> TensorFacts | None:
         return facts.get(names.get(value, "")) if value is not None else None
 
-    if any(each.differs for value in node.inputs if (each := known(value)) is not None):
+    if any(each.differs for value in node.inputs if (each := facts_of(value)) is not None):
         return
     for value in node.outputs:
-        each = known(value)
+        each = facts_of(value)
         if each is not None and each.differs:
             seen, true = format_shape(each.tensorrt), format_shape(each.shape)
             yield f"gives `{each.name}` the shape {seen}, not {true}"
@@ -71,18 +71,18 @@ def untrue_outputs(
     Returns:
         A sentence for each output.
     """
-    known = truth.infer(model.ir)
-    found = []
+    inferred = truth.infer(model.ir)
+    texts = []
     for value in model.ir.graph.outputs:
         name = value.name or ""
-        true, seen = known.shapes.get(name), outputs.get(name)
+        true, seen = inferred.shapes.get(name), outputs.get(name)
         if true is None or seen is None:
             continue
         engine = tuple(size if isinstance(size, int) else -1 for size in seen)
-        if contradicts(true, engine, varying(true, known.symbols)):
+        if contradicts(true, engine, varying(true, inferred.symbols)):
             shapes = f"the model {format_shape(true)}, the engine {format_shape(engine)}"
-            found.append(f"output {name}: {shapes}")
-    return tuple(found)
+            texts.append(f"output {name}: {shapes}")
+    return tuple(texts)
 
 
 def ignored_attributes(model: Model) -> tuple[str, ...]:

@@ -27,10 +27,10 @@ from tripoint.table import Chain, Frozen, Reason, Refusal, Step, TensorFacts, fo
 __all__ = ["Explainer", "format_shape"]
 
 _LONGEST = 64
-"""Steps that are followed behind a size operand."""
+"""Steps that are followed upstream of a size operand."""
 
 _MODELLED = "(modelled)"
-"""How a target ends that goes on behind a node it refuses."""
+"""End of a target that goes on after a node it refuses."""
 
 _OLD = re.compile(r"TensorRT 7\.")
 """The core of TensorRT 7 evaluates no size operand while the network is built; that of 8.0 does
@@ -78,14 +78,14 @@ class Explainer:
         lost = self._lost.get(value, ())
         if lost:
             start = self._losses.starts(value, lost) or Axis(value, lost[0])
-            found = self._lost_chain(value, start)
+            chain = self._lost_chain(value, start)
         elif value in self._misread:
-            found = self._misread_chain(value)
+            chain = self._misread_chain(value)
         else:
-            found = Chain(name, None, tuple(self._known(value)), ())
+            chain = Chain(name, None, tuple(self._unlost(value)), ())
         nodes = {node_name(node): None for node in _made_from(value)}
         return dataclasses.replace(
-            found,
+            chain,
             node=next(iter(nodes), None),
             refusals=tuple(
                 refusal for node in nodes for refusal in self.refusals if refusal.node == node
@@ -100,12 +100,12 @@ class Explainer:
     def _misread(self) -> dict[ir.Value, ir.Value | None]:
         """For each tensor of an untrue shape an input of its node that has one; None at a start."""
         untrue = {value for value, facts in self._facts.items() if facts.differs}
-        found: dict[ir.Value, ir.Value | None] = {}
+        sources: dict[ir.Value, ir.Value | None] = {}
         for value in untrue:
             node = value.producer()
             inputs = node.inputs if node is not None else ()
-            found[value] = next((each for each in inputs if each in untrue), None)
-        return found
+            sources[value] = next((each for each in inputs if each in untrue), None)
+        return sources
 
     def _misread_path(self, value: ir.Value) -> list[ir.Value]:
         path = [value]
@@ -142,8 +142,8 @@ class Explainer:
 
     @cached_property
     def _facts(self) -> dict[ir.Value, TensorFacts]:
-        known = self.facts
-        return {value: known[name] for name, value in self._named.items() if name in known}
+        facts = self.facts
+        return {value: facts[name] for name, value in self._named.items() if name in facts}
 
     @cached_property
     def _lost(self) -> dict[ir.Value, tuple[int, ...]]:
@@ -158,8 +158,8 @@ class Explainer:
     def _losses(self) -> Losses:
         named = self._named
         reasons = {named[name]: reason for name, reason in self.reasons.items() if name in named}
-        known = frozenset(self._facts)
-        return Losses.of(Rules(self._sizes, self._lost, known, reasons, named, self._folds))
+        tabulated = frozenset(self._facts)
+        return Losses.of(Rules(self._sizes, self._lost, tabulated, reasons, named, self._folds))
 
     @cached_property
     def _folds(self) -> bool:
@@ -220,8 +220,8 @@ class Explainer:
             if producer.op_type in READS_SIZES:
                 yield self._step(place.value, f"reads the sizes of {self._shaped(producer)}")
                 return
-            made = f"computes sizes at run time with {producer.op_type}"
-            yield self._step(place.value, made)
+            text = f"computes sizes at run time with {producer.op_type}"
+            yield self._step(place.value, text)
             following = self._computed_source(place, Element)
             if following is None:
                 inputs = (value for value in producer.inputs if value is not None)
@@ -267,7 +267,7 @@ class Explainer:
 
     # Dimensions that are not lost
 
-    def _known(self, value: ir.Value) -> Iterator[Step]:
+    def _unlost(self, value: ir.Value) -> Iterator[Step]:
         """Yield the reason that a tensor has symbols, is not seen, or is a shape tensor."""
         facts = self._facts.get(value)
         if facts is None:
@@ -298,14 +298,14 @@ class Explainer:
         """
         yield self._step(place.value, f"axis {place.index} is {dim}")
         seen: set[SizeRef] = {place}
-        while found := self._further(place, symbol, seen):
-            for element in found[:-1]:
+        while places := self._further(place, symbol, seen):
+            for element in places[:-1]:
                 held = f"holds the size in element {element.index}"
                 yield self._step(element.value, held)
-            place = found[-1]
+            place = places[-1]
             if place.value.producer() is None:
-                given = f"is given by the caller: axis {place.index} is {self._dim(place)}"
-                yield self._step(place.value, given)
+                caller = f"is given by the caller: axis {place.index} is {self._dim(place)}"
+                yield self._step(place.value, caller)
             elif self._dim(place) != dim:
                 dim = self._dim(place)
                 yield self._step(place.value, f"axis {place.index} is {dim}")

@@ -24,7 +24,7 @@ def engine_name(name: str, outputs: Container[str]) -> str:
     return f"{_PREFIX}{name}" if name in outputs else name
 
 
-def given(name: str, entries: Mapping[str, _T]) -> _T | None:
+def entry(name: str, entries: Mapping[str, _T]) -> _T | None:
     """Return the entry for an input of an engine, under its name there or its ONNX name.
 
     Args:

@@ -76,18 +76,18 @@ class Frame:
 def source_of(node: ir.Node) -> Source | None:
     """The PyTorch line that a node came from.
 
-    It is the deepest frame outside installed packages. Where every frame lies in one, as for a
-    model out of a model library, it is the deepest frame outside PyTorch; failing that, the
-    deepest frame.
+    It is the deepest frame outside installed packages. Where every frame is located in one, as
+    for a model out of a model library, it is the deepest frame outside PyTorch; failing that,
+    the deepest frame.
 
     Returns:
-        The line, its file relative to the current folder where it lies below it; None if the
+        The line, its file relative to the current folder where it is located below it; None if the
         export recorded nothing.
     """
-    found = frames_of(node)
-    if not found:
+    frames = frames_of(node)
+    if not frames:
         return None
-    deepest_first = found[::-1]
+    deepest_first = frames[::-1]
     frame = next((f for f in deepest_first if not f.in_library), None)
     frame = frame or next((f for f in deepest_first if not f.in_torch), deepest_first[0])
     return Source(shown_path(frame.file), frame.line)
@@ -108,14 +108,14 @@ def parse_frames(text: str) -> tuple[Frame, ...]:
     Returns:
         The frames, outermost first.
     """
-    found = _PYTHON_FRAME.findall(text)
-    if found:
-        return tuple(Frame(file, int(line), name, code) for file, line, name, code in found)
-    found = _SCRIPT_FRAME.findall(text)
-    if found:
-        return tuple(Frame(file, int(line), name) for file, line, name in reversed(found))
-    found = _COMMENT_FRAME.findall(text)
-    return tuple(Frame(file, int(line), "<unknown>") for file, line in found)
+    frames = _PYTHON_FRAME.findall(text)
+    if frames:
+        return tuple(Frame(file, int(line), name, code) for file, line, name, code in frames)
+    frames = _SCRIPT_FRAME.findall(text)
+    if frames:
+        return tuple(Frame(file, int(line), name) for file, line, name in reversed(frames))
+    frames = _COMMENT_FRAME.findall(text)
+    return tuple(Frame(file, int(line), "<unknown>") for file, line in frames)
 
 
 def format_frames(frames: tuple[Frame, ...]) -> str:
@@ -129,7 +129,7 @@ def format_frames(frames: tuple[Frame, ...]) -> str:
 
 
 def shown_path(file: str) -> str:
-    """A path as a person wants to read it: relative if it lies below the current folder."""
+    """A path as a person wants to read it: relative if it is below the current folder."""
     path = Path(file)
     if not path.is_absolute():
         return file

@@ -26,7 +26,7 @@ Point = dict[str, int]
 """A size by symbol."""
 
 Allowed = Callable[[Mapping[str, int]], bool]
-"""Whether a graph takes some sizes."""
+"""Test whether a graph takes some sizes."""
 
 SWEEP = 8
 """Points at which legs are compared, where nobody says how many."""
@@ -91,7 +91,7 @@ def ends_of(shapes: Mapping[str, Shape], profiles: Sequence[Profile]) -> list[Po
     Returns:
         Distinct points; one alone is repeated, for other random inputs.
     """
-    found = (
+    ends = (
         {
             dim: size
             for entry in profile.inputs
@@ -102,7 +102,7 @@ def ends_of(shapes: Mapping[str, Shape], profiles: Sequence[Profile]) -> list[Po
         for profile in profiles
         for end in ENDS
     )
-    points = list({tuple(point.items()): point for point in found}.values()) or [{}]
+    points = list({tuple(point.items()): point for point in ends}.values()) or [{}]
     return points * (MINIMUM_POINTS if len(points) == 1 else 1)
 
 
@@ -127,12 +127,12 @@ def drawn(ranges: Mapping[str, Range], count: int, seed: int) -> Iterator[Point]
 
 def distinct(candidates: Iterable[Point], count: int) -> list[Point]:
     """The first different points, ``count`` at most; no more candidates are taken than needed."""
-    found: dict[tuple[int, ...], Point] = {}
+    unique: dict[tuple[int, ...], Point] = {}
     for point in candidates:
-        found.setdefault(tuple(point.values()), point)
-        if len(found) >= count:
+        unique.setdefault(tuple(point.values()), point)
+        if len(unique) >= count:
             break
-    return list(found.values())
+    return list(unique.values())
 
 
 def _every(ranges: Mapping[str, Range]) -> Iterator[Point]:

@@ -135,8 +135,8 @@ def several(
     Raises:
         UsageError: As :func:`from_spec`.
     """
-    made = tuple(from_spec(inputs, spec, values=values) for spec in specs or (Spec(),))
-    return made if values or _own(inputs) else ()
+    profiles = tuple(from_spec(inputs, spec, values=values) for spec in specs or (Spec(),))
+    return profiles if values or _own(inputs) else ()
 
 
 def values_of(
@@ -156,13 +156,13 @@ def values_of(
         UsageError: If their number is wrong, a symbol among them has no range, or, with
             ``complete``, a shape tensor has none.
     """
-    found = {}
-    for name, given in spec.resolve_names(inputs).items():
+    bounds = {}
+    for name, entry in spec.resolve_names(inputs).items():
         if name not in values:
             continue
-        three = given.values
+        three = entry.values
         if three is None:
-            ends = [_ends(name, dim, spec.dims) for dim in given.dims]
+            ends = [_ends(name, dim, spec.dims) for dim in entry.dims]
             low, opt, high = (tuple(end[index] for end in ends) for index in range(3))
             three = low, opt, high
         if len(three[0]) != len(values[name]):
@@ -170,10 +170,10 @@ def values_of(
                 f"input {name!r} is a shape tensor of {len(values[name])} values, "
                 f"{len(three[0])} were given"
             )
-        found[name] = three
-    if complete and (missing := [name for name in values if name not in found]):
+        bounds[name] = three
+    if complete and (missing := [name for name in values if name not in bounds]):
         raise _without_values(missing[0], len(values[missing[0]]))
-    return found
+    return bounds
 
 
 def _without_values(name: str, count: int) -> UsageError:
@@ -218,13 +218,13 @@ def bindings(
     written = spec.resolve_names(inputs)
     own = _own(inputs)
     _refuse_unknown_symbols(spec, own, written)
-    written = {name: given for name, given in written.items() if name not in values}
+    written = {name: entry for name, entry in written.items() if name not in values}
     bound = _Bound()
     for symbol in own:
         if symbol in spec.dims:
             bound.bind(symbol, spec.dims[symbol], f"--dim {symbol}={spec.dims[symbol]}")
-    for name, given in written.items():
-        _bind_input(bound, name, inputs[name], given, spec.dims)
+    for name, entry in written.items():
+        _bind_input(bound, name, inputs[name], entry, spec.dims)
     missing = [symbol for symbol in own if symbol not in bound.ranges]
     if missing and complete:
         raise _unbound(inputs, missing, proposed)
@@ -239,10 +239,10 @@ class _Bound:
     origins: dict[str, str] = field(default_factory=dict)
 
     def bind(self, symbol: str, size: Range, origin: str) -> None:
-        known = self.ranges.get(symbol)
-        if known is not None and known != size:
+        bound = self.ranges.get(symbol)
+        if bound is not None and bound != size:
             raise UsageError(
-                f"dimension {symbol} is bound to {known} by {self.origins[symbol]} "
+                f"dimension {symbol} is bound to {bound} by {self.origins[symbol]} "
                 f"and to {size} by {origin}",
                 hint="one symbol has one range; give it once",
             )
@@ -251,20 +251,20 @@ class _Bound:
 
 
 def _bind_input(
-    bound: _Bound, name: str, shape: Shape, given: InputSpec, dims: Mapping[str, Range]
+    bound: _Bound, name: str, shape: Shape, entry: InputSpec, dims: Mapping[str, Range]
 ) -> None:
-    if given.values is not None and not given.dims and shape:
+    if entry.values is not None and not entry.dims and shape:
         raise UsageError(
             f"input {name!r} is no shape tensor: it takes sizes, not the values "
-            f"{list(given.values[0])}",
+            f"{list(entry.values[0])}",
             hint=f"its shape is {_spell(shape)}; write {name}:1x3 or {name}:1..8..32x3",
         )
-    if len(given.dims) != len(shape):
+    if len(entry.dims) != len(shape):
         raise UsageError(
             f"input {name!r} has {number_of(len(shape), 'axis')} ({_spell(shape)}), "
-            f"{len(given.dims)} were given"
+            f"{len(entry.dims)} were given"
         )
-    for axis, (true, said) in enumerate(zip(shape, given.dims, strict=True)):
+    for axis, (true, said) in enumerate(zip(shape, entry.dims, strict=True)):
         size = _range(said, dims)
         if size is None:
             continue
@@ -302,11 +302,11 @@ def _own(inputs: Mapping[str, Shape]) -> tuple[str, ...]:
 def _refuse_unknown_symbols(
     spec: Spec, own: Sequence[str], written: Mapping[str, InputSpec]
 ) -> None:
-    said = {dim for given in written.values() for dim in given.dims if isinstance(dim, str)}
+    said = {dim for entry in written.values() for dim in entry.dims if isinstance(dim, str)}
     for symbol in spec.dims:
         if symbol not in own and symbol not in said:
-            known = f"its symbols are {', '.join(own)}" if own else "all its inputs are static"
-            raise UsageError(f"the model has no dimension named {symbol}", hint=known)
+            hint = f"its symbols are {', '.join(own)}" if own else "all its inputs are static"
+            raise UsageError(f"the model has no dimension named {symbol}", hint=hint)
     for symbol in sorted(said):
         if symbol not in spec.dims and symbol not in own:
             raise UsageError(
@@ -329,8 +329,8 @@ def _unbound(
     if proposed is None:
         proposed = dict.fromkeys(missing, Range(1, 8, 32))
     if not proposed.keys() >= set(missing):
-        given = "no sizes are known that satisfy what the graph needs with those given"
-        return UsageError(f"{fact}; {given}")
+        reason = "no sizes are known that satisfy what the graph needs with those given"
+        return UsageError(f"{fact}; {reason}")
     hint = " ".join(f"--dim {symbol}={proposed[symbol]}" for symbol in missing)
     return UsageError(
         fact,
@@ -341,8 +341,8 @@ def _unbound(
 def _check_expressions(
     inputs: Mapping[str, Shape], written: Mapping[str, InputSpec], ranges: Mapping[str, Range]
 ) -> None:
-    for name, given in written.items():
-        for axis, (true, said) in enumerate(zip(inputs[name], given.dims, strict=True)):
+    for name, entry in written.items():
+        for axis, (true, said) in enumerate(zip(inputs[name], entry.dims, strict=True)):
             if isinstance(true, int) or isinstance(said, str) or _symbols(true) == (true,):
                 continue
             size = Range(said, said, said) if isinstance(said, int) else said

@@ -97,18 +97,18 @@ def profiles(model: Model, specs: Sequence[Spec]) -> ProfileResult:
     dynamic = needed.values or any(
         isinstance(d, str) for shape in needed.inputs.values() for d in shape
     )
-    found = tuple(propose(model, needed, spec) for spec in specs)
-    found = found if dynamic else ()
-    examined = examine(needed, [each.profile for each in found])
+    proposals = tuple(propose(model, needed, spec) for spec in specs)
+    proposals = proposals if dynamic else ()
+    examined = examine(needed, [each.profile for each in proposals])
     outputs = {value.name or "" for value in model.ir.graph.outputs}
-    right = bool(found) and not any(each.violated for each in examined)
+    right = bool(proposals) and not any(each.violated for each in examined)
     return ProfileResult(
         needed,
         {name: dtype for name, (dtype, _) in inputs.items()},
-        found,
+        proposals,
         examined,
-        spell([each.profile for each in found], inputs, outputs) if right else None,
-        frozen_at(model, [each.profile for each in found]) if right else (),
+        spell([each.profile for each in proposals], inputs, outputs) if right else None,
+        frozen_at(model, [each.profile for each in proposals]) if right else (),
     )
 
 
@@ -127,7 +127,7 @@ def propose(model: Model, needed: Needs, spec: Spec) -> Proposal:
         UsageError: As :func:`tripoint.profiles.profile.bindings`, or if a shape tensor has no
             values: those cannot be guessed.
     """
-    given = profile.bindings(needed.inputs, spec, complete=False, values=needed.values)
+    asked = profile.bindings(needed.inputs, spec, complete=False, values=needed.values)
     own = list(
         dict.fromkeys(
             symbol
@@ -143,8 +143,8 @@ def propose(model: Model, needed: Needs, spec: Spec) -> Proposal:
     sources: dict[str, str] = {}
     for symbol in own:
         guess = _GUESSES[_kind_of(symbol, needed.inputs, kinds)]
-        if symbol in given:
-            ranges[symbol], sources[symbol] = given[symbol], "given"
+        if symbol in asked:
+            ranges[symbol], sources[symbol] = asked[symbol], "given"
         elif symbol in recorded:
             ranges[symbol], sources[symbol] = _from_record(recorded[symbol], guess)
         else:
@@ -155,7 +155,7 @@ def propose(model: Model, needed: Needs, spec: Spec) -> Proposal:
         for symbol, *ends in zip(needed.values[name], *three, strict=True):
             if ends[0] >= 1:
                 ranges[symbol] = Range(*ends)
-    mended = _mended(needed, ranges, [s for s in own if s not in given], sources)
+    mended = _mended(needed, ranges, [s for s in own if s not in asked], sources)
     return Proposal(
         profile.from_ranges(needed.inputs, mended, values),
         {symbol: mended[symbol] for symbol in own},
@@ -163,13 +163,13 @@ def propose(model: Model, needed: Needs, spec: Spec) -> Proposal:
     )
 
 
-def _from_record(found: recording.Recorded, guess: _Guess) -> tuple[Range, str]:
-    high = found.max if found.max is not None else max(found.min, guess.size.max)
-    opt = found.opt if found.opt is not None else min(max(guess.size.opt, found.min), high)
-    said = f"recorded by {found.by}"
-    if found.max is None:
+def _from_record(record: recording.Recorded, guess: _Guess) -> tuple[Range, str]:
+    high = record.max if record.max is not None else max(record.min, guess.size.max)
+    opt = record.opt if record.opt is not None else min(max(guess.size.opt, record.min), high)
+    said = f"recorded by {record.by}"
+    if record.max is None:
         said += f", without a limit; max is the default for {guess.what}"
-    return Range(found.min, opt, high), said
+    return Range(record.min, opt, high), said
 
 
 def _kind_of(symbol: str, inputs: Mapping[str, Shape], dtypes: Mapping[str, str]) -> str:
@@ -205,29 +205,29 @@ def _mended(
 ) -> dict[str, Range]:
     """Ranges whose free symbols were moved until min, opt and max satisfy the equations."""
     solved = needed.solved(ranges, free)
-    found = dict(solved.ranges)
+    mended = dict(solved.ranges)
     # What was moved up as a whole stays as wide as what was wanted.
     wider = {
-        symbol: _scaled(ranges[symbol], found[symbol].min)
+        symbol: _scaled(ranges[symbol], mended[symbol].min)
         for symbol in free
         if solved.legal
-        and found[symbol].min == found[symbol].max > ranges[symbol].max
+        and mended[symbol].min == mended[symbol].max > ranges[symbol].max
         and ranges[symbol].min < ranges[symbol].max
     }
-    if wider and (again := needed.solved({**found, **wider}, free)).legal:
-        found = dict(again.ranges)
+    if wider and (again := needed.solved({**mended, **wider}, free)).legal:
+        mended = dict(again.ranges)
     every = (*needed.equations, *needed.meant)
     decided = [each for each in every if each.decided and each.symbols <= ranges.keys()]
     wrong = [each for each in decided if not _holds(each, ranges)]
     for symbol in free:
-        if found[symbol] != ranges[symbol]:
+        if mended[symbol] != ranges[symbol]:
             # What is moved for others may have been right by itself.
             reasons = dict.fromkeys(
                 nearest.rule(each) or each.meant for each in wrong if symbol in each.symbols
             )
             why = f", moved because {', '.join(reasons)}" if reasons else ", moved along"
             sources[symbol] += f" ({ranges[symbol]}){why}"
-    return found
+    return mended
 
 
 def _scaled(size: Range, least: int) -> Range:

@@ -59,7 +59,7 @@ def in_order(tensors: Sequence[Tensor], inputs: Mapping[str, Any]) -> list[Any]:
             return [inputs[tensor.name] for tensor in tensors]
         except KeyError:
             pass
-    values = [passthrough.given(tensor.name, inputs) for tensor in tensors]
+    values = [passthrough.entry(tensor.name, inputs) for tensor in tensors]
     if len(inputs) == len(tensors) and all(value is not None for value in values):
         return values
     names = [tensor.name for tensor in tensors]

@@ -1,8 +1,8 @@
 """Declarations of a file that its nodes contradict.
 
 A declared shape is a remark that nobody checks before a model runs. Where it contradicts what the
-nodes make, each reader believes something else: ONNX Runtime forgets the rank of the tensor, or the
-size of the axis, and refuses a declared element type that is another (seen with 1.32).
+nodes produce, each reader believes something else: ONNX Runtime forgets the rank of the tensor, or
+the size of the axis, and refuses a declared element type that is another (seen with 1.32).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Declared:
         shape: Its dims, None if it says nothing of the rank; a dim without a size or a name is
             ``""``.
         dtype: Its element type, None if it says none.
-        maker: What makes the tensor, for messages.
-        read: The tensors that the maker reads and feeds to its nested graphs.
+        maker: What produces the tensor, for messages.
+        read: The tensors that the maker consumes and feeds to its nested graphs.
     """
 
     shape: Shape | None

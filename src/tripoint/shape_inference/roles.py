@@ -16,7 +16,7 @@ from tripoint.table import Role
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A node that reads a tensor as a size.
+    """A node that consumes a tensor as a size.
 
     Args:
         node: The node.
@@ -98,7 +98,7 @@ def _feeding(value: ir.Value, outer: Mapping[ir.Value, ir.Value]) -> list[ir.Val
 
 
 def _given_to_bodies(model: ir.Model) -> dict[ir.Value, ir.Value]:
-    """For each input of the body of a Loop or Scan what the node was given for it."""
+    """For each input of the subgraph of a Loop or Scan what the node was given for it."""
     return {
         inner: outer
         for node in model.graph.all_nodes()

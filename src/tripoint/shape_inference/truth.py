@@ -131,7 +131,7 @@ def _annotate(model: ir.Model, *, named: bool) -> Truth:
 
 
 def inlined(model: ir.Model) -> ir.Model:
-    """A model without local functions, their calls replaced by their bodies.
+    """A model without local functions, their calls replaced by their nodes.
 
     Tensors keep their names; those inside of a function that is called twice get a number.
 
@@ -269,7 +269,7 @@ def _node_outputs(model: ir.Model) -> Iterator[ir.Value]:
 
 
 def names(model: ir.Model) -> dict[ir.Value, str]:
-    """A name of its own for every tensor that a graph takes in or a node makes, nested ones too.
+    """A name of its own for every tensor that a graph takes in or a node produces, nested ones too.
 
     So have the initializers that the main graph gives out.
 

@@ -33,7 +33,7 @@ class _Slot:
 class Arguments:
     """The inputs of ``forward``, and how it is called with them.
 
-    A tensor that lies in an example has a name of its own: ``batch_x`` is the entry ``x`` of the
+    A tensor inside an example has a name of its own: ``batch_x`` is the entry ``x`` of the
     dict ``batch``, ``state_0`` the first of the tuple ``state``, ``args_0`` the first of ``*args``.
 
     Args:
@@ -42,7 +42,7 @@ class Arguments:
         examples: Example tensor by input name.
         constants: What is given beside tensors, by parameter: it stays as it is.
         parameters: Parameters of ``forward``, in order.
-        given: The example by parameter, tensors in it replaced by their names.
+        templates: The example by parameter, tensors in it replaced by their names.
     """
 
     names: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Arguments:
     examples: Mapping[str, Tensor] = field(default_factory=dict)
     constants: Mapping[str, object] = field(default_factory=dict)
     parameters: tuple[inspect.Parameter, ...] = ()
-    given: Mapping[str, object] = field(default_factory=dict)
+    templates: Mapping[str, object] = field(default_factory=dict)
 
     def bind(self, tensors: Mapping[str, Tensor]) -> tuple[list[object], dict[str, object]]:
         """The positional and the named arguments of one call.
@@ -60,9 +60,11 @@ class Arguments:
         """
         args: list[object] = []
         named: dict[str, object] = {}
-        variadic = any(p.kind is p.VAR_POSITIONAL and p.name in self.given for p in self.parameters)
+        variadic = any(
+            p.kind is p.VAR_POSITIONAL and p.name in self.templates for p in self.parameters
+        )
         for p in self.parameters:
-            example = self.given.get(p.name, _EMPTY)
+            example = self.templates.get(p.name, _EMPTY)
             if p.name in tensors and (example is _EMPTY or example is None):
                 value: object = tensors[p.name]
             else:
@@ -96,30 +98,32 @@ def read(module: nn.Module, examples: object) -> Arguments:
     """
     parameters = _parameters(module)
     values, parameters = _by_parameter(examples, parameters)
-    given: dict[str, object] = {}
-    found: dict[str, Tensor] = {}
+    templates: dict[str, object] = {}
+    tensors: dict[str, Tensor] = {}
     names: list[str] = []
     optional: set[str] = set()
     constants: dict[str, object] = {}
     plain = {p.name for p in parameters}
     for p in parameters:
-        before = len(found)
+        before = len(tensors)
         if p.name in values:
-            given[p.name] = _template(values[p.name], (p.name,), found, plain)
+            templates[p.name] = _template(values[p.name], (p.name,), tensors, plain)
             constants.update(_constants(values[p.name], p.name))
-        inside = list(found)[before:]
+        inside = list(tensors)[before:]
         if inside:
             names += inside
-        elif given.get(p.name) is None and p.kind is not p.VAR_POSITIONAL:
+        elif templates.get(p.name) is None and p.kind is not p.VAR_POSITIONAL:
             names.append(p.name)
-            if p.default is not _EMPTY or p.name in given:
+            if p.default is not _EMPTY or p.name in templates:
                 optional.add(p.name)
         elif p.kind is p.VAR_POSITIONAL and p.name not in values:
             raise InputError(
                 f"forward takes *{p.name}, so its inputs have no names",
                 hint=f"return (module, example_inputs): they are {p.name}_0, {p.name}_1 and so on",
             )
-    return Arguments(tuple(names), frozenset(optional), found, constants, tuple(parameters), given)
+    return Arguments(
+        tuple(names), frozenset(optional), tensors, constants, tuple(parameters), templates
+    )
 
 
 def _parameters(module: nn.Module) -> list[inspect.Parameter]:
@@ -169,36 +173,36 @@ def _by_parameter(
             f"the example inputs are a {type(examples).__name__}",
             hint="return a tensor, a tuple of tensors or a dict from name to tensor",
         )
-    known = {p.name for p in kept}
+    accepted = {p.name for p in kept}
     for name in examples:
-        if name in known:
+        if name in accepted:
             continue
         if not takes_more:
             raise InputError(
-                f"there is an example input {name!r}, but forward takes {', '.join(known)}"
+                f"there is an example input {name!r}, but forward takes {', '.join(accepted)}"
             )
         kept.append(inspect.Parameter(str(name), inspect.Parameter.KEYWORD_ONLY, default=None))
     return dict(examples), kept
 
 
 def _template(
-    value: object, path: tuple[str, ...], found: dict[str, Tensor], plain: set[str]
+    value: object, path: tuple[str, ...], tensors: dict[str, Tensor], plain: set[str]
 ) -> object:
-    """An example whose tensors are replaced by their names, which are added to ``found``."""
+    """An example whose tensors are replaced by their names, which are added to ``tensors``."""
     import torch
 
     if isinstance(value, torch.Tensor):
         name = base = _identifier("_".join(path))
         count = 1
-        while name in found or (len(path) > 1 and name in plain):
+        while name in tensors or (len(path) > 1 and name in plain):
             count += 1
             name = f"{base}_{count}"
-        found[name] = value
+        tensors[name] = value
         return _Slot(name)
     if isinstance(value, (*_CONSTANTS, torch.dtype, torch.device)):
         return value
-    made = _mapped(value, lambda key, child: _template(child, (*path, key), found, plain))
-    if made is _EMPTY:
+    mapped = _mapped(value, lambda key, child: _template(child, (*path, key), tensors, plain))
+    if mapped is _EMPTY:
         kind = type(value).__name__
         place = f"example input {path[0]!r}"
         place += f" at {'.'.join(path[1:])}" if path[1:] else ""
@@ -206,14 +210,14 @@ def _template(
             f"{place} is a {kind}, not a tensor",
             hint="give tensors, or dicts, tuples, lists or dataclasses of tensors and constants",
         )
-    return made
+    return mapped
 
 
 def _filled(template: object, tensors: Mapping[str, Tensor]) -> object:
     if isinstance(template, _Slot):
         return tensors[template.name]
-    made = _mapped(template, lambda _, child: _filled(child, tensors))
-    return template if made is _EMPTY else made
+    filled = _mapped(template, lambda _, child: _filled(child, tensors))
+    return template if filled is _EMPTY else filled
 
 
 def _constants(value: object, place: str) -> dict[str, object]:
@@ -222,9 +226,11 @@ def _constants(value: object, place: str) -> dict[str, object]:
 
     if isinstance(value, torch.Tensor):
         return {}
-    found: dict[str, object] = {}
-    made = _mapped(value, lambda key, child: found.update(_constants(child, f"{place}.{key}")))
-    return {place: value} if made is _EMPTY else found
+    constants: dict[str, object] = {}
+    mapped = _mapped(
+        value, lambda key, child: constants.update(_constants(child, f"{place}.{key}"))
+    )
+    return {place: value} if mapped is _EMPTY else constants
 
 
 def _mapped(value: Any, change: Callable[[str, object], object]) -> Any:
@@ -244,10 +250,10 @@ def _mapped(value: Any, change: Callable[[str, object], object]) -> Any:
         return children if isinstance(value, list) else tuple(children)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         # Without its __init__, which may look at what it is given.
-        made = copy.copy(value)
+        copied = copy.copy(value)
         for each in dataclasses.fields(value):
-            object.__setattr__(made, each.name, change(each.name, getattr(value, each.name)))
-        return made
+            object.__setattr__(copied, each.name, change(each.name, getattr(value, each.name)))
+        return copied
     return _EMPTY
 
 

@@ -54,13 +54,13 @@ def tensors_at(plan: InputPlan, sizes: Mapping[str, int], *, seed: int = 0) -> d
         A tensor by input name, integers within the range of the export's. Those without a
         symbol are the export's own.
     """
-    found = {}
+    tensors = {}
     for name, tensor in plan.tensors.items():
         shape = tuple(dim if isinstance(dim, int) else sizes[dim] for dim in plan.dims[name])
         same = shape == tuple(tensor.shape)
-        made = tensor if same else _generate(name, shape, tensor.dtype, tensor, seed)
-        found[name] = made.to(tensor.device)
-    return found
+        resized = tensor if same else _generate(name, shape, tensor.dtype, tensor, seed)
+        tensors[name] = resized.to(tensor.device)
+    return tensors
 
 
 def plan_inputs(model: TorchModel, spec: Spec, *, seed: int = 0) -> InputPlan:
@@ -80,8 +80,8 @@ def plan_inputs(model: TorchModel, spec: Spec, *, seed: int = 0) -> InputPlan:
             does not fit.
     """
     unnamed = any(written.name is None for written in spec.inputs)
-    known = model.required_inputs if unnamed else model.input_names
-    written = spec.resolve_names(known)
+    names = model.required_inputs if unnamed else model.input_names
+    written = spec.resolve_names(names)
     device = _device(model)
     tensors: dict[str, Tensor] = {}
     dims: dict[str, tuple[int | str, ...]] = {}
@@ -160,8 +160,8 @@ def _dtype(name: str, written: InputSpec | None, example: Tensor | None) -> torc
 
     asked = written.dtype if written else None
     if example is None:
-        found: torch.dtype = getattr(torch, asked or _DEFAULT_DTYPE)
-        return found
+        dtype: torch.dtype = getattr(torch, asked or _DEFAULT_DTYPE)
+        return dtype
     if asked and getattr(torch, asked) != example.dtype:
         has = str(example.dtype).removeprefix("torch.")
         raise UsageError(

@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 Arrays = list[np.ndarray[Any, Any]]
 
 _SECONDS = 10.0
-"""How long ``forward`` may take on the example, if it is to be run again."""
+"""Longest time of ``forward`` on the example, if it is to be run again."""
 _BYTES = 1 << 29
-"""How large weights may be, if ONNX Runtime is to load them."""
+"""Largest size of weights, if ONNX Runtime is to load them."""
 _APART = 0.01
 """Part of the largest number that an output may be off; a frozen size is off by far more."""
 _ROUNDINGS = 4.0
-"""What it may be off by besides, in its epsilon: bfloat16 is coarse."""
+"""Further deviation allowed, in its epsilon: bfloat16 is coarse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +107,10 @@ def check(model: Model, module: TorchModel, plan: InputPlan) -> Held:
         session = Session(model)
         if time.monotonic() - start > _SECONDS:
             return Held()
-        made = session.run(_feed(session, plan.tensors))
+        outputs = session.run(_feed(session, plan.tensors))
     except Exception:  # noqa: BLE001 - forward may raise anything, and was run before
         return Held()
-    agrees = _alike(made, example)
+    agrees = _alike(outputs, example)
     sizes = {symbol: plan.size(symbol) for symbol in plan.symbols}
     frozen = truth.infer(model.ir).frozen
     stayed: list[Stayed] = []
@@ -131,7 +131,7 @@ def check(model: Model, module: TorchModel, plan: InputPlan) -> Held:
                     notes.append(f"forward fails with {symbol} = {size}: {failed}; {where}")
                 continue
             what = _difference(session, tensors, expected)
-            if not agrees and not _stood(session, tensors, (made, example), expected):
+            if not agrees and not _stood(session, tensors, (outputs, example), expected):
                 break
             if what and where:
                 # The node says more than the words of the runtime.
@@ -191,8 +191,8 @@ def _stood(
     except TripointError:
         return False
     return any(
-        made.shape == now.shape and example.shape != other.shape
-        for made, now, example, other in zip(before[0], got, before[1], expected, strict=False)
+        then.shape == now.shape and example.shape != other.shape
+        for then, now, example, other in zip(before[0], got, before[1], expected, strict=False)
     )
 
 

@@ -69,17 +69,17 @@ def read_inputs(
     path = Path(text)
     try:
         if path.is_dir():
-            found = _of_folder(path, inputs)
+            points = _of_folder(path, inputs)
         elif path.suffix in (".npz", ".json"):
-            found = _of_file(path, inputs)
+            points = _of_file(path, inputs)
         else:
-            found = _called(text, list(inputs), names)
+            points = _called(text, list(inputs), names)
     except TripointError as error:
         raise error.within(subject=text) from error
-    if not found:
+    if not points:
         raise InputError("there is no point in it").within(subject=text)
-    known = {name: ir.DataType[dtype.upper()].numpy() for name, (dtype, _) in inputs.items()}
-    return [restored(point, known) for point in found]
+    dtypes = {name: ir.DataType[dtype.upper()].numpy() for name, (dtype, _) in inputs.items()}
+    return [restored(point, dtypes) for point in points]
 
 
 def _of_folder(folder: Path, inputs: InputSpecs) -> list[dict[str, Array]]:
@@ -124,8 +124,8 @@ def _point(index: int, point: object) -> dict[str, Array]:
 def _array(name: str, value: object) -> Array:
     if isinstance(value, dict) and value.get(_MARKER) in ("LazyArray", "LazyNumpyArray"):
         value = value.get("values")
-    known = isinstance(value, dict) and (value.get(_MARKER) == "ndarray" or _OLD_MARKER in value)
-    payload = value.get("array") if known and isinstance(value, dict) else None
+    marked = isinstance(value, dict) and (value.get(_MARKER) == "ndarray" or _OLD_MARKER in value)
+    payload = value.get("array") if marked and isinstance(value, dict) else None
     if not isinstance(payload, str):
         kind = value.get(_MARKER) if isinstance(value, dict) else type(value).__name__
         raise InputError(
@@ -140,29 +140,31 @@ def _array(name: str, value: object) -> Array:
     return np.asarray(array)
 
 
-def _called(text: str, names: Sequence[str], given: Sequence[str] | None) -> list[dict[str, Array]]:
+def _called(
+    text: str, names: Sequence[str], input_names: Sequence[str] | None
+) -> list[dict[str, Array]]:
     from tripoint.sources import python
 
     unknown = UsageError(f"cannot tell what inputs {text!r} are", hint=f"write {KINDS}")
     try:
-        found = reference.parse(text)
+        parsed = reference.parse(text)
     except UsageError as error:
         raise unknown from error
-    if isinstance(found, reference.OnnxReference):
+    if isinstance(parsed, reference.OnnxReference):
         raise unknown
-    points = python.call(found, _collected)
-    return _examples(found, names, given) if points is None else points
+    points = python.call(parsed, _collected)
+    return _examples(parsed, names, input_names) if points is None else points
 
 
 def _examples(
-    reference: PythonReference, names: Sequence[str], given: Sequence[str] | None
+    reference: PythonReference, names: Sequence[str], input_names: Sequence[str] | None
 ) -> list[dict[str, Array]]:
     """The example inputs of a module, under the names of the file."""
     from tripoint.sources import python
     from tripoint.sources.pairing import pair_inputs
 
     model = python.load_module(reference)
-    parameters, _ = pair_inputs(model, names, given)
+    parameters, _ = pair_inputs(model, names, input_names)
     missing = [name for name, own in parameters.items() if own not in model.example_inputs]
     if missing:
         raise InputError(f"it has no example of {', '.join(missing)}")

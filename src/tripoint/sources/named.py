@@ -16,7 +16,7 @@ def as_torch(model: str | TorchModel) -> TorchModel:
     """
     if not isinstance(model, str):
         return model
-    found = reference.parse(model)
-    if isinstance(found, reference.OnnxReference):
+    parsed = reference.parse(model)
+    if isinstance(parsed, reference.OnnxReference):
         raise UsageError(f"{model} is not PyTorch code", hint="write file.py:name")
-    return python.load_module(found)
+    return python.load_module(parsed)

@@ -47,14 +47,14 @@ def restore_inputs(model: ir.Model, plan: InputPlan) -> None:
         model: Changed in place.
         plan: The inputs that it was exported with.
     """
-    found = {value.name: value for value in model.graph.inputs}
-    if found.keys() == plan.tensors.keys():
+    exported = {value.name: value for value in model.graph.inputs}
+    if exported.keys() == plan.tensors.keys():
         return
     restored = []
     for name, tensor in plan.tensors.items():
         dtype = ir.tensor(tensor.detach().cpu()).dtype
-        made = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(plan.dims[name]))
-        restored.append(found.get(name, made))
+        unused = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(plan.dims[name]))
+        restored.append(exported.get(name, unused))
     model.graph.inputs[:] = restored
 
 
@@ -96,15 +96,14 @@ def drop_invented_dims(model: ir.Model, symbols: Collection[str]) -> None:
     """
     from tripoint.symbols import symbols_of
 
-    known = set(symbols)
+    own = set(symbols)
     for graph in model.graphs():
         for value in (output for node in graph for output in node.outputs):
             if value.shape is None:
                 continue
             dims = [dim if isinstance(dim, int) else dim.value for dim in value.shape]
             kept = [
-                None if isinstance(dim, str) and not symbols_of(dim) <= known else dim
-                for dim in dims
+                None if isinstance(dim, str) and not symbols_of(dim) <= own else dim for dim in dims
             ]
             if kept != dims:
                 value.shape = ir.Shape(kept)

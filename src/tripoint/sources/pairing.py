@@ -20,24 +20,24 @@ _SHOWN = 8
 
 
 def pair_inputs(
-    torch: TorchModel, onnx: Sequence[str], given: Sequence[str] | None = None
+    torch: TorchModel, onnx: Sequence[str], input_names: Sequence[str] | None = None
 ) -> Pairing:
     """Match the inputs of an ONNX file with the parameters of ``forward``.
 
     Args:
         torch: The module.
         onnx: Input names of the file.
-        given: What the file calls the inputs of the module, in order; later ones with a default
-            may be left out.
+        input_names: What the file calls the inputs of the module, in order; later ones with a
+            default may be left out.
 
     Returns:
         Parameter by input name.
 
     Raises:
-        UsageError: If the names differ and there is more than one, or ``given`` does not fit.
+        UsageError: If the names differ and there is more than one, or ``input_names`` does not fit.
     """
-    if given is not None:
-        return _by_given(torch, onnx, given), None
+    if input_names is not None:
+        return _by_names(torch, onnx, input_names), None
     required = [name for name in torch.input_names if name not in torch.optional_inputs]
     if set(required) <= set(onnx) <= set(torch.input_names):
         return {name: name for name in onnx}, None
@@ -51,24 +51,26 @@ def pair_inputs(
     )
 
 
-def _by_given(torch: TorchModel, onnx: Sequence[str], given: Sequence[str]) -> dict[str, str]:
-    unknown = [name for name in given if name not in onnx]
-    lacking = [name for name in onnx if name not in given]
-    if unknown or lacking or len(set(given)) < len(given):
+def _by_names(torch: TorchModel, onnx: Sequence[str], input_names: Sequence[str]) -> dict[str, str]:
+    unknown = [name for name in input_names if name not in onnx]
+    lacking = [name for name in onnx if name not in input_names]
+    if unknown or lacking or len(set(input_names)) < len(input_names):
         raise UsageError(
-            f"--input-names gives {', '.join(given)}; the ONNX file takes {', '.join(onnx)}",
+            f"--input-names gives {', '.join(input_names)}; the ONNX file takes {', '.join(onnx)}",
             hint="give each input of the file once, in the order of the parameters of forward",
         )
-    known = torch.input_names
-    needed = [name for name in known if name not in torch.optional_inputs]
-    if len(given) > len(known) or not set(needed) <= set(known[: len(given)]):
+    accepted = torch.input_names
+    needed = [name for name in accepted if name not in torch.optional_inputs]
+    if len(input_names) > len(accepted) or not set(needed) <= set(accepted[: len(input_names)]):
         raise UsageError(
-            f"--input-names gives {len(given)} names; forward takes {', '.join(known)}"
+            f"--input-names gives {len(input_names)} names; forward takes {', '.join(accepted)}"
         )
-    return dict(zip(given, known, strict=False))
+    return dict(zip(input_names, accepted, strict=False))
 
 
-def pair_outputs(torch: Sequence[str], onnx: Sequence[str], given: Sequence[str] | None) -> Pairing:
+def pair_outputs(
+    torch: Sequence[str], onnx: Sequence[str], output_names: Sequence[str] | None
+) -> Pairing:
     """Match what a module returns with the outputs of an ONNX file.
 
     By name where the names are the same. What a tuple or list returns has none; neither exporter
@@ -80,21 +82,21 @@ def pair_outputs(torch: Sequence[str], onnx: Sequence[str], given: Sequence[str]
     Args:
         torch: Names that ``flatten`` gives.
         onnx: Output names of the file.
-        given: What the user calls the outputs of the module, in order.
+        output_names: What the user calls the outputs of the module, in order.
 
     Returns:
         Name to compare under by name that ``flatten`` gives.
 
     Raises:
-        UsageError: If ``given`` has another length, or the module returns a tuple of another
+        UsageError: If ``output_names`` has another length, or the module returns a tuple of another
             length, or one whose places are other ones by the names of the file.
     """
-    if given is not None:
-        if len(given) != len(torch):
+    if output_names is not None:
+        if len(output_names) != len(torch):
             raise UsageError(
-                f"{len(given)} output names are given, PyTorch returns {len(torch)} outputs"
+                f"{len(output_names)} output names are given, PyTorch returns {len(torch)} outputs"
             )
-        return dict(zip(torch, given, strict=True)), None
+        return dict(zip(torch, output_names, strict=True)), None
     same = {name: name for name in torch}
     if set(torch) == set(onnx):
         return same, None
@@ -137,14 +139,14 @@ def renamed(arrays: Arrays, names: Mapping[str, str]) -> dict[str, np.ndarray[An
         arrays: Array by name that ``flatten`` gives.
         names: From :func:`pair_outputs`.
     """
-    found: dict[str, np.ndarray[Any, Any]] = {}
+    arrays_by_name: dict[str, np.ndarray[Any, Any]] = {}
     for own, array in arrays.items():
         name = names.get(own, own)
-        other = found.get(name)
+        other = arrays_by_name.get(name)
         if other is not None and other.tobytes() != array.tobytes():
             name = own
-        found[name] = array
-    return found
+        arrays_by_name[name] = array
+    return arrays_by_name
 
 
 def moved(outputs: Mapping[str, str]) -> str:

@@ -67,18 +67,18 @@ class TorchModel:
             InputError: If the example inputs do not fit the parameters of ``forward``.
         """
         module, notes = unwrap(module)
-        found = arguments.read(module, example_inputs)
+        signature = arguments.read(module, example_inputs)
         constants = (
             f"{place} = {value!r} of the example inputs is no tensor: it stays a constant"
-            for place, value in found.constants.items()
+            for place, value in signature.constants.items()
         )
         return cls(
             module=module.eval(),
-            example_inputs=found.examples,
-            input_names=found.names,
-            optional_inputs=found.optional,
+            example_inputs=signature.examples,
+            input_names=signature.names,
+            optional_inputs=signature.optional,
             reference=reference or type(module).__name__,
-            arguments=found,
+            arguments=signature,
             notes=(*notes, *constants),
         )
 
@@ -142,11 +142,11 @@ def call(reference: PythonReference, take: Callable[[object], _T]) -> _T:
         InputError: If the code cannot be imported, has no such function, or raises.
     """
     with _importable(reference.location), contextlib.redirect_stdout(sys.stderr):
-        found = _attribute(_import(reference.location), reference)
-        if not callable(found):
-            raise InputError(f"{reference.name} is a {type(found).__name__}, not a function")
+        function = _attribute(_import(reference.location), reference)
+        if not callable(function):
+            raise InputError(f"{reference.name} is a {type(function).__name__}, not a function")
         doing = f"calling {reference.name}()"
-        return _run(doing, lambda: take(found()), reference.location)
+        return _run(doing, lambda: take(function()), reference.location)
 
 
 def require_torch() -> None:
@@ -217,10 +217,10 @@ def _import(location: Path | str) -> ModuleType:
     if isinstance(location, Path):
         return _run("importing it", lambda: _import_file(location.resolve()), location)
     try:
-        found = importlib.util.find_spec(location)
+        spec = importlib.util.find_spec(location)
     except (ImportError, ValueError) as error:
         raise InputError(f"module {location} cannot be found: {error}") from error
-    if found is None:
+    if spec is None:
         raise InputError(
             f"there is no module {location}",
             hint="run in the folder that holds it, install it, or write file.py:name",
@@ -266,17 +266,17 @@ def _attribute(container: ModuleType, reference: PythonReference) -> object:
     )
 
 
-def _build(found: object, reference: PythonReference) -> tuple[nn.Module, object]:
+def _build(built: object, reference: PythonReference) -> tuple[nn.Module, object]:
     from torch import nn
 
-    if not isinstance(found, nn.Module) and callable(found):
-        found = _run(f"calling {reference.name}()", found, reference.location)
+    if not isinstance(built, nn.Module) and callable(built):
+        built = _run(f"calling {reference.name}()", built, reference.location)
     examples: object = None
-    if isinstance(found, tuple) and len(found) == 2:
-        found, examples = found
-    if not isinstance(found, nn.Module):
+    if isinstance(built, tuple) and len(built) == 2:
+        built, examples = built
+    if not isinstance(built, nn.Module):
         raise InputError(
-            f"{reference.name} gives a {type(found).__name__}, not a module",
+            f"{reference.name} gives a {type(built).__name__}, not a module",
             hint="name an nn.Module, or a callable that returns one or (module, example_inputs)",
         )
-    return found, examples
+    return built, examples

@@ -66,17 +66,17 @@ def recorded(model: ir.Model, symbols: Collection[str]) -> dict[str, Recorded]:
         model: The model; what cannot be read in it is left out.
         symbols: The symbols of its inputs.
     """
-    found: dict[str, Recorded] = {}
+    ranges: dict[str, Recorded] = {}
     constraints = _CONSTRAINT.findall(model.graph.metadata_props.get(_TORCH) or "")
     if len(constraints) == 1 == len(symbols):
         constraints = [(next(iter(symbols)), *constraints[0][1:])]
     for name, low, high in constraints:
         least, most = max(1, int(low)), None if high == "int_oo" else int(high)
         if name in symbols and (least > _ASSUMED if most is None else most >= least):
-            found[name] = Recorded(least, None, most, "torch.export")
+            ranges[name] = Recorded(least, None, most, "torch.export")
     for text in (model.metadata_props.get(KEY) or "").split():
         with contextlib.suppress(UsageError):
             name, size = parse_dim(text)
             if name in symbols:
-                found[name] = Recorded(size.min, size.opt, size.max, "tripoint export")
-    return found
+                ranges[name] = Recorded(size.min, size.opt, size.max, "tripoint export")
+    return ranges

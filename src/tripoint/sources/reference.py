@@ -97,8 +97,8 @@ def _is_module_name(text: str) -> bool:
 
 def _name_missing(path: Path) -> UsageError:
     names = public_names(path)
-    known = f"; it has {', '.join(names)}" if names else ""
+    choice = f"; it has {', '.join(names)}" if names else ""
     return UsageError(
         f"{path} needs the name of the module or factory to take from it",
-        hint=f"write {path}:NAME{known}",
+        hint=f"write {path}:NAME{choice}",
     )

@@ -39,7 +39,7 @@ _FACT_LINES = 4
 _BAKED_IN = 8
 """TracerWarnings that are listed."""
 _SPECIALIZED = re.compile(r"Constraints violated|specialized")
-"""What torch.export says where a dim that was to range has one size only."""
+"""Message of torch.export where a dim that was to range has one size only."""
 _ADVICE = re.compile(r"(For more information, run with|For extended logs|Caused by:).*")
 
 
@@ -180,16 +180,16 @@ def _checked(
     _check_interface(exported, plan, names, exporter)
     normalize.drop_invented_dims(exported, plan.symbols)
     ranges.record(exported, plan.symbols)
-    found = held.check(Model(exported), model, plan)
-    if found.stayed:
-        first, more = found.stayed[0], [each.symbol for each in found.stayed[1:]]
+    result = held.check(Model(exported), model, plan)
+    if result.stayed:
+        first, more = result.stayed[0], [each.symbol for each in result.stayed[1:]]
         others = f" (and so did {', '.join(more)})" if more else ""
         raise RangeLostError(
             f"{first}{others}",
             hint=f"give it as it is, {first.symbol} = {first.size}, or mend forward: a loop over "
             "a size, or Python's int() of one, is written for the example only",
         )
-    return exported, log, found
+    return exported, log, result
 
 
 def trace(
@@ -364,12 +364,12 @@ def _keep_constants(exported: ir.Model, model: TorchModel, *, names: Collection[
 
     The exporter makes inputs of them, ``scale.1`` for ``scale``, with and without a default.
     """
-    known = {
-        p.name: model.arguments.given.get(p.name, p.default) for p in model.arguments.parameters
+    values = {
+        p.name: model.arguments.templates.get(p.name, p.default) for p in model.arguments.parameters
     }
     graph = exported.graph
     for value in [each for each in graph.inputs if each.name not in names]:
-        number = known.get((value.name or "").partition(".")[0])
+        number = values.get((value.name or "").partition(".")[0])
         if isinstance(number, (bool, int, float)) and value.dtype is not None:
             graph.inputs.remove(value)
             array = np.array(number, dtype=value.dtype.numpy())
@@ -414,7 +414,7 @@ def _flat_forward(model: TorchModel, names: Sequence[str]) -> Iterator[None]:
 
 
 def _output_names(
-    model: TorchModel, plan: InputPlan, given: Sequence[str] | None
+    model: TorchModel, plan: InputPlan, output_names: Sequence[str] | None
 ) -> tuple[str, ...]:
     import torch
 
@@ -431,10 +431,10 @@ def _output_names(
             hint="give other shapes with --input, or mend the module",
         ) from error
     names = tuple(flatten(value))
-    if given is not None:
-        if len(given) != len(names):
-            raise UsageError(f"{len(given)} output names for {len(names)} outputs")
-        names = tuple(given)
+    if output_names is not None:
+        if len(output_names) != len(names):
+            raise UsageError(f"{len(output_names)} output names for {len(names)} outputs")
+        names = tuple(output_names)
     clash = [name for name in names if name in plan.tensors]
     if clash:
         raise UsageError(
@@ -462,10 +462,10 @@ def _check_interface(
         ("inputs", graph.inputs, list(plan.tensors)),
         ("outputs", graph.outputs, list(outputs)),
     ):
-        found = [value.name for value in values]
-        if found != expected:
+        returned = [value.name for value in values]
+        if returned != expected:
             raise ExternalStepError(
-                f"the {exporter} exporter gave the {kind} {found} instead of {expected}"
+                f"the {exporter} exporter gave the {kind} {returned} instead of {expected}"
             )
     for value in graph.inputs:
         dims = truth.shape_of(value) or ()

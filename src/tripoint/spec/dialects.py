@@ -67,14 +67,14 @@ def read(text: str) -> list[InputSpec]:
 def _item(text: str) -> InputSpec:
     if quoted := _QUOTED.fullmatch(text):
         return replace(_item(f"x{quoted['rest']}"), name=quoted["name"])
-    if found := _TORCHTRTC.fullmatch(text):
+    if match := _TORCHTRTC.fullmatch(text):
         shapes = [
             tuple(int(size) for size in each.split(",") if size.strip())
-            for each in re.findall(r"\(([-0-9,\s]*)\)", found["shapes"])
+            for each in re.findall(r"\(([-0-9,\s]*)\)", match["shapes"])
         ]
         if not 1 <= len(shapes) <= 3:
             raise UsageError(f"{text!r} has {len(shapes)} shapes", hint="min, opt and max")
-        return ranged(found["name"], _three(shapes), _dtype(found["dtype"], text))
+        return ranged(match["name"], _three(shapes), _dtype(match["dtype"], text))
     return parse_input(text)
 
 
@@ -83,16 +83,16 @@ def split(text: str) -> list[str]:
 
     A comma or blank that is followed by no name belongs to a shape, as in ``x:1,3,224``.
     """
-    found: list[str] = []
+    parts: list[str] = []
     current, between = "", ""
     for piece, separator in _pieces(text):
         if current and _names(piece) and _names(current):
-            found.append(current)
+            parts.append(current)
             current = piece
         else:
             current += between + piece if current else piece
         between = separator
-    return [each for each in (*found, current) if each] or [text]
+    return [each for each in (*parts, current) if each] or [text]
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
@@ -147,20 +147,20 @@ def shapes(
         UsageError: If their numbers differ, or the shapes of an input do not go together.
     """
     options = {"--minShapes": low, "--optShapes": opt, "--maxShapes": high}
-    given = {name: texts for name, texts in options.items() if texts}
-    counts = {len(texts) for texts in given.values()}
+    written = {name: texts for name, texts in options.items() if texts}
+    counts = {len(texts) for texts in written.values()}
     if len(counts) > 1:
-        said = ", ".join(f"{name} {len(texts)} times" for name, texts in given.items())
+        said = ", ".join(f"{name} {len(texts)} times" for name, texts in written.items())
         raise UsageError(f"the profiles are not complete: {said}", hint="give each as often")
     return [
-        _profile({name: read(texts[index]) for name, texts in given.items()})
+        _profile({name: read(texts[index]) for name, texts in written.items()})
         for index in range(max(counts, default=0))
     ]
 
 
 def _profile(written: Mapping[str, Sequence[InputSpec]]) -> tuple[InputSpec, ...]:
     names = list(dict.fromkeys(spec.name for specs in written.values() for spec in specs))
-    found = []
+    inputs = []
     for name in names:
         sizes = []
         for option, specs in written.items():
@@ -172,8 +172,8 @@ def _profile(written: Mapping[str, Sequence[InputSpec]]) -> tuple[InputSpec, ...
         dtype = next(
             (spec.dtype for specs in written.values() for spec in specs if spec.dtype), None
         )
-        found.append(ranged(name, _three(sizes), dtype))
-    return tuple(found)
+        inputs.append(ranged(name, _three(sizes), dtype))
+    return tuple(inputs)
 
 
 def _sizes(spec: InputSpec, option: str) -> Values:
@@ -241,20 +241,20 @@ def _of_calls(text: str) -> Iterator[InputSpec]:
         name = call.func.id if isinstance(call.func, ast.Name) else name
         keywords = {word.arg or "": word.value for word in call.keywords}
         dtype = _dtype(_last(keywords.pop("dtype", None)), text)
-        given = {word: _literal(value, text) for word, value in keywords.items()}
+        settings = {word: _literal(value, text) for word, value in keywords.items()}
         arguments = [_literal(value, text) for value in call.args]
         if name == "add":
-            own = arguments.pop(0) if arguments else given.pop("name", None)
-            given |= dict(zip(ENDS, arguments, strict=False))
-            yield ranged(own, _triple(given, text), dtype)
+            own = arguments.pop(0) if arguments else settings.pop("name", None)
+            settings |= dict(zip(ENDS, arguments, strict=False))
+            yield ranged(own, _triple(settings, text), dtype)
         elif name == "InputInfo":
-            shape = given.get("shape", arguments[0] if arguments else None)
-            yield _tripy(given.get("name"), shape, dtype, text)
+            shape = settings.get("shape", arguments[0] if arguments else None)
+            yield _tripy(settings.get("name"), shape, dtype, text)
         elif name == "Input":
             if arguments:
-                given["shape"] = arguments[0]
-            yield ranged(given.get("name"), _triple(given, text), dtype)
-        elif given or arguments:
+                settings["shape"] = arguments[0]
+            yield ranged(settings.get("name"), _triple(settings, text), dtype)
+        elif settings or arguments:
             raise _unreadable(text)
 
 
@@ -271,16 +271,20 @@ def _tripy(name: Any, shape: Any, dtype: str | None, text: str) -> InputSpec:
     return ranged(name, (low, opt, high), dtype)
 
 
-def _triple(given: Mapping[str, Any], text: str) -> Triple:
+def _triple(settings: Mapping[str, Any], text: str) -> Triple:
     """Three shapes by the names that tools have for them; ``shape`` gives all three."""
-    found = []
+    three = []
     for end in ENDS:
         shape = next(
-            (given[key] for key in (f"{end}_shape", f"{end}_shapes", end, "shape") if key in given),
+            (
+                settings[key]
+                for key in (f"{end}_shape", f"{end}_shapes", end, "shape")
+                if key in settings
+            ),
             None,
         )
-        found.append(_shape(shape, text))
-    return found[0], found[1], found[2]
+        three.append(_shape(shape, text))
+    return three[0], three[1], three[2]
 
 
 def _shape(shape: Any, text: str) -> Values:

@@ -27,12 +27,12 @@ class Spec:
         Raises:
             UsageError: If a text cannot be read, or a name is given twice.
         """
-        found: list[InputSpec] = []
+        entries: list[InputSpec] = []
         for text in inputs:
             from tripoint.spec import dialects
 
-            found += dialects.read(text)
-        return cls(_once(found), _dims_once(dims))
+            entries += dialects.read(text)
+        return cls(_once(entries), _dims_once(dims))
 
     @classmethod
     def several(
@@ -89,7 +89,7 @@ class Spec:
                 "--profile does not go with --minShapes, --optShapes and --maxShapes",
                 hint="repeat these for each profile, or write all into --profile",
             )
-        written = [cls(_once(found)) for found in shapes]
+        written = [cls(_once(entries)) for entries in shapes]
         for text in profiles if not numbers else ():
             own_inputs, own_dims = dialects.parts(text)
             written.append(cls.parse(own_inputs, own_dims))
@@ -113,21 +113,21 @@ class Spec:
         Raises:
             UsageError: If a name is unknown, or left out where there are several inputs.
         """
-        known = list(names)
+        inputs = list(names)
         resolved: dict[str, InputSpec] = {}
         for spec in self.inputs:
             name = spec.name
             if name is None:
-                if len(known) != 1:
+                if len(inputs) != 1:
                     raise UsageError(
-                        f"the model has {len(known)} inputs, so each needs its name",
-                        hint=f"its inputs are {', '.join(known)}",
+                        f"the model has {len(inputs)} inputs, so each needs its name",
+                        hint=f"its inputs are {', '.join(inputs)}",
                     )
-                name = known[0]
-            if name not in known:
+                name = inputs[0]
+            if name not in inputs:
                 raise UsageError(
                     f"the model has no input named {name!r}",
-                    hint=f"its inputs are {', '.join(known)}",
+                    hint=f"its inputs are {', '.join(inputs)}",
                 )
             resolved[name] = spec
         return resolved

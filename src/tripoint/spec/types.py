@@ -13,7 +13,7 @@
 
 Names are split off at the **last** colon, so ``block/x:0:1x3`` names ``block/x:0``; they may stand
 in single quotes. A profile of an input whose *values* are sizes (a shape tensor) gives its values:
-what is written behind its colon are these, as with trtexec and Polygraphy. What other tools write
+what is written after its colon are these, as with trtexec and Polygraphy. What other tools write
 is read by :mod:`tripoint.spec.dialects`.
 """
 
@@ -36,7 +36,7 @@ _LIST = r"\[[-0-9,\s]*\]"
 _VALUES = re.compile(rf"(?P<name>.+?)\s*=\s*(?P<lists>{_LIST}(?:\.\.{_LIST}){{0,2}})", re.DOTALL)
 
 ENDS = ("min", "opt", "max")
-"""What is said of a size that varies, in TensorRT's words."""
+"""Ends of the range of a size that varies, in TensorRT's words."""
 
 Values = tuple[int, ...]
 
@@ -93,8 +93,8 @@ def parse_input(text: str) -> InputSpec:
     Raises:
         UsageError: If the text is ambiguous or malformed; the message shows the forms.
     """
-    if found := _VALUES.fullmatch(text):
-        return InputSpec(found["name"], (), values=_values(found["lists"], text))
+    if match := _VALUES.fullmatch(text):
+        return InputSpec(match["name"], (), values=_values(match["lists"], text))
     head, colon, tail = text.rpartition(":")
     name = head if colon else None
     if colon and not head:
@@ -145,13 +145,13 @@ def _parse_dims(shape: str, text: str) -> tuple[int | str | Range, ...]:
 def _values(lists: str, text: str) -> tuple[Values, Values, Values]:
     """Values of a shape tensor; as for sizes, one list gives all three, and two min and max."""
     try:
-        found = [
+        ends = [
             tuple(int(part) for part in each.strip("[]").split(",") if part.strip())
             for each in lists.split("..")
         ]
     except ValueError as error:
         raise UsageError(f"cannot read the values in {text!r}", hint="write s=[1,3]") from error
-    low, opt, high = found[0], found[1] if len(found) == 3 else found[-1], found[-1]
+    low, opt, high = ends[0], ends[1] if len(ends) == 3 else ends[-1], ends[-1]
     return ordered(low, opt, high, f"input {text!r}")
 
 

@@ -29,11 +29,11 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """
     inputs = array_ipc.load(Path(request["inputs"]))
     plan = Plan(request["rounds"], request["warm_up"], request["seconds"])
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     ready: list[tuple[dict[str, Any], legs.Leg]] = []
     for wanted in request["legs"]:
         entry = {"name": wanted["name"]}
-        found.append(entry)
+        entries.append(entry)
         emit({"event": "leg", "leg": wanted["name"], "at": f"preparing {wanted['name']}"})
         try:
             leg = _make(wanted, inputs, request)
@@ -53,7 +53,7 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     )
     for (entry, _), values in zip(ready, samples, strict=True):
         entry["samples"] = values
-    return {"legs": found}
+    return {"legs": entries}
 
 
 def _make(wanted: Mapping[str, Any], inputs: Arrays, request: Mapping[str, Any]) -> legs.Leg:

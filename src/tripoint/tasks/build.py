@@ -71,7 +71,7 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     try:
         plan = configure.serialize(configured, network)
     except ExternalStepError:
-        emit({"event": "network", "made": list(parse.made(network))})
+        emit({"event": "network", "made": list(parse.layers(network))})
         raise
     del monitor
     emit({"event": "stage", "at": "writing the engine"})
@@ -104,14 +104,14 @@ def _set_capabilities(trt: Any, config: Any, wanted: list[str]) -> list[str] | N
         return None
     if not hasattr(trt, "ComputeCapability"):
         raise UsageError(f"{trt.__name__} builds for the GPU at hand, not for a chosen one")
-    known = {
+    capabilities = {
         f"{name[2:-1]}.{name[-1]}": getattr(trt.ComputeCapability, name)
         for name in dir(trt.ComputeCapability)
         if name.startswith("SM") and name[2:].isdigit()
     }
     for capability in wanted:
-        if capability not in known:
-            choice = ", ".join(sorted(known, key=float))
+        if capability not in capabilities:
+            choice = ", ".join(sorted(capabilities, key=float))
             raise UsageError(
                 f"{trt.__name__} {trt.__version__} cannot build for compute capability "
                 f"{capability!r}",
@@ -120,7 +120,7 @@ def _set_capabilities(trt: Any, config: Any, wanted: list[str]) -> list[str] | N
     chosen = list(dict.fromkeys(wanted))
     config.num_compute_capabilities = len(chosen)
     for index, capability in enumerate(chosen):
-        config.set_compute_capability(known[capability], index)
+        config.set_compute_capability(capabilities[capability], index)
     return chosen
 
 

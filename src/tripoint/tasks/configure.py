@@ -92,15 +92,17 @@ def _registers_itself(registry: Any, path: Path) -> bool:
 
 
 def _creators(registry: Any) -> int:
-    found = getattr(registry, "all_creators", None) or getattr(registry, "plugin_creator_list", [])
-    return len(found or [])
+    creators = getattr(registry, "all_creators", None) or getattr(
+        registry, "plugin_creator_list", []
+    )
+    return len(creators or [])
 
 
-def apply(given: Configured, request: Mapping[str, Any]) -> dict[str, Any]:
+def apply(configured: Configured, request: Mapping[str, Any]) -> dict[str, Any]:
     """Set the options of a request.
 
     Args:
-        given: What to set them on.
+        configured: What to set them on.
         request: ``tf32`` and the values of :meth:`tripoint.engine.options.BuildOptions.request`.
 
     Returns:
@@ -110,16 +112,16 @@ def apply(given: Configured, request: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: If this TensorRT lacks an option that was asked for, or takes another value.
     """
     for name, size in request["pools"].items():
-        _set_pool(given, name, size)
-    trt, config = given.trt, given.config
+        _set_pool(configured, name, size)
+    trt, config = configured.trt, configured.config
     change = config.set_flag if request["tf32"] else config.clear_flag
     change(trt.BuilderFlag.TF32)
     return {
         "tf32": bool(config.get_flag(trt.BuilderFlag.TF32)) and not tf32.is_off(),
-        "memory_pools": {name: _pool(given, name) for name in request["pools"]},
-        "optimization_level": _set_level(given, request["optimization_level"]),
-        "hardware_compatibility": _set_compatibility(given, request["hardware_compatibility"]),
-        **{option: _set_flag(given, option, request[option]) for option in _FLAGS},
+        "memory_pools": {name: _pool(configured, name) for name in request["pools"]},
+        "optimization_level": _set_level(configured, request["optimization_level"]),
+        "hardware_compatibility": _set_compatibility(configured, request["hardware_compatibility"]),
+        **{option: _set_flag(configured, option, request[option]) for option in _FLAGS},
     }
 
 
@@ -146,7 +148,7 @@ def add_profile(parsed: native.Parsed, config: Any, entries: Mapping[str, Any]) 
         if not axes and not tensor.is_shape_tensor:
             continue
         needed = True
-        _set_range(profile, tensor, axes, passthrough.given(tensor.name, entries))
+        _set_range(profile, tensor, axes, passthrough.entry(tensor.name, entries))
     if needed and config.add_optimization_profile(profile) < 0:
         raise ExternalStepError("TensorRT refuses the optimization profile")
 
@@ -172,91 +174,95 @@ def _set_range(profile: Any, tensor: Any, axes: list[int], entry: Mapping[str, A
         ) from error
 
 
-def serialize(given: Configured, network: Any) -> Any:
+def serialize(configured: Configured, network: Any) -> Any:
     """Build an engine, and serialize it.
 
     Raises:
         ExternalStepError: If the builder fails.
     """
-    plan = given.builder.build_serialized_network(network, given.config)
+    plan = configured.builder.build_serialized_network(network, configured.config)
     if plan is None:
-        why = messages.plain(given.logger.last_error)
-        raise ExternalStepError(f"{native.spell(given.trt)} could not build an engine: {why}")
+        why = messages.plain(configured.logger.last_error)
+        raise ExternalStepError(f"{native.spell(configured.trt)} could not build an engine: {why}")
     return plan
 
 
-def _set_pool(given: Configured, name: str, size: int) -> None:
+def _set_pool(configured: Configured, name: str, size: int) -> None:
     option = f"--pool {name}"
-    pools = given.trt.MemoryPoolType
+    pools = configured.trt.MemoryPoolType
     if not hasattr(pools, name.upper()):
-        raise given.refusal(option, "has no such memory pool", f"it has {_members(pools)}")
+        raise configured.refusal(option, "has no such memory pool", f"it has {_members(pools)}")
     try:
-        given.config.set_memory_pool_limit(getattr(pools, name.upper()), size)
+        configured.config.set_memory_pool_limit(getattr(pools, name.upper()), size)
     except (RuntimeError, ValueError, TypeError) as error:
-        raise given.refusal(option, f"refuses {size} bytes: {error}") from error
-    if _pool(given, name) != size:
-        raise given.refusal(
-            option, f"refuses {size} bytes: {messages.plain(given.logger.last_error)}"
+        raise configured.refusal(option, f"refuses {size} bytes: {error}") from error
+    if _pool(configured, name) != size:
+        raise configured.refusal(
+            option, f"refuses {size} bytes: {messages.plain(configured.logger.last_error)}"
         )
 
 
-def _pool(given: Configured, name: str) -> int:
-    return int(given.config.get_memory_pool_limit(getattr(given.trt.MemoryPoolType, name.upper())))
+def _pool(configured: Configured, name: str) -> int:
+    return int(
+        configured.config.get_memory_pool_limit(
+            getattr(configured.trt.MemoryPoolType, name.upper())
+        )
+    )
 
 
-def _set_level(given: Configured, level: int | None) -> int | None:
-    config = given.config
+def _set_level(configured: Configured, level: int | None) -> int | None:
+    config = configured.config
     if not hasattr(config, "builder_optimization_level"):
         if level is not None:
-            raise given.refusal("--optimization-level", "has no optimization levels")
+            raise configured.refusal("--optimization-level", "has no optimization levels")
         return None
     if level is not None:
         config.builder_optimization_level = level
     taken = int(config.builder_optimization_level)
     if level not in (None, taken):
-        raise given.refusal(f"--optimization-level {level}", f"makes it {taken}")
+        raise configured.refusal(f"--optimization-level {level}", f"makes it {taken}")
     return taken
 
 
-def _set_compatibility(given: Configured, level: str | None) -> str | None:
+def _set_compatibility(configured: Configured, level: str | None) -> str | None:
     if level is None:
         return None
     option = f"--hardware-compatibility {level}"
-    levels = getattr(given.trt, "HardwareCompatibilityLevel", None)
-    if levels is None or not hasattr(given.config, "hardware_compatibility_level"):
-        raise given.refusal(option, "has no hardware compatibility levels")
+    levels = getattr(configured.trt, "HardwareCompatibilityLevel", None)
+    if levels is None or not hasattr(configured.config, "hardware_compatibility_level"):
+        raise configured.refusal(option, "has no hardware compatibility levels")
     if not hasattr(levels, level.upper()):
-        raise given.refusal(option, "has no such level", f"it has {_members(levels)}")
+        raise configured.refusal(option, "has no such level", f"it has {_members(levels)}")
     wanted = getattr(levels, level.upper())
-    given.config.hardware_compatibility_level = wanted
-    if given.config.hardware_compatibility_level != wanted:
-        raise given.refusal(
+    configured.config.hardware_compatibility_level = wanted
+    if configured.config.hardware_compatibility_level != wanted:
+        raise configured.refusal(
             option, "names that level but does not take it", "--compute-capability chooses the GPUs"
         )
     return level
 
 
-def _set_flag(given: Configured, option: str, wanted: bool) -> bool:
+def _set_flag(configured: Configured, option: str, wanted: bool) -> bool:
     spelled = "--" + option.replace("_", "-")
-    flag = getattr(given.trt.BuilderFlag, _FLAGS[option], None)
+    flag = getattr(configured.trt.BuilderFlag, _FLAGS[option], None)
     if flag is None:
         if wanted:
-            raise given.refusal(spelled, "has no such builder flag")
+            raise configured.refusal(spelled, "has no such builder flag")
         return False
     if wanted:
-        given.config.set_flag(flag)
-        if not given.config.get_flag(flag):
-            raise given.refusal(spelled, "names that builder flag but does not take it")
-        _try(given, spelled, lambda config: config.set_flag(flag))
-    return bool(given.config.get_flag(flag))
+        configured.config.set_flag(flag)
+        if not configured.config.get_flag(flag):
+            raise configured.refusal(spelled, "names that builder flag but does not take it")
+        _try(configured, spelled, lambda config: config.set_flag(flag))
+    return bool(configured.config.get_flag(flag))
 
 
-def _try(given: Configured, option: str, set_option: Callable[[Any], None]) -> None:
+def _try(configured: Configured, option: str, set_option: Callable[[Any], None]) -> None:
     """Build one layer with an option; what a TensorRT cannot do here shows only then."""
     import numpy as np
 
-    trt = given.trt
-    network = given.builder.create_network(native.network_flags(trt))
+    trt = configured.trt
+    network = configured.builder.create_network(native.network_flags(trt))
     ones = np.ones((1, 1, 8, 8), np.float32)
     added = network.add_elementwise(
         network.add_input("x", trt.float32, ones.shape),
@@ -264,16 +270,16 @@ def _try(given: Configured, option: str, set_option: Callable[[Any], None]) -> N
         trt.ElementWiseOperation.SUM,
     )
     network.mark_output(added.get_output(0))
-    config = given.builder.create_builder_config()
+    config = configured.builder.create_builder_config()
     set_option(config)
-    if given.builder.build_serialized_network(network, config) is None:
-        why = given.logger.last_error
-        known = messages.of(why)
-        raise given.refusal(
+    if configured.builder.build_serialized_network(network, config) is None:
+        why = configured.logger.last_error
+        message = messages.of(why)
+        raise configured.refusal(
             option,
             f"cannot build a single layer with it here: {messages.plain(why)}"
-            + (f"; what it means: {known.meaning}" if known else ""),
-            known.hint if known else None,
+            + (f"; what it means: {message.meaning}" if message else ""),
+            message.hint if message else None,
         )
 
 

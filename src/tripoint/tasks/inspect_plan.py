@@ -91,7 +91,7 @@ def _memory(trt: Any, engine: Any) -> dict[str, Any]:
 
 
 def _profile(trt: Any, engine: Any, names: list[str], index: int) -> list[dict[str, Any]]:
-    found = []
+    entries = []
     for name in names:
         if not _is_input(trt, engine, name):
             continue
@@ -104,8 +104,8 @@ def _profile(trt: Any, engine: Any, names: list[str], index: int) -> list[dict[s
             entry[end] = [int(size) for size in shapes[place]] if shapes else None
             if values:
                 entry[f"{end}_values"] = [int(value) for value in values[place]]
-        found.append(entry)
-    return found
+        entries.append(entry)
+    return entries
 
 
 def _inspect(trt: Any, engine: Any, *, context: bool, notes: list[str]) -> str | None:

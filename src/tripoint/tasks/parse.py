@@ -35,11 +35,11 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
             for index, error in enumerate(parsed.errors)
         ],
         "tensors": list(_tensors(parsed.network)) if parsed.complete else [],
-        "made": list(made(parsed.network)) if parsed.complete else [],
+        "made": list(layers(parsed.network)) if parsed.complete else [],
     }
 
 
-def made(network: Any) -> Iterator[list[Any]]:
+def layers(network: Any) -> Iterator[list[Any]]:
     """Per layer its name, the names of its inputs and outputs, and what TensorRT notes of it."""
     for index in range(network.num_layers):
         layer = network.get_layer(index)

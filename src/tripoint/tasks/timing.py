@@ -22,7 +22,7 @@ class TimingCache:
     """The cache of one build.
 
     Args:
-        path: Where it lies, None if there is none.
+        path: Where it is located, None if there is none.
         reason: Why there is none.
         read: The bytes that were found there before the build.
     """
@@ -71,8 +71,8 @@ def open_cache(
         pass
     except OSError as error:
         warn(f"the timing cache {path} cannot be read: {reason(error)}")
-    made = config.create_timing_cache(cache.read)
-    if made is None or not config.set_timing_cache(made, False):
+    created = config.create_timing_cache(cache.read)
+    if created is None or not config.set_timing_cache(created, False):
         warn(f"the timing cache {path} is of another TensorRT or GPU and is begun anew")
         cache.read = b""
         config.set_timing_cache(config.create_timing_cache(b""), False)

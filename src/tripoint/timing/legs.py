@@ -260,7 +260,7 @@ def _by_wall_clock(run: Callable[[], object], runs: int) -> float:
 
 def _on_device(cuda: Cuda, tensors: Any, inputs: Arrays) -> dict[str, Any]:
     """Inputs in device memory; what TensorRT reads on the host stays there."""
-    found: dict[str, Any] = dict(inputs)
+    placed: dict[str, Any] = dict(inputs)
     stream = cuda.stream()
     for tensor in tensors:
         name = passthrough.given_as(tensor.name, inputs)
@@ -273,6 +273,6 @@ def _on_device(cuda: Cuda, tensors: Any, inputs: Arrays) -> dict[str, Any]:
         view(staging, array.shape, array.dtype)[...] = array
         cuda.upload(memory.address, staging.address, array.nbytes, stream)
         cuda.synchronize(stream)
-        found[name] = DeviceArray(memory.address, array.shape, array.dtype, owner=memory)
+        placed[name] = DeviceArray(memory.address, array.shape, array.dtype, owner=memory)
     cuda.destroy_stream(stream)
-    return found
+    return placed

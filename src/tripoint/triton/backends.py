@@ -58,8 +58,8 @@ def backend_of(parsed: Parsed | None, inferred: str | None, notes: Notes) -> str
             line=parsed.line("platform"),
         )
         return str(backend)
-    return _known("backend", backend, _BACKENDS, parsed, notes) or _BACKEND_OF.get(
-        _known("platform", platform, tuple(_BACKEND_OF), parsed, notes) or "", inferred
+    return _meant("backend", backend, _BACKENDS, parsed, notes) or _BACKEND_OF.get(
+        _meant("platform", platform, tuple(_BACKEND_OF), parsed, notes) or "", inferred
     )
 
 
@@ -81,7 +81,7 @@ def _check_ensemble(parsed: Parsed, notes: Notes) -> None:
         )
 
 
-def _known(field: str, name: str, words: Sequence[str], parsed: Parsed, notes: Notes) -> str | None:
+def _meant(field: str, name: str, words: Sequence[str], parsed: Parsed, notes: Notes) -> str | None:
     """A name, or the one that was probably meant; None if there is none.
 
     Backends may be anyone's, so that only a name like a known one is a mistake.

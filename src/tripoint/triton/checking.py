@@ -61,7 +61,7 @@ def check(folder: Path) -> Checked:
         if model.backend == "ensemble" and parsed is not None:
             compared = ensemble.check(parsed, model.name, members, notes)
             models[index] = replace(model, compared=compared)
-    findings = [found for notes in noted for found in notes.findings]
+    findings = [finding for notes in noted for finding in notes.findings]
     unchecked = [skipped for notes in noted for skipped in notes.unchecked]
     return Checked(folder, models, findings, unchecked)
 
@@ -106,9 +106,9 @@ def _check_model(
             backends.check(parsed, backend, notes)
         config = parsed.config if parsed is not None else None
         for file in repository.model_files(folder, root, backend, versions, config, notes):
-            known = _known(file, backend, root, notes)
-            members[folder.name] = Member(parsed, versions, known)
-            compared += _compare(known, parsed, notes)
+            described = _interface(file, backend, root, notes)
+            members[folder.name] = Member(parsed, versions, described)
+            compared += _compare(described, parsed, notes)
     elif backend is not None and backend != "ensemble":
         notes.skip("the model", f"tripoint does not know the models of the backend {backend!r}")
     return CheckedModel(folder.name, backend, versions, compared)
@@ -125,21 +125,21 @@ def _check_policy(parsed: Parsed, versions: list[int], notes: Notes) -> None:
             )
 
 
-def _known(file: ModelFile, backend: str, root: Path, notes: Notes) -> Interface | None:
+def _interface(file: ModelFile, backend: str, root: Path, notes: Notes) -> Interface | None:
     if backend == "tensorrt":
         return _of_plan(file, root, notes)
     return _of_onnx(file.path, file.shown, notes)
 
 
-def _compare(known: Interface | None, parsed: Parsed | None, notes: Notes) -> list[str]:
+def _compare(described: Interface | None, parsed: Parsed | None, notes: Notes) -> list[str]:
     """Compare a configuration with one model file; the files that it was compared with."""
-    if known is None or parsed is None:
+    if described is None or parsed is None:
         return []
     if parsed.config.max_batch_size < 0:
         notes.skip("the tensors", "max_batch_size is negative")
         return []
-    against.check(parsed, known, notes)
-    return [known.source]
+    against.check(parsed, described, notes)
+    return [described.source]
 
 
 def _of_plan(file: ModelFile, root: Path, notes: Notes) -> Interface | None:
@@ -159,12 +159,12 @@ def _of_plan(file: ModelFile, root: Path, notes: Notes) -> Interface | None:
     beside = file.path.with_suffix(".onnx")
     if beside.is_file() and not repository.outside(beside, root):
         shown = str(Path(file.shown).with_suffix(".onnx"))
-        found = _of_onnx(beside, shown, notes)
-        if found is not None:
+        of_model = _of_onnx(beside, shown, notes)
+        if of_model is not None:
             notes.skip(
                 file.shown, f"it has no manifest; {shown} was taken for its model, without profiles"
             )
-            return replace(found, backend="tensorrt", bounded=False)
+            return replace(of_model, backend="tensorrt", bounded=False)
     notes.skip(
         file.shown,
         f"there is no {described.name} beside it, and a plan does not say what it takes and gives "
@@ -185,15 +185,15 @@ def _check_machine(built: Plan, file: ModelFile, notes: Notes) -> None:
 
 def _of_onnx(path: Path, shown: str, notes: Notes) -> Interface | None:
     try:
-        found = interface.load_model(path)
+        loaded = interface.load_model(path)
     except InputError as error:
         notes.error("file-content", error.fact, error.hint, file=shown)
         return None
     except ExternalStepError as error:
         notes.skip(shown, error.fact)
         return None
-    for name, said in found.untrue.items():
-        true = found.shapes.get(name) or ()
+    for name, said in loaded.untrue.items():
+        true = loaded.shapes.get(name) or ()
         if len(said) != len(true):
             notes.error(
                 "declared-rank",
@@ -203,4 +203,4 @@ def _of_onnx(path: Path, shown: str, notes: Notes) -> Interface | None:
                 "declare the true shape; tripoint triton export writes a copy that does",
                 file=shown,
             )
-    return replace(found.interface, source=shown)
+    return replace(loaded.interface, source=shown)

@@ -67,13 +67,13 @@ class Comparison:
 
     def check_type(self, tensor: Tensor) -> None:
         """Compare data types."""
-        given = schema.data_type_name(self.field.data_type)
+        dtype = schema.data_type_name(self.field.data_type)
         if tensor.dtype is None:
             self.notes.skip(f"data_type of {self.called}", f"{self.interface.source} has none")
-        elif self.field.data_type and tensor.data_type != given:
+        elif self.field.data_type and tensor.data_type != dtype:
             self.error(
                 "data-type",
-                f"{self.called} is {given}; in {self.interface.source} it is {tensor.dtype}",
+                f"{self.called} is {dtype}; in {self.interface.source} it is {tensor.dtype}",
                 f"data_type: {tensor.data_type}" if tensor.data_type else None,
                 "data_type",
             )
@@ -139,8 +139,10 @@ class Comparison:
             self.wrong_rank(shape, expected)
             return
         first = 1 if self.batched else 0
-        for axis, (given, size) in enumerate(zip(self.sizes, compared, strict=True), start=first):
-            self.check_axis(axis, given, size, expected)
+        for axis, (configured, size) in enumerate(
+            zip(self.sizes, compared, strict=True), start=first
+        ):
+            self.check_axis(axis, configured, size, expected)
 
     def wrong_rank(self, shape: Sequence[int], expected: Sequence[int]) -> None:
         """Dims with one axis too many or too few, most often the batch."""
@@ -165,15 +167,15 @@ class Comparison:
             "dims",
         )
 
-    def check_axis(self, axis: int, given: int, size: int, expected: Sequence[int]) -> None:
+    def check_axis(self, axis: int, configured: int, size: int, expected: Sequence[int]) -> None:
         """One axis."""
         name, write = self.called, _dims(expected, batched=self.batched)
         source = self.interface.source
-        if size != -1 and given != size:
-            if given != -1:
+        if size != -1 and configured != size:
+            if configured != -1:
                 self.error(
                     "dims",
-                    f"{name} has {given} along axis {axis}; in {source} it is {size}",
+                    f"{name} has {configured} along axis {axis}; in {source} it is {size}",
                     write,
                     "dims",
                 )
@@ -194,16 +196,16 @@ class Comparison:
                     write,
                     "dims",
                 )
-        elif size == -1 and given != -1:
-            self.check_fixed(axis, given, write)
+        elif size == -1 and configured != -1:
+            self.check_fixed(axis, configured, write)
 
-    def check_fixed(self, axis: int, given: int, write: str) -> None:
+    def check_fixed(self, axis: int, configured: int, write: str) -> None:
         """A size where the model varies."""
         name, source = self.called, self.interface.source
         if self.which == "output" and not self.is_plan:
             self.error(
                 "dims",
-                f"{name} has {given} along axis {axis}; ONNX Runtime sees a varying "
+                f"{name} has {configured} along axis {axis}; ONNX Runtime sees a varying "
                 "size, and Triton wants -1 there",
                 write,
                 "dims",
@@ -211,14 +213,14 @@ class Comparison:
         elif self.which == "output":
             self.notes.skip(
                 f"axis {axis} of {name}",
-                f"it is {given} in the configuration and varies in {source}",
+                f"it is {configured} in the configuration and varies in {source}",
             )
         for number in self.used if self.which == "input" else ():
             entry = self.interface.profiles[number].get(self.field.name)
-            if entry is not None and not entry.min[axis] <= given <= entry.max[axis]:
+            if entry is not None and not entry.min[axis] <= configured <= entry.max[axis]:
                 self.error(
                     "dims",
-                    f"{name} has {given} along axis {axis}; profile {number} takes "
+                    f"{name} has {configured} along axis {axis}; profile {number} takes "
                     f"{entry.min[axis]} to {entry.max[axis]}",
                     write,
                     "dims",

@@ -42,12 +42,12 @@ class Member:
     def tensors(self, which: str) -> dict[str, _Tensor] | None:
         """Its inputs or outputs by name; None if they are not known."""
         listed = getattr(self.parsed.config, which) if self.parsed is not None else ()
-        found: dict[str, _Tensor] = {}
+        by_name: dict[str, _Tensor] = {}
         if self.interface is not None:
             tensors = self.interface.inputs if which == "input" else self.interface.outputs
-            found = {each.name: _Tensor(each.data_type, None, 0) for each in tensors}
-        found |= {each.name: _written(each, self.batch or 0) for each in listed}
-        return found or None
+            by_name = {each.name: _Tensor(each.data_type, None, 0) for each in tensors}
+        by_name |= {each.name: _written(each, self.batch or 0) for each in listed}
+        return by_name or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,14 @@ class _Flow:
     """The tensors of an ensemble.
 
     Args:
-        made: Step that makes a tensor, by its name.
-        read: Steps that read it.
-        known: What a tensor is and who says so, the first that says it.
+        produced: Step that produces a tensor, by its name.
+        consumed: Steps that consume it.
+        described: What a tensor is and who says so, the first that says it.
     """
 
-    made: dict[str, int] = field(default_factory=dict)
-    read: dict[str, list[int]] = field(default_factory=dict)
-    known: dict[str, tuple[str, _Tensor]] = field(default_factory=dict)
+    produced: dict[str, int] = field(default_factory=dict)
+    consumed: dict[str, list[int]] = field(default_factory=dict)
+    described: dict[str, tuple[str, _Tensor]] = field(default_factory=dict)
 
 
 def check(
@@ -133,7 +133,7 @@ class _Ensemble:
         batch = self.config.max_batch_size
         for which in ("input", "output"):
             for each in getattr(self.config, which):
-                self.flow.known[each.name] = f"the ensemble's {which}", _written(each, batch)
+                self.flow.described[each.name] = f"the ensemble's {which}", _written(each, batch)
         for index, step in enumerate(self.steps):
             self.check_step(index, step)
         self.check_flow()
@@ -162,15 +162,15 @@ class _Ensemble:
             if not getattr(step, key):
                 self.error(f"{called} has no {key}", None, *place)
         for tensor in step.output_map.values():
-            if tensor in self.flow.made:
+            if tensor in self.flow.produced:
                 self.error(
-                    f"{tensor!r} is made by step {self.flow.made[tensor]} and by {called}",
+                    f"{tensor!r} is made by step {self.flow.produced[tensor]} and by {called}",
                     "another name in one of the output_maps",
                     *place, "output_map",
                 )  # fmt: skip
-            self.flow.made.setdefault(tensor, index)
+            self.flow.produced.setdefault(tensor, index)
         for tensor in step.input_map.values():
-            self.flow.read.setdefault(tensor, []).append(index)
+            self.flow.consumed.setdefault(tensor, []).append(index)
         member = self.members.get(step.model_name)
         if member is None:
             if step.model_name:
@@ -228,17 +228,17 @@ class _Ensemble:
 
     def compare(self, name: str, who: str, tensor: _Tensor, where: Sequence[str | int]) -> None:
         """A tensor as one model has it beside what is known of it."""
-        before = self.flow.known.setdefault(name, (who, tensor))
-        other, known = before
-        if known.dtype and tensor.dtype and known.dtype != tensor.dtype:
+        before = self.flow.described.setdefault(name, (who, tensor))
+        other, first = before
+        if first.dtype and tensor.dtype and first.dtype != tensor.dtype:
             self.error(
-                f"{name!r} is {known.dtype} as {other}, and {tensor.dtype} as {who}", None, *where
+                f"{name!r} is {first.dtype} as {other}, and {tensor.dtype} as {who}", None, *where
             )
-        if known.dims is None or tensor.dims is None:
+        if first.dims is None or tensor.dims is None:
             self.notes.skip(f"dims of {name!r}", f"they are not written for {other} or {who}")
-        elif not _fit(known.dims, tensor.dims) and not _fit(known.full, tensor.full):
+        elif not _fit(first.dims, tensor.dims) and not _fit(first.full, tensor.full):
             self.error(
-                f"{name!r} is {list(known.dims)}{_batched(known)} as {other}, and "
+                f"{name!r} is {list(first.dims)}{_batched(first)} as {other}, and "
                 f"{list(tensor.dims)}{_batched(tensor)} as {who}",
                 None,
                 *where,
@@ -249,32 +249,32 @@ class _Ensemble:
         inputs = [each.name for each in self.config.input]
         outputs = [each.name for each in self.config.output]
         for index, name in enumerate(inputs):
-            if name not in self.flow.read:
+            if name not in self.flow.consumed:
                 self.error(f"no step reads the ensemble's input {name!r}", None, "input", index)
-            if name in self.flow.made:
+            if name in self.flow.produced:
                 self.error(
-                    f"step {self.flow.made[name]} makes {name!r}, an input of the ensemble",
+                    f"step {self.flow.produced[name]} makes {name!r}, an input of the ensemble",
                     None,
                     "input",
                     index,
                 )
         for index, name in enumerate(outputs):
-            if name not in self.flow.made and name not in inputs:
+            if name not in self.flow.produced and name not in inputs:
                 self.error(
                     f"no step makes the ensemble's output {name!r}",
-                    _close(name, self.flow.made),
+                    _close(name, self.flow.produced),
                     "output",
                     index,
                 )
-        for name, steps in self.flow.read.items():
-            if name not in self.flow.made and name not in inputs:
+        for name, steps in self.flow.consumed.items():
+            if name not in self.flow.produced and name not in inputs:
                 self.error(
                     f"step {steps[0]} reads {name!r}, which no step and no input gives",
-                    _close(name, [*inputs, *self.flow.made]),
+                    _close(name, [*inputs, *self.flow.produced]),
                     _STEPS, 0, "step", steps[0], "input_map",
                 )  # fmt: skip
-        for name, step in self.flow.made.items():
-            if name not in self.flow.read and name not in outputs:
+        for name, step in self.flow.produced.items():
+            if name not in self.flow.consumed and name not in outputs:
                 self.error(
                     f"nothing reads {name!r}, which step {step} makes",
                     "the tensor left out of output_map, or as an output of the ensemble",
@@ -284,7 +284,7 @@ class _Ensemble:
 
     def check_order(self, inputs: Iterable[str]) -> None:
         """Report steps that wait for each other."""
-        ready = {*inputs, *(name for name in self.flow.read if name not in self.flow.made)}
+        ready = {*inputs, *(name for name in self.flow.consumed if name not in self.flow.produced)}
         left = list(range(len(self.steps)))
         while True:
             able = [i for i in left if ready.issuperset(self.steps[i].input_map.values())]
@@ -318,9 +318,9 @@ def _circle(
     if name in path or member is None or member.parsed is None:
         return None
     for step in member.parsed.config.ensemble_scheduling.step:
-        found = _circle(start, step.model_name, members, (*path, name))
-        if found is not None:
-            return found
+        circle = _circle(start, step.model_name, members, (*path, name))
+        if circle is not None:
+            return circle
     return None
 
 
@@ -335,6 +335,6 @@ def _batched(tensor: _Tensor) -> str:
     return " with a batch" if tensor.batch else ""
 
 
-def _close(name: str, known: Iterable[str]) -> str | None:
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f'"{found[0]}"' if found else None
+def _close(name: str, names: Iterable[str]) -> str | None:
+    matches = difflib.get_close_matches(name, list(names), n=1)
+    return f'"{matches[0]}"' if matches else None

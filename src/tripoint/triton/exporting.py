@@ -95,27 +95,34 @@ def export(
         raise UsageError(f"version {version} is none", hint="versions are 1, 2, 3 and so on")
     name = _checked_name(source.stem if name is None else name)
     is_onnx = source.suffix in {".onnx", *models.TEXT_SUFFIXES}
-    known, built, shapes, onnx, untrue = _of_onnx(source) if is_onnx else _of_plan(source, model)
-    decided = batching.decide(known, shapes, max_batch_size)
+    described, built, shapes, onnx, untrue = (
+        _of_onnx(source) if is_onnx else _of_plan(source, model)
+    )
+    decided = batching.decide(described, shapes, max_batch_size)
     if dynamic_batching and decided.max_batch_size == 0:
         raise UsageError(f"--dynamic-batching has nothing to batch: {decided.reason}")
     size = decided.max_batch_size
-    made = text.write(config.make(known, name, size, dynamic_batching=dynamic_batching))
+    content = text.write(config.make(described, name, size, dynamic_batching=dynamic_batching))
     folder = repository / name
     written, kept = _write(
-        folder, f"{version}/{config.FILES[known.backend]}", made, onnx or source, built, force
+        folder,
+        f"{version}/{config.FILES[described.backend]}",
+        content,
+        onnx or source,
+        built,
+        force,
     )
     return Exported(
         repository,
         name,
         version,
-        known.backend,
+        described.backend,
         written,
         kept,
         decided,
-        made,
+        content,
         tuple(_needs(built)),
-        (*_corrected(untrue, shapes), *_warnings(known, built, size)),
+        (*_corrected(untrue, shapes), *_warnings(described, built, size)),
     )
 
 
@@ -142,8 +149,8 @@ the graph contradicts it."""
 
 
 def _of_onnx(path: Path) -> _Known:
-    found = interface.load_model(path)
-    return found.interface, None, TrueShapes(found.shapes), found.model, found.untrue
+    loaded = interface.load_model(path)
+    return loaded.interface, None, TrueShapes(loaded.shapes), loaded.model, loaded.untrue
 
 
 def _of_plan(path: Path, model: Path | None) -> _Known:
@@ -160,17 +167,17 @@ def _of_plan(path: Path, model: Path | None) -> _Known:
     return built.interface, built, _shapes_of_plan(path, built, model), None, {}
 
 
-def _shapes_of_plan(path: Path, built: Plan, given: Path | None) -> TrueShapes:
+def _shapes_of_plan(path: Path, built: Plan, onnx: Path | None) -> TrueShapes:
     """The true shapes of the model that a plan was built from, if that is at hand."""
     # A name and no more: a manifest may come from anywhere.
-    found = given or path.with_name(Path(built.model or "model.onnx").name)
+    onnx_path = onnx or path.with_name(Path(built.model or "model.onnx").name)
     try:
-        model = models.load(found)
+        model = models.load(onnx_path)
         if model.sha256 != built.model_sha256:
-            raise InputError("the plan was built from another model").within(subject=str(found))
+            raise InputError("the plan was built from another model").within(subject=str(onnx_path))
         return _true_shapes(model)
     except TripointError as error:
-        if given is not None:
+        if onnx is not None:
             raise
         return TrueShapes({}, f"the ONNX model would show it; {error}; --model FILE gives it")
 
@@ -178,16 +185,16 @@ def _shapes_of_plan(path: Path, built: Plan, given: Path | None) -> TrueShapes:
 def _true_shapes(model: Model) -> TrueShapes:
     shapes = truth.infer(model.ir).shapes
     outputs = {value.name or "" for value in model.ir.graph.outputs}
-    given = (value.name or "" for value in model.ir.graph.inputs)
+    names = (value.name or "" for value in model.ir.graph.inputs)
     # A plan may call an input otherwise.
-    in_plan = {passthrough.engine_name(name, outputs): shapes.get(name) for name in given}
+    in_plan = {passthrough.engine_name(name, outputs): shapes.get(name) for name in names}
     return TrueShapes({**in_plan, **shapes})
 
 
 def _write(
     folder: Path,
     model_file: str,
-    made: str,
+    content: str,
     source: Path | Model,
     built: Plan | None,
     force: bool,
@@ -196,14 +203,14 @@ def _write(
     config_path, target = folder / CONFIG, folder / model_file
     for path in (folder, target.parent):
         _refuse_outside(path, folder.parent)
-    kept = config_path if _holds(config_path, made) else None
+    kept = config_path if _holds(config_path, content) else None
     with contextlib.ExitStack() as stack:
         stack.enter_context(_folders(target.parent))
         written = []
         # What is entered first is put in place last: the configuration, once the rest is there.
         if kept is None:
             here = stack.enter_context(files.atomic(config_path, force=force))
-            here.write_text(made, encoding="ascii")
+            here.write_text(content, encoding="ascii")
             written.append(config_path)
         if built is not None:
             described = plan.manifest_path(target)
@@ -266,10 +273,10 @@ def _needs(built: Plan | None) -> Iterator[str]:
         yield f"{variable}={value} in the environment of Triton"
 
 
-def _warnings(known: Interface, built: Plan | None, size: int) -> Iterator[str]:
+def _warnings(described: Interface, built: Plan | None, size: int) -> Iterator[str]:
     if built is not None and built.rtx:
         yield rtx(built)
-    least = batching.smallest(known)
+    least = batching.smallest(described)
     if size and least is not None and least > 1:
         yield f"a batch of fewer than {least} rows is refused: no profile goes below"
 

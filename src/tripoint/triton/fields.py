@@ -81,7 +81,7 @@ def check(parsed: Parsed, folder: str, notes: Notes) -> None:
 
 
 def _unknown_field(unknown: UnknownField, notes: Notes) -> None:
-    close = difflib.get_close_matches(unknown.name, unknown.known, n=1, cutoff=0.75)
+    close = difflib.get_close_matches(unknown.name, unknown.fields, n=1, cutoff=0.75)
     if close:
         notes.error(
             "unknown-field", f"there is no field {unknown.name!r}", close[0], line=unknown.line

@@ -109,9 +109,9 @@ class Notes:
         severity: Severity = "error",
     ) -> None:
         """Note a mistake, by default one in the configuration."""
-        found = Finding(name, severity, self.model, file or self.config, line, message, write)
-        if found not in self.findings:
-            self.findings.append(found)
+        finding = Finding(name, severity, self.model, file or self.config, line, message, write)
+        if finding not in self.findings:
+            self.findings.append(finding)
 
     def warning(
         self,

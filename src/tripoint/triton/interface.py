@@ -153,13 +153,13 @@ def load_model(path: Path) -> Loaded:
     """
     model = models.load(path)
     try:
-        known = truth.infer(model.ir)
+        inferred = truth.infer(model.ir)
         outputs = {value.name or "" for value in model.ir.graph.outputs}
         undeclared = {
             value.name or "" for value in model.ir.graph.outputs if value.shape is None
-        } & {name for name, shape in known.shapes.items() if shape is not None}
-        untrue = {name: said for name, said in known.declared.items() if name in outputs}
-        told = declared.corrected(model, known.shapes, known.declared.keys() | undeclared)
-        return Loaded(told, of_model(told, path.name), known.shapes, untrue)
+        } & {name for name, shape in inferred.shapes.items() if shape is not None}
+        untrue = {name: said for name, said in inferred.declared.items() if name in outputs}
+        told = declared.corrected(model, inferred.shapes, inferred.declared.keys() | undeclared)
+        return Loaded(told, of_model(told, path.name), inferred.shapes, untrue)
     except (ExternalStepError, InputError) as error:
         raise error.within(subject=str(path)) from error

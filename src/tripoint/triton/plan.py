@@ -61,7 +61,7 @@ def read(plan: Path) -> Plan | None:
         return None
     try:
         content = manifests.read(path)
-        found = _plan(content, path.name)
+        described = _plan(content, path.name)
         engine = content["engine"]["sha256"]
     except (
         AttributeError,
@@ -79,7 +79,7 @@ def read(plan: Path) -> Plan | None:
             f"{path.name} describes another plan: the hashes differ",
             hint="build the plan again; tripoint build writes both",
         ).within(subject=str(plan))
-    return found
+    return described
 
 
 def _plan(content: Mapping[str, Any], source: str) -> Plan:
@@ -116,7 +116,7 @@ def _tensor(entry: Mapping[str, Any], by_value: Collection[str] = ()) -> Tensor:
 def _profile(entries: Iterable[Mapping[str, Any]], inputs: Iterable[Tensor]) -> Profile:
     """The ranges of a profile; those of values are left out."""
     ranks = {tensor.name: len(tensor.shape) for tensor in inputs if tensor.shape is not None}
-    found = {}
+    by_input = {}
     for entry in entries:
         if entry.get("values"):
             continue
@@ -124,13 +124,13 @@ def _profile(entries: Iterable[Mapping[str, Any]], inputs: Iterable[Tensor]) -> 
         name = str(entry["name"])
         if {len(low), len(typical), len(high)} != {ranks[name]}:
             raise ValueError(name)
-        found[name] = InputProfile(name, low, typical, high)
-    return found
+        by_input[name] = InputProfile(name, low, typical, high)
+    return by_input
 
 
 def _sizes(sizes: Iterable[Any]) -> tuple[int, ...]:
     """Sizes as integers; an expression, as of a tensor that was never reached, varies."""
-    found = tuple(-1 if isinstance(size, str) else int(size) for size in sizes)
-    if any(not -1 <= size <= _LARGEST for size in found):
-        raise ValueError(found)
-    return found
+    numbers = tuple(-1 if isinstance(size, str) else int(size) for size in sizes)
+    if any(not -1 <= size <= _LARGEST for size in numbers):
+        raise ValueError(numbers)
+    return numbers

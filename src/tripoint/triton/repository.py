@@ -66,10 +66,10 @@ def outside(path: Path, repository: Path) -> Path | None:
     """Return the target of a path if that is out of the repository, by a link or its own parts."""
     try:
         # Unlike Path.resolve, it takes links in a circle for what they are: no file.
-        found = Path(os.path.realpath(path))
+        target = Path(os.path.realpath(path))
     except ValueError:  # a NUL in a name
         return None
-    return None if found.is_relative_to(repository.resolve()) else found
+    return None if target.is_relative_to(repository.resolve()) else target
 
 
 def read_config(folder: Path, repository: Path, notes: Notes) -> str | None:
@@ -123,13 +123,13 @@ def _missing_config(folder: Path, notes: Notes) -> None:
 
 def read_versions(folder: Path, notes: Notes) -> list[int]:
     """The versions of a model, smallest first."""
-    found: list[int] = []
+    versions: list[int] = []
     ignored: list[str] = []
     for entry in sorted(folder.iterdir()):
         if not entry.is_dir() or entry.name in _OTHER_FOLDERS:
             continue
         if _VERSION.fullmatch(entry.name):
-            found.append(int(entry.name))
+            versions.append(int(entry.name))
         else:
             ignored.append(entry.name)
     for name in ignored:
@@ -139,7 +139,7 @@ def read_versions(folder: Path, notes: Notes) -> list[int]:
             "name version folders 1, 2, 3 and so on, without leading zeros",
             file=f"{notes.model}/{name}",
         )
-    if not found:
+    if not versions:
         files = [path.name for path in sorted(folder.iterdir()) if _is_model(path)]
         write = f"move {files[0]} to" if files else "put the model file into"
         notes.error(
@@ -148,7 +148,7 @@ def read_versions(folder: Path, notes: Notes) -> list[int]:
             f"{write} {notes.model}/1/",
             file=notes.model,
         )
-    return sorted(found)
+    return sorted(versions)
 
 
 def _is_model(path: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from tripoint.triton import schema
 
 Place = tuple[str | int, ...]
-"""Where a field is, such as ``("output", 1, "dims")``."""
+"""Place of a field, such as ``("output", 1, "dims")``."""
 
 _DEEPEST = 100
 _ENDS = {"{": "}", "<": ">"}
@@ -25,12 +25,12 @@ class UnknownField:
     Args:
         name: Its name.
         line: Its line, from 1.
-        known: The fields that the message around it may have.
+        fields: The fields that the message around it may have.
     """
 
     name: str
     line: int
-    known: tuple[str, ...]
+    fields: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +144,12 @@ class _Walk:
             if not _NAME.fullmatch(self.tokens.token):
                 raise _LostError
             start, name = self.position(), self.take()
-            known = descriptor.fields_by_name.get(name) if descriptor is not None else None
+            field = descriptor.fields_by_name.get(name) if descriptor is not None else None
             self.lines.setdefault((*place, name), start[0] + 1)
-            self.values(known, (*place, name), counts, start)
+            self.values(field, (*place, name), counts, start)
             if not self.tokens.TryConsume(","):
                 self.tokens.TryConsume(";")
-            if descriptor is not None and known is None:
+            if descriptor is not None and field is None:
                 self.skip(name, start, descriptor)
 
     def skip(self, name: str, start: Position, descriptor: Any) -> None:
@@ -158,7 +158,7 @@ class _Walk:
         fields = tuple(descriptor.fields_by_name)
         self.unknown.append(UnknownField(name, start[0] + 1, fields))
 
-    def values(self, known: Any, place: Place, counts: Counter[str], start: Position) -> None:
+    def values(self, field: Any, place: Place, counts: Counter[str], start: Position) -> None:
         """Read the value of a field, or its list of values."""
         name = str(place[-1])
         self.tokens.TryConsume(":")
@@ -169,7 +169,7 @@ class _Walk:
             counts[name] += 1
             opening = self.take()
             if opening in _ENDS:
-                self.message(known.message_type if known else None, own, _ENDS[opening])
+                self.message(field.message_type if field else None, own, _ENDS[opening])
             while opening[:1] in ("'", '"') and self.tokens.token[:1] in ("'", '"'):
                 self.take()
             if not in_list:

@@ -90,15 +90,15 @@ def find(name: str | None = None) -> Binding:
         raise UsageError(
             f"no TensorRT is known by the name {name!r}", hint=f"choose {', '.join(NAMES)}"
         )
-    found = available()
-    for binding in found:
+    bindings = available()
+    for binding in bindings:
         if name in (None, binding.name):
             return binding
     if name is None:
         raise MissingDependencyError("no TensorRT is installed", hint=INSTALL)
     candidate = next(candidate for candidate in _CANDIDATES if candidate.name == name)
     missing = _missing(candidate, child_path())
-    others = ", ".join(binding.name for binding in found)
+    others = ", ".join(binding.name for binding in bindings)
     raise MissingDependencyError(
         f"{missing[0]} is not installed"
         + (f", which {name} takes its libraries from" if missing[0] != name else ""),

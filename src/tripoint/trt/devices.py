@@ -28,8 +28,8 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:  # noqa: ARG001 
     if int(status) != 0 or not count:
         what = cudart.cudaGetErrorString(status)[1].decode() if int(status) else "no device"
         return {"devices": [], "reason": f"CUDA finds no GPU: {what}", "driver": found_driver}
-    found = [describe(cudart, index) for index in range(count)]
-    return {"devices": found, "reason": None, "driver": found_driver}
+    devices = [describe(cudart, index) for index in range(count)]
+    return {"devices": devices, "reason": None, "driver": found_driver}
 
 
 def describe(cudart: Any, index: int) -> dict[str, Any]:

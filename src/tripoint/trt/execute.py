@@ -56,7 +56,7 @@ def execute_each(
     """As :func:`execute`, but the results come one after the other.
 
     All runs are over before the first result comes; the others wait in a temporary folder. A
-    result is read when it is asked for, and its file is gone by then. The folder goes with the
+    result is read when it is asked for, and its file is removed by then. The folder goes with the
     iterator, whether that ends, is closed or is forgotten.
 
     Raises:

@@ -68,11 +68,11 @@ def probe() -> Probe:
     if reason:
         return Probe((), reason)
     try:
-        found = process.call({"task": "devices"}, timeout=_TIMEOUT_SECONDS)
+        answer = process.call({"task": "devices"}, timeout=_TIMEOUT_SECONDS)
     except ExternalStepError as error:
         return Probe((), error.fact)
     return Probe(
-        tuple(Device(**device) for device in found["devices"]), found["reason"], found["driver"]
+        tuple(Device(**device) for device in answer["devices"]), answer["reason"], answer["driver"]
     )
 
 

@@ -1,4 +1,4 @@
-"""The layers of a parsed network and of an engine, in one form, with the ONNX nodes behind them."""
+"""The layers of a parsed network and of an engine, in one form, with their ONNX nodes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _COPY = re.compile(r"^Reformatting CopyNode for \w+ Tensor \d+ to ", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class LayerTensor:
-    """A tensor that a layer takes or makes.
+    """A tensor that a layer consumes or produces.
 
     Args:
         name: Its name in the network.
@@ -58,7 +58,7 @@ class Layer:
             engine's; None if it was not told.
         nodes: ONNX nodes that it computes; of several, it is a fusion.
         inputs: What it takes.
-        outputs: What it makes.
+        outputs: What it produces.
         weights: Type of its weights in NumPy's spelling, None without weights or if not told.
         tactic: Name of the kernel, None if not told.
     """
@@ -75,14 +75,14 @@ class Layer:
     def precision(self) -> str | None:
         """The types that its numbers have, ``"fp16"`` or several as ``"fp16+fp32"``.
 
-        They are those of its weights and of the tensors that it takes and makes. What it sums in
-        is not told by TensorRT. None if no type is known or none is one of numbers.
+        They are those of its weights and of the tensors that it consumes and produces. What it sums
+        in is not told by TensorRT. None if no type is known or none is one of numbers.
         """
         types = [self.weights, *(tensor.dtype for tensor in (*self.inputs, *self.outputs))]
-        found = {PRECISIONS[each] for each in types if each in PRECISIONS}
-        if found == {"fp32"} and self.tactic and "tf32" in self.tactic.lower():
+        names = {PRECISIONS[each] for each in types if each in PRECISIONS}
+        if names == {"fp32"} and self.tactic and "tf32" in self.tactic.lower():
             return "tf32"
-        return "+".join(sorted(found)) or None
+        return "+".join(sorted(names)) or None
 
     @property
     def told(self) -> bool:
@@ -125,7 +125,7 @@ def _tensor(entry: Iterable[Any]) -> LayerTensor:
     )
 
 
-def nodes_of(note: str, name: str = "", known: Collection[str] = ()) -> tuple[str, ...]:
+def nodes_of(note: str, name: str = "", nodes: Collection[str] = ()) -> tuple[str, ...]:
     """The ONNX nodes of a layer.
 
     From TensorRT 8.6 on the ONNX parser notes ``[ONNX Layer: name]`` as the metadata of a layer,
@@ -136,28 +136,28 @@ def nodes_of(note: str, name: str = "", known: Collection[str] = ()) -> tuple[st
     Args:
         note: The metadata.
         name: The name of the layer, used where the metadata names no node.
-        known: Names of the model's nodes. With them the name of a layer that holds one of the
+        nodes: Names of the model's nodes. With them the name of a layer that holds one of the
             separators is read right, and what is no node is left out of it.
     """
     parts = [part for part in _SEPARATORS.split(note) if part]
-    found = [match[1] for part in parts for match in _NOTE.finditer(part)]
-    if not found:
-        found = list(_of_name(name, known))
-    return tuple(dict.fromkeys(found))
+    names = [match[1] for part in parts for match in _NOTE.finditer(part)]
+    if not names:
+        names = list(_of_name(name, nodes))
+    return tuple(dict.fromkeys(names))
 
 
-def _of_name(name: str, known: Collection[str]) -> Iterable[str]:
-    if name in known:
+def _of_name(name: str, nodes: Collection[str]) -> Iterable[str]:
+    if name in nodes:
         return [name]
     if _COPY.match(name) or name.startswith("__m"):
         return []
     if match := _FOREIGN.match(name):
-        return [end for end in match[1].split("...") if end and (not known or end in known)]
+        return [end for end in match[1].split("...") if end and (not nodes or end in nodes)]
     if match := _POINTWISE.match(name):
-        return [each for part in _top_level(match[1]) for each in _of_name(part, known)]
+        return [each for part in _top_level(match[1]) for each in _of_name(part, nodes)]
     if " + " in name:
-        return [each for part in name.split(" + ") for each in _of_name(part.strip(), known)]
-    return [name] if name and not known else []
+        return [each for part in name.split(" + ") for each in _of_name(part.strip(), nodes)]
+    return [name] if name and not nodes else []
 
 
 def _top_level(text: str) -> list[str]:
@@ -174,9 +174,9 @@ def _top_level(text: str) -> list[str]:
 
 def counted(layers: Iterable[Layer]) -> dict[str, int]:
     """Return how many of the layers that compute have which precision, the most frequent first."""
-    found = Counter(
+    counts = Counter(
         layer.precision or ("integers" if layer.told else "not told")
         for layer in layers
         if layer.computes
     )
-    return dict(found.most_common())
+    return dict(counts.most_common())

@@ -128,8 +128,8 @@ def parse(trt: Any, logger: Any, model: str, builder: Any = None) -> Parsed:
     parser = trt.OnnxParser(network, logger)
     complete = parser.parse_from_file(model)
     logger.flush()
-    found = [_error(parser.get_error(index)) for index in range(parser.num_errors)]
-    return Parsed(builder, network, parser, bool(complete), found)
+    errors = [_error(parser.get_error(index)) for index in range(parser.num_errors)]
+    return Parsed(builder, network, parser, bool(complete), errors)
 
 
 def tensor_shape(tensor: Any) -> list[int] | None:

@@ -145,7 +145,7 @@ def _taken(request: dict[str, Any]) -> _Child | None:
 
 def _send(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
     assert process.stdin is not None  # noqa: S101 - asked for as a pipe
-    # A child that is gone is noticed by who reads from it.
+    # A child that has ended is noticed by who reads from it.
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps(message).encode() + b"\n")
         process.stdin.flush()
@@ -268,18 +268,18 @@ class _Conversation:
 
     def _explained(self, fact: str, kind: Kind, *, hint: str | None = None) -> WorkerError:
         native = self._native()
-        known = messages.of([fact, native, *self.warned])
-        if known is not None:
-            fact = f"{fact}; what it means: {known.meaning}"
-            hint = known.hint
+        message = messages.of([fact, native, *self.warned])
+        if message is not None:
+            fact = f"{fact}; what it means: {message.meaning}"
+            hint = message.hint
         return WorkerError(fact, kind, native=native, hint=hint)
 
     def _reported(self, error: dict[str, Any]) -> errors.TripointError:
         raised = getattr(errors, error["type"])
         if issubclass(raised, errors.ExternalStepError):
             return self._explained(error["fact"], "failed", hint=error["hint"])
-        known: errors.TripointError = raised(error["fact"], hint=error["hint"])
-        return known
+        error_of_child: errors.TripointError = raised(error["fact"], hint=error["hint"])
+        return error_of_child
 
 
 def _read(stream: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:

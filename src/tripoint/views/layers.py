@@ -1,7 +1,7 @@
 """Layers of a network by the node of the model that they were created for.
 
 The parser adds layers of its own: casts, shuffles to equal ranks, constants, the parts of a loop.
-TensorRT notes the ONNX node on some only. The others belong to the node whose layer reads them.
+TensorRT notes the ONNX node on some only. The others belong to the node whose layer consumes them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def by_node(
 
 
 def _makers(model: ir.Model, joined: Joined) -> dict[str, str]:
-    """By the network's name of a tensor the node that makes it, or that feeds it to its body."""
+    """Nodes by network name of the tensor that they produce, or feed to their subgraph."""
     makers = {
         unique: node_name(node)
         for value, unique in joined.unique.items()

@@ -31,10 +31,10 @@ _DYNAMIC = frozenset(
         *("DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QAttention", "QEmbedLayerNormalization"),
     }
 )
-"""What dynamic quantization of ONNX Runtime writes."""
+"""Operators that dynamic quantization of ONNX Runtime writes."""
 
 _ARITHMETIC = re.compile(r"QLinear\w+|QGemm|QMoE|NhwcMaxPool")
-"""What ONNX Runtime writes with ``QuantFormat.QOperator``."""
+"""Operators that ONNX Runtime writes with ``QuantFormat.QOperator``."""
 
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 
@@ -48,7 +48,7 @@ AS_INT8 = (
     "reads its uint8 as int8, so it cuts off what lies above 127 times the scale and lets through "
     "what is negative"
 )
-"""What every TensorRT with a layer for QuantizeLinear does with uint8 around 0."""
+"""Treatment of uint8 around 0 by every TensorRT with a layer for QuantizeLinear."""
 
 _FIX = "`tripoint fix MODEL -o FIXED.onnx`"
 

@@ -1,6 +1,6 @@
 """Tensors of a model that the lines of a parser's log are about, in nested graphs too.
 
-The parser prints a node of the body of an If, Loop or Scan, or of a local function, between the
+The parser prints a node of a subgraph of an If, Loop or Scan, or of a local function, between the
 line that begins the node around it and the one that lists that node's outputs. Names tell little
 there: two branches may use the same ones. So the lines are read as a tree, and its branches are
 laid beside those of the model. What does not fit is left out.
@@ -184,7 +184,7 @@ def _bodies(joined: Joined, scope: Scope, node: ir.Node) -> Pairs:
 
 
 def _in_order(scope: Scope, node: ir.Node, bodies: Sequence[ir.Graph]) -> Pairs:
-    """All nodes of one body, or of each in turn.
+    """All nodes of one subgraph, or of each in turn.
 
     The parser takes one branch of an If whose condition is a constant, else both, the then
     branch first (seen in TensorRT-RTX 1.6.1).

@@ -1,7 +1,7 @@
 """Node at which a parser stopped: its errors do not always name it, but its verbose log does.
 
 TensorRT-RTX 1.6.1 gives the node -1 and no name for what an importer refuses by itself, such as
-a reduction of ScatterElements, and inside of the bodies of nodes as well.
+a reduction of ScatterElements, and inside of the subgraphs of nodes as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tripoint.views import parser_errors as named
 from tripoint.views import scopes
 
 _NAMELESS = "node_of_"
-"""With the first output behind it, what the parser calls a node that has no name."""
+"""With the first output after it, what the parser calls a node that has no name."""
 
 
 class Watch:

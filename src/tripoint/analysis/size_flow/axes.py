@@ -72,8 +72,8 @@ def _global_pool(at: Site) -> Places:
 
 
 def _axes(at: Site) -> Sequence[int] | None:
-    given = at.node.attributes.get_ints("axes")
-    return at.sizes.integers(at.input(1)) if given is None else given
+    axes = at.node.attributes.get_ints("axes")
+    return at.sizes.integers(at.input(1)) if axes is None else axes
 
 
 def _reduce(at: Site) -> Places:
@@ -97,10 +97,10 @@ def _without(at: Site, gone: Sequence[int] | None) -> Places:
 
 
 def _unsqueeze(at: Site) -> Places:
-    rank, given = at.rank(), _axes(at)
-    if rank is None or given is None:
+    rank, axes = at.rank(), _axes(at)
+    if rank is None or axes is None:
         return None
-    added = {positive(each, rank) for each in given}
+    added = {positive(each, rank) for each in axes}
     if at.index in added:
         return []
     return at.axis_of(0, at.index - sum(each < at.index for each in added))
@@ -125,10 +125,10 @@ def _slice(at: Site) -> Places:
     if starts is None:
         return at.axis_of(0, at.index)
     axes = range(at.sizes.length(starts) or 0)
-    given = axes if at.input(3) is None else at.sizes.integers(at.input(3))
-    if given is None or rank is None:
+    chosen = axes if at.input(3) is None else at.sizes.integers(at.input(3))
+    if chosen is None or rank is None:
         return None
-    sliced = [positive(each, rank) for each in given]
+    sliced = [positive(each, rank) for each in chosen]
     places = at.axis_of(0, at.index)
     if at.index in sliced:
         for position in (1, 2, 4):
@@ -205,10 +205,10 @@ def _resize(at: Site) -> Places:
     resized = at.node.attributes.get_ints("axes")
     index = at.index
     if resized is not None:
-        given = [positive(each, at.rank() or 0) for each in resized]
-        if index not in given:
+        chosen = [positive(each, at.rank() or 0) for each in resized]
+        if index not in chosen:
             return at.axis_of(0, index)
-        index = given.index(index)
+        index = chosen.index(index)
     if at.input(3) is not None:
         return at.element_of(3, index)
     return at.axis_of(0, at.index) + at.element_of(2, index)

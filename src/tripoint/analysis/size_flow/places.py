@@ -100,8 +100,8 @@ class Site:
 
     def integer(self, attribute: str, default: int) -> int:
         """An attribute that is an integer."""
-        given = self.node.attributes.get_int(attribute, default)
-        return default if given is None else given
+        number = self.node.attributes.get_int(attribute, default)
+        return default if number is None else number
 
 
 def positive(index: int, count: int) -> int:

@@ -27,7 +27,7 @@ class Sizes:
 
     Args:
         shapes: True shape by tensor, as far as it is known.
-        bodies: For each input of the body of a Loop or Scan, the node and the input's position.
+        bodies: For each input of the subgraph of a Loop or Scan, the node and the input's position.
     """
 
     shapes: Mapping[ir.Value, Shape | None]
@@ -50,7 +50,7 @@ class Sizes:
         """The places that decide this one directly; none for a constant or a graph input."""
         node = place.value.producer()
         if node is None:
-            return self._given(place) if isinstance(place, Axis) else []
+            return self._body_input(place) if isinstance(place, Axis) else []
         at = Site(self, node, place.value, place.index)
         try:
             places = _of_axis(at) if isinstance(place, Axis) else self._of_element(at)
@@ -92,10 +92,10 @@ class Sizes:
         """True shape, None if it is not known."""
         if value is None:
             return None
-        known = self.shapes.get(value)
-        if known is None and value.const_value is not None:
+        shape = self.shapes.get(value)
+        if shape is None and value.const_value is not None:
             return tuple(size for size in value.const_value.shape if isinstance(size, int))
-        return known
+        return shape
 
     def length(self, value: ir.Value | None) -> int | None:
         """Number of elements of a scalar or of a short vector, None for other tensors."""
@@ -134,18 +134,18 @@ class Sizes:
         count = self.rank(place.value) if isinstance(place, Axis) else self.length(place.value)
         return count is None or 0 <= place.index < count
 
-    def _given(self, place: Axis) -> list[SizeRef]:
-        """Return what the body of a Loop or Scan is given for its input."""
+    def _body_input(self, place: Axis) -> list[SizeRef]:
+        """Return what a Loop or Scan passes to its subgraph for an input."""
         node, position = self.bodies.get(place.value, (None, 0))
         if node is None or position >= len(node.inputs):
             return []
-        given, index = node.inputs[position], place.index
+        source, index = node.inputs[position], place.index
         if node.op_type == "Scan":
             states = len(node.inputs) - (node.attributes.get_int("num_scan_inputs", 0) or 0)
             index += position >= states  # each step sees one slice
         elif position < 2:
             return []
-        return [Axis(given, index)] if given is not None else []
+        return [Axis(source, index)] if source is not None else []
 
 
 def _standard(node: ir.Node) -> bool:

@@ -34,28 +34,28 @@ def options(
         None if no sizes are known that the graph takes.
     """
     inputs = needed.inputs
-    given, ranges = profiles[wrong]
-    dims = _dims(inputs, given)
+    broken, ranges = profiles[wrong]
+    dims = _dims(inputs, broken)
     least = {name: min(1, ranges[name].min) for name in dims}
-    found = needed.solved(ranges, dims, least)
-    if not found.legal:
+    solved = needed.solved(ranges, dims, least)
+    if not solved.legal:
         return None
     spec = specs[wrong] if wrong < len(specs) else Spec()
-    values = {each.name: (each.min, each.opt, each.max) for each in given.inputs if each.values}
-    right = profile.from_ranges(inputs, found.ranges, values)
+    values = {each.name: (each.min, each.opt, each.max) for each in broken.inputs if each.values}
+    right = profile.from_ranges(inputs, solved.ranges, values)
     written = spec.resolve_names(inputs)
     if any(each.values is not None and each.dims for each in written.values()):
         every = [right if index == wrong else each for index, (each, _) in enumerate(profiles)]
         return trtexec([_dynamic(inputs, each) for each in every])
-    said = _said(inputs, spec, written, ranges, found.ranges, dims, right)
+    said = _said(inputs, spec, written, ranges, solved.ranges, dims, right)
     if len(profiles) == 1:
         return " ".join(f"--{option} {shlex.quote(text)}" for option, text in said)
     return f"--profile {shlex.quote(' '.join(text for _, text in said))}"
 
 
-def _dims(inputs: Mapping[str, Shape], given: Profile) -> list[str]:
+def _dims(inputs: Mapping[str, Shape], broken: Profile) -> list[str]:
     """The symbols of the dims, in the order of the inputs."""
-    values = {each.name for each in given.inputs if each.values}
+    values = {each.name for each in broken.inputs if each.values}
     shapes = (shape for name, shape in inputs.items() if name not in values)
     return list(
         dict.fromkeys(s for shape in shapes for dim in shape for s in sorted(symbols_of(dim)))
@@ -76,13 +76,13 @@ def _said(
     said: dict[tuple[str, str], None] = {}
     for symbol in dims:
         places = [
-            (name, given.dims[axis])
-            for name, given in written.items()
+            (name, entry.dims[axis])
+            for name, entry in written.items()
             for axis, dim in enumerate(inputs[name])
-            if dim == symbol and axis < len(given.dims)
+            if dim == symbol and axis < len(entry.dims)
         ]
-        known = symbol in spec.dims or bool(places)
-        if known and before[symbol] == after[symbol]:
+        bound = symbol in spec.dims or bool(places)
+        if bound and before[symbol] == after[symbol]:
             continue
         sized = [name for name, text in places if not isinstance(text, str)]
         if symbol in spec.dims or not sized:
@@ -104,9 +104,9 @@ def _range(size: Range) -> str:
     return str(size.min) if size.min == size.max else str(size)
 
 
-def _dynamic(inputs: Mapping[str, Shape], given: Profile) -> list[InputProfile]:
+def _dynamic(inputs: Mapping[str, Shape], entry: Profile) -> list[InputProfile]:
     return [
         each
-        for each in given.inputs
+        for each in entry.inputs
         if each.values or any(isinstance(dim, str) for dim in inputs[each.name])
     ]

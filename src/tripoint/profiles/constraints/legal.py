@@ -57,5 +57,5 @@ class LegalSizes:
     def points(self) -> list[Point]:
         """Min, opt, max, what is 0 and a random point, or fewer repeated: three at least."""
         count = 4 + min(2, sum(1 for _ in points.empty(self.ranges)))
-        found = points.few(self.ranges, count, allowed=self.take)
-        return found * math.ceil(MINIMUM_POINTS / len(found))
+        sizes = points.few(self.ranges, count, allowed=self.take)
+        return sizes * math.ceil(MINIMUM_POINTS / len(sizes))

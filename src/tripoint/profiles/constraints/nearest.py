@@ -15,10 +15,10 @@ from tripoint.shape_inference.constraints import Equation
 from tripoint.shape_inference.constraints.evaluate import UndecidedError, holds
 
 _NEAR = 1024
-"""How far around a size others are tried, at least; as far as the size itself if it is larger."""
+"""Least distance around a size in which others are tried; the size itself if it is larger."""
 _FARTHEST = 1 << 16
 _TOGETHER = 64
-"""How far two sizes are moved together."""
+"""Distance by which two sizes are moved together."""
 _RULE = 1024
 """Sizes from 1 on that show what legal ones have in common, at least."""
 
@@ -42,16 +42,16 @@ def legal(equations: Sequence[Equation], broken: Equation, at: Mapping[str, int]
     """
     own = sorted(broken.symbols)
     for wanted, strict in itertools.product((equations, (broken,)), (True, False)):
-        found = [change for name in own for change in _single(wanted, name, at, strict)]
-        if not found and len(own) >= 2:
-            found = [
+        changes = [change for name in own for change in _single(wanted, name, at, strict)]
+        if not changes and len(own) >= 2:
+            changes = [
                 change
                 for index, name in enumerate(own)
                 for other in own[:index]
                 for change in _double(wanted, other, name, at, strict)
             ]
-        if found:
-            return found
+        if changes:
+            return changes
     return []
 
 

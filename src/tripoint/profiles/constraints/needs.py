@@ -40,7 +40,7 @@ class Needs:
         The arguments are those of :func:`tripoint.profiles.constraints.solve.solve`.
         """
         if self.meant:
-            found = solve((*self.equations, *self.meant), ranges, free, least)
-            if found.legal:
-                return found
+            solution = solve((*self.equations, *self.meant), ranges, free, least)
+            if solution.legal:
+                return solution
         return solve(self.equations, ranges, free, least)

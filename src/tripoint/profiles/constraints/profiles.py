@@ -23,7 +23,7 @@ from tripoint.spec import ENDS, Range, Spec
 from tripoint.symbols import Shape, evaluate, is_plain, symbols_of
 
 _USUAL = Range(1, 8, 32)
-"""What is proposed for a size of which nothing is known."""
+"""Range proposed for a size of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +99,14 @@ def asked(needed: Needs, specs: Sequence[Spec]) -> tuple[Examined, ...]:
     """
     for spec in specs or (Spec(),):
         # Only a range that is missing needs one that is proposed.
-        given = bindings(needed.inputs, spec, complete=False, values=needed.values)
-        bindings(needed.inputs, spec, values=needed.values, proposed=_completed(needed, given))
+        ranges = bindings(needed.inputs, spec, complete=False, values=needed.values)
+        bindings(needed.inputs, spec, values=needed.values, proposed=_completed(needed, ranges))
     examined = examine(needed, several(needed.inputs, specs, values=needed.values))
     refuse(examined, needed, specs)
     return examined
 
 
-def _completed(needed: Needs, given: Mapping[str, Range]) -> Mapping[str, Range]:
+def _completed(needed: Needs, ranges: Mapping[str, Range]) -> Mapping[str, Range]:
     """Ranges with what was not given; empty if none are known that the graph takes."""
     dims = (
         symbol
@@ -115,12 +115,12 @@ def _completed(needed: Needs, given: Mapping[str, Range]) -> Mapping[str, Range]
         for dim in shape
         for symbol in sorted(symbols_of(dim))
     )
-    missing = [symbol for symbol in dict.fromkeys(dims) if symbol not in given]
+    missing = [symbol for symbol in dict.fromkeys(dims) if symbol not in ranges]
     if not missing:
-        return given
-    wanted = {**given, **dict.fromkeys(missing, _USUAL)}
-    found = needed.solved(wanted, missing)
-    return found.ranges if found.legal else {}
+        return ranges
+    wanted = {**ranges, **dict.fromkeys(missing, _USUAL)}
+    solution = needed.solved(wanted, missing)
+    return solution.ranges if solution.legal else {}
 
 
 def examine(needed: Needs, profiles: Sequence[Profile]) -> tuple[Examined, ...]:
@@ -130,13 +130,13 @@ def examine(needed: Needs, profiles: Sequence[Profile]) -> tuple[Examined, ...]:
         UsageError: If a profile has not the model's inputs, or their ranks and fixed sizes, or
             min, opt and max are not in order.
     """
-    found = []
+    examined = []
     for profile in profiles:
         ranges = ranges_of(needed, profile)
         values = {symbol for names in needed.values.values() for symbol in names}
         findings = check(needed.equations, ranges, needed.meant)
-        found.append(Examined(profile, ranges, findings, frozenset(ranges) - values))
-    return tuple(found)
+        examined.append(Examined(profile, ranges, findings, frozenset(ranges) - values))
+    return tuple(examined)
 
 
 def frozen_at(model: Model, profiles: Sequence[Profile]) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def frozen_at(model: Model, profiles: Sequence[Profile]) -> tuple[str, ...]:
         return ()
     needed = needs(model)
     sources = {node_name(node): source_of(node) for node in model.ir.graph.all_nodes()}
-    found = []
+    texts = []
     for entry in truth.infer(model.ir).frozen:
         for profile, end in itertools.product(profiles, ENDS):
             at = {name: getattr(size, end) for name, size in ranges_of(needed, profile).items()}
@@ -166,7 +166,7 @@ def frozen_at(model: Model, profiles: Sequence[Profile]) -> tuple[str, ...]:
             line = sources.get(entry.node)
             where = f"{entry.op}, {line}" if line else entry.op
             sizes = ", ".join(f"{name} = {at[name]}" for name in sorted(symbols_of(entry.expected)))
-            found.append(
+            texts.append(
                 f"at {end} {sizes}: node {entry.node!r} ({where}) makes axis {entry.axis} of "
                 f"{entry.tensor} {entry.size} where its input has {size}: a size of the export's "
                 f"example stayed. The graph runs, and what it computes is only meant for "
@@ -174,7 +174,7 @@ def frozen_at(model: Model, profiles: Sequence[Profile]) -> tuple[str, ...]:
                 "compares"
             )
             break
-    return tuple(found)
+    return tuple(texts)
 
 
 def takes(needed: Needs, sizes: Mapping[str, int]) -> bool:
@@ -262,8 +262,8 @@ def ranges_of(needed: Needs, profile: Profile) -> dict[str, Range]:
     Raises:
         UsageError: As :func:`examine`.
     """
-    given = {each.name: each for each in profile.inputs}
-    for name in given:
+    entries = {each.name: each for each in profile.inputs}
+    for name in entries:
         if name not in needed.inputs:
             near = difflib.get_close_matches(name, needed.inputs, n=1)
             raise UsageError(
@@ -272,77 +272,79 @@ def ranges_of(needed: Needs, profile: Profile) -> dict[str, Range]:
                 if near
                 else f"its inputs are {', '.join(needed.inputs)}",
             )
-    found: dict[str, Range] = {}
+    ranges: dict[str, Range] = {}
     for name, shape in needed.inputs.items():
         fixed = name not in needed.values and all(isinstance(dim, int) for dim in shape)
-        if name not in given:
+        if name not in entries:
             if fixed:
                 continue
             raise UsageError(f"the profile says nothing of input {name!r}")
-        _in_order(given[name])
+        _in_order(entries[name])
         if name in needed.values:
-            _bind_values(found, given[name], needed.values[name])
+            _bind_values(ranges, entries[name], needed.values[name])
         else:
-            _bind_dims(found, given[name], shape)
-    _check_expressions(found, needed, given)
-    return found
+            _bind_dims(ranges, entries[name], shape)
+    _check_expressions(ranges, needed, entries)
+    return ranges
 
 
-def _in_order(given: InputProfile) -> None:
-    least = None if given.values else 0
-    if not len(given.min) == len(given.opt) == len(given.max):
-        raise UsageError(f"input {given.name!r} has not the same rank at min, opt and max")
-    for axis, (low, opt, high) in enumerate(zip(given.min, given.opt, given.max, strict=True)):
+def _in_order(entry: InputProfile) -> None:
+    least = None if entry.values else 0
+    if not len(entry.min) == len(entry.opt) == len(entry.max):
+        raise UsageError(f"input {entry.name!r} has not the same rank at min, opt and max")
+    for axis, (low, opt, high) in enumerate(zip(entry.min, entry.opt, entry.max, strict=True)):
         if not low <= opt <= high or (least is not None and low < least):
             raise UsageError(
-                f"axis {axis} of input {given.name!r}: {low}..{opt}..{high} does not satisfy "
+                f"axis {axis} of input {entry.name!r}: {low}..{opt}..{high} does not satisfy "
                 f"{'' if least is None else '0 <= '}min <= opt <= max"
             )
 
 
-def _bind_values(found: dict[str, Range], given: InputProfile, names: Sequence[str]) -> None:
-    if not given.values or len(given.min) != len(names):
+def _bind_values(ranges: dict[str, Range], entry: InputProfile, names: Sequence[str]) -> None:
+    if not entry.values or len(entry.min) != len(names):
         raise UsageError(
-            f"input {given.name!r} is a shape tensor: its profile is made of its {len(names)} "
+            f"input {entry.name!r} is a shape tensor: its profile is made of its {len(names)} "
             "values, not of its dims"
         )
-    for name, *ends in zip(names, given.min, given.opt, given.max, strict=True):
+    for name, *ends in zip(names, entry.min, entry.opt, entry.max, strict=True):
         # Values of 0 and less have meanings of their own; equations in them stay undecided.
         if ends[0] >= 1:
-            found[name] = Range(*ends)
+            ranges[name] = Range(*ends)
 
 
-def _bind_dims(found: dict[str, Range], given: InputProfile, shape: Shape) -> None:
-    if given.values or len(given.min) != len(shape):
+def _bind_dims(ranges: dict[str, Range], entry: InputProfile, shape: Shape) -> None:
+    if entry.values or len(entry.min) != len(shape):
         raise UsageError(
-            f"input {given.name!r} has {len(shape)} axes, its profile {len(given.min)}"
-            f"{' values' if given.values else ''}"
+            f"input {entry.name!r} has {len(shape)} axes, its profile {len(entry.min)}"
+            f"{' values' if entry.values else ''}"
         )
     for axis, dim in enumerate(shape):
-        size = Range(given.min[axis], given.opt[axis], given.max[axis])
+        size = Range(entry.min[axis], entry.opt[axis], entry.max[axis])
         if isinstance(dim, int):
             if size != Range(dim, dim, dim):
                 raise UsageError(
-                    f"axis {axis} of input {given.name!r} is {dim} in the model, not {size}",
+                    f"axis {axis} of input {entry.name!r} is {dim} in the model, not {size}",
                     hint="export the model with that axis dynamic to give it other sizes",
                 )
-        elif is_plain(dim) and found.setdefault(dim, size) != size:
+        elif is_plain(dim) and ranges.setdefault(dim, size) != size:
             raise UsageError(
-                f"axis {axis} of input {given.name!r} is {dim}, which is {found[dim]} at another "
+                f"axis {axis} of input {entry.name!r} is {dim}, which is {ranges[dim]} at another "
                 f"input, not {size}",
                 hint="one symbol has one range",
             )
 
 
 def _check_expressions(
-    found: Mapping[str, Range], needed: Needs, given: Mapping[str, InputProfile]
+    ranges: Mapping[str, Range], needed: Needs, entries: Mapping[str, InputProfile]
 ) -> None:
     for end in ENDS:
-        at = {name: getattr(size, end) for name, size in found.items()}
+        at = {name: getattr(size, end) for name, size in ranges.items()}
         for name, shape in needed.inputs.items():
-            if name not in given or name in needed.values:
+            if name not in entries or name in needed.values:
                 continue
-            for axis, (dim, size) in enumerate(zip(shape, getattr(given[name], end), strict=True)):
+            for axis, (dim, size) in enumerate(
+                zip(shape, getattr(entries[name], end), strict=True)
+            ):
                 if (decided := evaluate(dim, at)) not in (None, size):
                     raise UsageError(
                         f"axis {axis} of input {name!r} is {dim}, which is {decided} at {end}, "

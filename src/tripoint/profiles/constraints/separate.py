@@ -50,25 +50,25 @@ def renamed(written: Model, model: Model) -> tuple[str, ...]:
 
 def _doubtful(shapes: dict[str, Shape], specs: Sequence[Spec]) -> list[str]:
     """Symbols that are given two ranges in one profile."""
-    found: dict[str, None] = {}
+    doubtful: dict[str, None] = {}
     for spec in specs:
-        given: dict[str, Range] = {}
-        for (name, axis), size in _given(shapes, spec).items():
+        ranges: dict[str, Range] = {}
+        for (name, axis), size in _asked(shapes, spec).items():
             symbol = str(shapes[name][axis])
-            if given.setdefault(symbol, size) != size:
-                found[symbol] = None
-    return list(found)
+            if ranges.setdefault(symbol, size) != size:
+                doubtful[symbol] = None
+    return list(doubtful)
 
 
-def _given(shapes: dict[str, Shape], spec: Spec) -> dict[_Place, Range]:
+def _asked(shapes: dict[str, Shape], spec: Spec) -> dict[_Place, Range]:
     """The ranges that ``--input`` gives plain symbols, where the rank is right."""
-    found: dict[_Place, Range] = {}
+    sizes: dict[_Place, Range] = {}
     for name, written in spec.resolve_names(shapes).items():
         for axis, (true, said) in enumerate(zip(shapes[name], written.dims, strict=False)):
             size = spec.dims.get(said) if isinstance(said, str) else said
             if isinstance(true, str) and is_plain(true) and size is not None:
-                found[name, axis] = Range(size, size, size) if isinstance(size, int) else size
-    return found
+                sizes[name, axis] = Range(size, size, size) if isinstance(size, int) else size
+    return sizes
 
 
 def _places(shapes: dict[str, Shape], symbol: str) -> list[_Place]:
@@ -103,8 +103,8 @@ def _refuse_different(
 ) -> None:
     shapes = shapes_of(model)
     for spec in specs:
-        given = {place: size for place, size in _given(shapes, spec).items() if place in tied}
-        (first, size), *others = given.items() or [(("", 0), None)]
+        sizes = {place: size for place, size in _asked(shapes, spec).items() if place in tied}
+        (first, size), *others = sizes.items() or [(("", 0), None)]
         for place, other in others:
             if other != size:
                 name, axis = first

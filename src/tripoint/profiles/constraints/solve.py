@@ -28,11 +28,11 @@ from tripoint.symbols import is_plain, symbols_of
 _EXPANSIONS = 96
 """States of one end that are looked at."""
 _FURTHER = 12
-"""States that are looked at behind the first solution, for one that moves less."""
+"""States that are looked at after the first solution, for one that moves less."""
 _SCALES = 160
 """Factors that several sizes are multiplied with together."""
 _TOGETHER = 24
-"""How far around two sizes all pairs are tried."""
+"""Distance around two sizes in which all pairs are tried."""
 
 Sizes = Mapping[str, int]
 
@@ -57,10 +57,10 @@ class _Rule:
 
     def good(self, sizes: Mapping[str, object], count: int = 0) -> bool | np.ndarray:
         try:
-            found: bool | np.ndarray = holds(self.equation, sizes, strict=self.strict)
+            mask: bool | np.ndarray = holds(self.equation, sizes, strict=self.strict)
         except UndecidedError:
             return np.ones(count, dtype=bool) if count else True
-        return found
+        return mask
 
 
 def solve(
@@ -81,11 +81,11 @@ def solve(
     rules = [_Rule(each, strict=not _meant_as_one(each, ranges)) for each in own]
     best = Solved(ranges, legal=False)
     for _ in range(len(rules) + 1):
-        found, broken = _Ends(rules, ranges, free, least or {}).solved()
+        solution, broken = _Ends(rules, ranges, free, least or {}).solved()
         if not broken:
-            legal = all(_legal(each, found) for each in own)
-            return Solved(found, legal)
-        best = Solved(found, legal=False)
+            legal = all(_legal(each, solution) for each in own)
+            return Solved(solution, legal)
+        best = Solved(solution, legal=False)
         relaxed = next(
             (rule for rule in broken if rule.strict and _has_escape(rule.equation)), None
         )
@@ -138,16 +138,16 @@ class _Ends:
 
     def solved(self) -> tuple[dict[str, Range], list[_Rule]]:
         """The ranges, and what does not hold at one of the ends."""
-        found: dict[str, Sizes] = {}
+        sizes: dict[str, Sizes] = {}
         broken: list[_Rule] = []
         above: Sizes | None = None
         for end in ("max", "opt", "min"):
             above, wrong = self._end(end, above)
-            found[end] = above
+            sizes[end] = above
             broken += [rule for rule in wrong if rule not in broken]
         ranges = dict(self.wanted)
         for name in self.free:
-            ranges[name] = Range(*(found[end][name] for end in ENDS))
+            ranges[name] = Range(*(sizes[end][name] for end in ENDS))
         return ranges, broken
 
     def _end(self, end: str, above: Sizes | None) -> tuple[Sizes, list[_Rule]]:
@@ -176,7 +176,7 @@ class _Ends:
 
 def _defined(rules: Sequence[_Rule]) -> frozenset[str]:
     """Symbols that an equation gives as an expression in others: ``M`` in ``P + S == M``."""
-    found = set()
+    names = set()
     for rule in rules:
         if rule.equation.kind not in ("equal", "broadcast", "expands", "volume"):
             continue
@@ -186,8 +186,8 @@ def _defined(rules: Sequence[_Rule]) -> frozenset[str]:
         ):
             plain = isinstance(one, str) and is_plain(one)
             if plain and len(symbols_of(other)) > 1 and one not in symbols_of(other):
-                found.add(str(one))
-    return frozenset(found)
+                names.add(str(one))
+    return frozenset(names)
 
 
 class _Search:
@@ -271,12 +271,12 @@ class _Search:
             return
         values = {**sizes, name: tried}
         good = np.asarray(broken.good(values, len(tried)), dtype=bool) & np.ones(len(tried), bool)
-        found = set(_around(tried[good], at))
+        candidates = set(_around(tried[good], at))
         for rule in self.rules:
             if name in rule.equation.symbols:
                 good = good & np.asarray(rule.good(values, len(tried)), dtype=bool)
-        found.update(_around(tried[good], at))
-        yield from ({name: size} for size in sorted(found))
+        candidates.update(_around(tried[good], at))
+        yield from ({name: size} for size in sorted(candidates))
 
     def _scaled(
         self, broken: _Rule, own: Sequence[str], sizes: Sizes

@@ -22,7 +22,7 @@ from tripoint.shape_inference.operators.symbolic_values import UNKNOWN, Element
 from tripoint.symbols import Dim
 
 Kind = Literal["equal", "broadcast", "expands", "divisible", "volume", "at_least", "at_most"]
-"""What is said of the left and the right side.
+"""Relation of the left and the right side.
 
 =============  ======================================================
 ``equal``      they are the same
@@ -56,7 +56,7 @@ class Equation:
         source: PyTorch line of the node, if the export recorded it.
         reason: One sentence that says why.
         decided: Whether sizes of the inputs decide it. False where tensor values do, or where
-            the node lies in a branch or loop that may not run.
+            the node is located in a branch or loop that may not run.
     """
 
     kind: Kind

@@ -199,4 +199,4 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("Resize", "Upsample"), resize),
     "TopK": topk,
 }
-"""What an operator needs, by its type."""
+"""Rules of what an operator needs, by its type."""

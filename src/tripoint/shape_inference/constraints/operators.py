@@ -279,4 +279,4 @@ RULES: Mapping[str, Rule] = {
     "STFT": frames,
     "Scan": steps,
 }
-"""What an operator needs, by its type."""
+"""Rules of what an operator needs, by its type."""

@@ -41,7 +41,7 @@ FAILURES = (
     *(ValueError, TypeError, ArithmeticError, LookupError, AttributeError, AssertionError),
     *(NotImplementedError, RecursionError, OSError, sympy.PolynomialError),
 )
-"""What functions raise on nodes that their operator's specification does not allow."""
+"""Errors that functions raise on nodes that their operator's specification does not allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
         self.dtypes: dict[ir.Value, ir.DataType] = {}
         """Element types that follow from the nodes, whatever is declared."""
         self.sizes: dict[str, Size] = {}
-        """What is known of each symbol that was made up."""
+        """Facts of each symbol that was made up."""
         self.numbers: dict[str, tuple[ir.Value, int]] = {}
         """The tensor, and the place in it, of each number that was given a symbol."""
         self._named = named
@@ -95,12 +95,12 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
         self.contradictions: dict[str, None] = {}
         """Sentences about nodes whose inputs do not fit together."""
         self.depth = 0
-        """How many loops are around the node."""
+        """Number of loops around the node."""
         self._node: ir.Node | None = None
         self._unread: set[ir.Value] = set()
 
     def record_error(self, node: ir.Node, message: str) -> None:
-        """Remember that a node's inputs do not fit together, and go on behind it."""
+        """Remember that a node's inputs do not fit together, and go on after it."""
         error = ShapeInferenceError(
             node_name=node.name, op_type=node.op_type, domain=node.domain, message=message
         )
@@ -193,7 +193,7 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
 
         Args:
             value: An output.
-            dims: Its dims, None if not even their number is known. What is unknown gets a symbol.
+            dims: Its dims, None if the rank is unknown. What is unknown gets a symbol.
             dtype: Its element type.
             most: For each dim the largest that it can be, where it is unknown.
         """
@@ -351,7 +351,7 @@ def _registered(domain: str, op: str, version: int) -> Callable[[Context, ir.Nod
 
 
 def dims_of(value: ir.Value | None) -> list[Element] | None:
-    """The dims of a value, None if not even their number is known."""
+    """The dims of a value, None if the rank is unknown."""
     if value is None or value.shape is None:
         return None
     return [symbolic_values.from_dim(dim) for dim in value.shape]

@@ -14,7 +14,7 @@ from tripoint.shape_inference.operators.moving import scalar
 from tripoint.shape_inference.operators.symbolic_values import UNKNOWN, Element
 
 _ROUNDS = 3
-"""How often the body of a loop is inferred at most before nothing is assumed of what it carries."""
+"""Most inferences of a loop's subgraph before nothing is assumed of what it carries."""
 
 _DEEP = 3
 """Loops in loops from here on are inferred once, with nothing known of what they carry."""
@@ -98,7 +98,7 @@ def loop(ctx: Context, node: ir.Node) -> None:
     for formal, dtype in zip(body.inputs[:2], (ir.DataType.INT64, ir.DataType.BOOL), strict=True):
         formal.shape, formal.dtype = ir.Shape([]), formal.dtype or dtype
         ctx.by_data.add(formal)
-    # The body only runs while the condition holds.
+    # The subgraph only runs while the condition holds.
     ctx.values[body.inputs[1]] = scalar(1)
     shapes = [dims_of(value) for value in initial]
     carried = _carried(ctx, body, body.inputs[2:], initial, shapes, results)
@@ -176,13 +176,13 @@ def _carried(
     shapes: Shapes,
     results: Sequence[ir.Value],
 ) -> list[list[Element] | None]:
-    """Infer the body of a loop so that what it says holds in each iteration.
+    """Infer the subgraph of a loop so that what it says holds in each iteration.
 
-    Dims that an iteration changes become symbols, and the body is inferred again, until nothing
+    Dims that an iteration changes become symbols, and the subgraph is inferred again, until nothing
     else changes any more.
 
     Returns:
-        The shapes behind the loop.
+        The shapes after the loop.
     """
     for formal, value, result in zip(formals, initial, results, strict=True):
         if value is None:
@@ -212,7 +212,7 @@ def _carried(
         _bind(ctx, formals, before)
         ctx.visit(body)
     ctx.depth -= 1
-    # Behind the loop a varying dim is what the last iteration made it, so not what it is inside.
+    # After the loop a varying dim is what the last iteration made it, so not what it is inside.
     return [
         [e.from_dim(ctx.fresh(by_data=True)) if dim in varying else dim for dim in dims]
         if dims is not None

@@ -35,7 +35,7 @@ def reshape(ctx: Context, node: ir.Node) -> None:
 
 
 def wanted(ctx: Context, node: ir.Node) -> list[Element] | None:
-    """The sizes that a Reshape asks for, None if not even their number is known."""
+    """The sizes that a Reshape asks for, None if the rank is unknown."""
     if len(node.inputs) > 1:
         return ctx.elements(node.inputs[1])
     attribute = node.attributes.get_ints("shape")

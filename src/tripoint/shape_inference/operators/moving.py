@@ -254,4 +254,4 @@ COMPUTE: dict[str, Compute] = {
     "EyeLike": _eye_like,
     "Trilu": _triangle,
 }
-"""What works out where elements go, by operator."""
+"""Functions that work out where elements go, by operator."""

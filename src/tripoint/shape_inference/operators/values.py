@@ -380,4 +380,4 @@ COMPUTE: dict[str, Compute] = {
     "Shape": _shape,
     "Size": _size,
 }
-"""What works out the elements of each operator's outputs."""
+"""Functions that work out the elements of each operator's outputs."""

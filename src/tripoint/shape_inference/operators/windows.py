@@ -25,7 +25,7 @@ class _Window:
 
     @property
     def covered(self) -> Element:
-        """Elements from the first to the last that the window reads."""
+        """Elements from the first to the last that the window covers."""
         return e.add(e.multiply(e.subtract(self.size, 1), self.dilation), 1)
 
 
@@ -61,7 +61,7 @@ def _moved(dim: Element, window: _Window) -> Element:
 def pool(ctx: Context, node: ir.Node) -> None:
     """AveragePool, MaxPool and LpPool.
 
-    With ``ceil_mode`` a last window that would start in the padding behind the data is left out.
+    With ``ceil_mode`` a last window that would start in the padding after the data is left out.
     """
     data = node.inputs[0]
     dims, kernel = dims_of(data), node.attributes.get_ints("kernel_shape")

@@ -1,7 +1,7 @@
 """Treatment of each attribute of each operator by the importer of each TensorRT version.
 
-The data lies beside this file: for each attribute of an operator the versions at which something
-changed. ``does`` is one of three:
+The data is located beside this file: for each attribute of an operator the versions at which
+something changed. ``does`` is one of three:
 
 - ``read``: the importer looks at it; with ``when`` only if another attribute has such a value,
   and with ``values`` it takes any other value for one of them.

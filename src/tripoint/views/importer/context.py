@@ -14,7 +14,7 @@ from tripoint.symbols import Shape
 from tripoint.table import Reason, Refusal, ViewShape
 
 UNKNOWN = -1
-"""How TensorRT prints a dim that it does not know."""
+"""TensorRT's print of a dim that it does not know."""
 
 MOST_DIMS = 8
 """Highest rank that TensorRT has."""
@@ -97,7 +97,7 @@ class Network:
         names: The name by which each tensor is known here, its own over all nested graphs.
         shapes: Shape that TensorRT prints, by tensor name, weights included.
         weights: Constants whose values the parser still has. Any node but ``Transpose`` turns
-            them into a layer, behind which the parser has lost the values.
+            them into a layer, downstream of which the parser has lost the values.
         types: TensorRT type by tensor name, where known.
         reasons: Why a tensor has a -1 that its inputs do not have.
         refusals: What would stop this version, or mislead it.
@@ -225,7 +225,7 @@ class NodeContext:
         """Shape of an input as TensorRT sees it.
 
         Raises:
-            RefusedError: If not even its rank is known.
+            RefusedError: If its rank is unknown.
         """
         name = self.name(index)
         if name not in self.network.shapes:

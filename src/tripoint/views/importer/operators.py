@@ -1,7 +1,7 @@
 """Operators that the importer of each TensorRT version can import, after its own table.
 
-The data lies beside this file. Of each operator it has the versions at which something changed;
-an operator with no rows is one that no version imports. Sources: the operator tables of
+The data is located beside this file. Of each operator it has the versions at which something
+changed; an operator with no rows is one that no version imports. Sources: the operator tables of
 onnx-tensorrt at the tags 7.0 to 10.1, and the importers that are compiled in at the same tags.
 """
 

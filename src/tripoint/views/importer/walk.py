@@ -25,7 +25,7 @@ _DEEPEST = 64
 """Graphs inside graphs that are followed."""
 
 _MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError)
-"""What an importer meets in a node that ONNX does not allow: a stride of 0, a short list."""
+"""Errors that an importer meets in a node that ONNX does not allow: a stride of 0, a short list."""
 
 
 def view(model: Model, truth: Mapping[str, Shape | None], version: Version) -> View:
@@ -63,7 +63,7 @@ def enter(
         inputs: What its inputs stand for; None for one that nothing stands for.
 
     Returns:
-        The shape of each output, None where not even the rank is known.
+        The shape of each output, None where the rank is unknown.
 
     Raises:
         RefusedError: If graphs are nested too deep to be followed.

@@ -25,7 +25,7 @@ def if_(node: Node) -> list[ViewShape | None]:
 
 
 def loop_70(node: Node) -> list[ViewShape | None]:
-    """The body gets the trip count for the iteration number."""
+    """The subgraph gets the trip count for the iteration number."""
     if _counts(node) and node.has(0):
         node.refuse("silently gives the body of a Loop the trip count for the iteration number")
     elif _counts(node):
@@ -34,7 +34,7 @@ def loop_70(node: Node) -> list[ViewShape | None]:
 
 
 def loop_71(node: Node) -> list[ViewShape | None]:
-    """The body gets no iteration number; a loop must carry a state."""
+    """The subgraph gets no iteration number; a loop must carry a state."""
     _needs_state(node, len(node.onnx.inputs) - 2)
     if _counts(node):
         _refuse_counting(node)

@@ -1,4 +1,4 @@
-"""Importers of operators that make, read or change shapes, after onnx-tensorrt 7.0 to 7.2.1.
+"""Importers of operators that produce, consume or change shapes, after onnx-tensorrt 7.0 to 7.2.1.
 
 Each takes the node and returns the shape of its outputs as TensorRT 7.x prints it. A size
 operand counts only as long as the parser has its values; the core evaluates none. A name that

@@ -6,7 +6,8 @@ where the normal form of the expression is an integer, and prints -1 elsewhere. 
 form goes was found by experiment with TensorRT-RTX 1.6.1:
 
 - sums of products with integer factors are added up; a product of sums is not multiplied out;
-- a division by an integer is carried out if it divides every factor, or behind another division;
+- a division by an integer is carried out if it divides every factor, or downstream of another
+  division;
 - ``x - min(x, y)`` becomes ``max(x - y, 0)``;
 - a minimum or maximum is decided by bounds, by equal operands, or if one operand is a multiple of
   the other or differs from it by an integer;

@@ -297,7 +297,7 @@ def reduce_ignoring_input(node: Node) -> Dims:
 
 
 def reduce_sum_86(node: Node) -> Dims:
-    """The only reduction that reads an axes input, since opset 13."""
+    """The only reduction that consumes an axes input, since opset 13."""
     axes = node.attribute_ints("axes")
     if axes is None and node.opset >= 13 and node.has(1):
         axes = node.ints(1)

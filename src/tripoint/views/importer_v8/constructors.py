@@ -1,4 +1,4 @@
-"""Importers of operators that make tensors or pass them on, after onnx-tensorrt release/10.1.
+"""Importers of operators that produce tensors or pass them on, after onnx-tensorrt release/10.1.
 
 Each takes the node and gives the dims of its output, or a list of those of all outputs. A version
 in the name of a function is the newest one that does so.
@@ -41,7 +41,7 @@ def constant_86(node: Node) -> Dims:
 
 
 def identity(node: Node) -> Dims:
-    """A layer; the parser has lost the values of a constant behind it, the core has not."""
+    """A layer; the parser has lost the values of a constant downstream of it, the core has not."""
     folding.pass_on(node)
     return node.dims(0)
 

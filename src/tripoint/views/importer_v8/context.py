@@ -99,7 +99,7 @@ class Node(NodeContext):
         """Dims of an input.
 
         Raises:
-            RefusedError: If not even its rank is known.
+            RefusedError: If its rank is unknown.
         """
         name, shape = self.name(index), self.shape(index)
         value = self.onnx.inputs[index]
@@ -109,7 +109,7 @@ class Node(NodeContext):
         return self.dims_of(name, shape, names)
 
     def dims_of(self, name: str, shape: ViewShape, names: Sequence[str | None] = ()) -> Dims:
-        """Dims of a tensor; new symbols where no importer of these versions made them.
+        """Dims of a tensor; new symbols where no importer of these versions produced them.
 
         That is so for inputs of the network and outputs of refused nodes.
 
@@ -276,7 +276,7 @@ class Node(NodeContext):
         return frozenset(sorted(roots)[:_MOST_ROOTS])
 
     def _explain(self, index: int, name: str, dims: Dims) -> None:
-        """Say why an output has lost dims, unless it takes them over."""
+        """Say why an output has lost dims, unless it inherits them."""
         network = self.network
         true = network.truth.get(name)
         if true is None or len(true) != len(dims) or index in self.reasons or self.reason:

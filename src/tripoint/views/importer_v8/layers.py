@@ -50,7 +50,7 @@ def align(algebra: Algebra, dims: Dims, rank: int) -> Dims:
 def resized(algebra: Algebra, dims: Dims, target: Dims) -> Dims:
     """A reshape that the parser makes: no size of it is a placeholder.
 
-    The core does not know that; a size that may be -1 for all it knows, it does not take over.
+    The core does not know that; a size that may be -1 for all it knows, it does not inherit.
     """
     if all(isinstance(size, int) for size in target):
         return target

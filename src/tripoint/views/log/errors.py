@@ -50,7 +50,7 @@ _BLOCK = re.compile(r"--- Begin node ---\n(?P<fields>.*)", re.DOTALL)
 _FIELD = re.compile(r'^(name|op_type): "([^"\n]*)"', re.MULTILINE)
 _RESHAPING = re.compile(r"(?P<name>\S.*?): reshaping failed for tensor: (?P<tensor>\S+)\s*$")
 _SHAPE_MACHINE = re.compile(r"Shape Error in \w+: .*|Instruction: [A-Z_]+\{.*")
-"""What the runtime of TensorRT 7 and 8 says where sizes do not fit together."""
+"""Message of the runtime of TensorRT 7 and 8 where sizes do not fit together."""
 _HEADER = re.compile(r"\s*(?:Input filename:|ONNX IR version:)")
 _OPSET = re.compile(r"\s*Opset version:\s*(\d{1,3})\s*$")
 
@@ -83,7 +83,7 @@ class Failure:
 
 
 def _message(text: str) -> str:
-    """An error without what other programs printed behind it."""
+    """An error without what other programs printed after it."""
     first, *others = unescape(text.strip()).splitlines() or [""]
     kept = (line for line in others if line.lstrip().startswith("[") or _CORE.search(line))
     return "\n".join((first, *kept))

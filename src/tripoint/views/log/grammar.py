@@ -154,7 +154,7 @@ BEGINNINGS = (
     *(_NODE, _CHECK, _INPUT, _SEARCH, _INITIALIZER, _TENSOR, _LAYER, _CONSTANT),
     *(_MARK, _SHAPE, _KERNEL, _FUNCTION),
 )
-"""How the lines begin that do not begin with the name of a node."""
+"""Beginnings of the lines that do not begin with the name of a node."""
 
 _SIZES = re.compile(r"\((?P<sizes>(?:-?\d+(?:, -?\d+)*)?,?)\)")
 _TAIL = re.compile(r"\((?P<sizes>(?:-?\d+(?:, -?\d+)*)?,?)\)(?:\[(?P<dtype>[A-Z0-9 >\-]+)\])?")

@@ -20,7 +20,7 @@ from tripoint.views.log import grammar
 from tripoint.views.log.grammar import Event
 
 Logger = Literal["trtexec", "python", "python-old", "other"]
-"""Which order of prefix a line has: ``[V] [TRT]``, ``[TRT] [V]``, ``[TensorRT] VERBOSE:``."""
+"""Order of the prefix of a line: ``[V] [TRT]``, ``[TRT] [V]``, ``[TensorRT] VERBOSE:``."""
 
 _CHUNK = 1 << 20
 _LONGEST = 1 << 24
@@ -33,10 +33,10 @@ _MOST_TRIED = 4
 """Parts up to which every way to put them together is tried."""
 
 _JSON_KEYS = ("log", "message", "msg", "MESSAGE", "textPayload")
-"""Where collectors keep a line: json-file of Docker, structured loggers, journald, clouds."""
+"""Keys of a line in collectors: json-file of Docker, structured loggers, journald, clouds."""
 
 _CONTAINER = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP] ")
-"""What the runtime of Kubernetes puts before a line."""
+"""Prefix that the runtime of Kubernetes puts before a line."""
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
 _MARKDOWN = re.compile(r"\\([\\_*\[\](){}<>#+\-.!|`~])")
@@ -54,7 +54,7 @@ _UNPREFIXED = (
     r"While parsing node number |ERROR: |In node -?\d|Input filename:|ONNX IR version:"
     r"|Opset version:|Producer |Domain:|Model version:|Doc string:|-{8}|&&&& "
 )
-"""What programs print beside the logger: headers, and errors of the parser before 8.0."""
+"""Lines that programs print beside the logger: headers, and errors of the parser before 8.0."""
 
 _BEGINS = re.compile(rf"\s*(?:{_PIECE}|(?:\[TRT\])?(?:[^\s:]*/)?\w+\.[ch]pp:\d+: |{_UNPREFIXED})")
 _SOURCE = re.compile(r"(?:\[TRT\])?(?:[^\s:]*/)?(?P<file>\w+\.[ch]pp):(?P<line>\d+): ?")

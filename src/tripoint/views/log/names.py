@@ -18,7 +18,7 @@ _MARKS = re.compile(
     r"^\s+$|^[^\w/%.:]|^\d(?=\d{3}-)|^n(?=ode_of_)|(?<!\s)\s+$|:(?= )|\](?=, \[| (?:in|out)puts:)"
     r"| (?=-> \(|for ONNX (?:tensor|node))|\\|&(?=[a-z#])"
 )
-"""What parts names in a log, what begins a line, and what readers of mangled logs change."""
+"""Separators of names in a log, beginnings of lines, and what readers of mangled logs change."""
 
 _MARKS_IN_OPERATOR = re.compile(r"[\s\[\]\\&]")
 _NOTHING = re.compile(r"(?!)")

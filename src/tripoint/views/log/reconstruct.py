@@ -125,7 +125,7 @@ class _Builder:
     Args:
         record: The lines of the model.
         inputs: Inputs of the network, and tensors whose nodes are not in the log.
-        initializers: Weights that some node reads.
+        initializers: Weights that some node consumes.
         rows: What is known of each tensor.
         of_inputs: Symbols of the inputs of the network.
         of_values: Symbols that count over values.
@@ -172,7 +172,7 @@ class _Builder:
         self._scopes[0][name] = value
         self.inputs.append(value)
         # The parser lists what varies before the first node, and goes through all nodes in order:
-        # what is not made behind such a list is a weight.
+        # what is not produced after such a list is a weight.
         if listed or -1 in dims or not self.record.inputs:
             self._dependence.enter(value, static=-1 not in dims)
         self.rows[value] = _Row(dims, shape)
@@ -235,7 +235,7 @@ class _Builder:
         if (existing := self._find(name)) is not None:
             return existing
         if isinstance(item, str) or (name in self._produced and not nested):
-            return None  # nothing before this node makes it
+            return None  # nothing before this node produces it
         dtype = _dtype(item.dtype)
         shape = tuple(
             dim if dim != -1 else self._symbol(name, axis) for axis, dim in enumerate(item.dims)
@@ -348,7 +348,7 @@ class _Builder:
 
 
 def _read_as_data(nodes: Iterable[NodeRecord]) -> set[str]:
-    """Names that some node reads where no weights are expected."""
+    """Names that some node consumes where no weights are expected."""
     return {
         item.tensor
         for node in nodes

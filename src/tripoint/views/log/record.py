@@ -14,7 +14,7 @@ from tripoint.views.log.names import unescape
 from tripoint.views.log.versions import Evidence
 
 UNNAMED = "node_of_"
-"""How the parser calls a node without a name, before the name of the first output (from 8.0)."""
+"""Parser's name of a node without a name, before the name of the first output (from 8.0)."""
 
 _DEEPEST = 32
 """Nested graphs that are kept apart; deeper ones are listed with the last of these."""
