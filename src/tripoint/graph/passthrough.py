@@ -31,11 +31,11 @@ def entry(name: str, entries: Mapping[str, _T]) -> _T | None:
         name: Its name in the engine.
         entries: What was given, by name.
     """
-    return entries.get(given_as(name, entries))
+    return entries.get(entry_name(name, entries))
 
 
-def given_as(name: str, entries: Container[str]) -> str:
-    """Under which name something was given for an input of an engine.
+def entry_name(name: str, entries: Container[str]) -> str:
+    """Return the name under which an input of an engine was entered.
 
     Args:
         name: Its name in the engine.

@@ -263,7 +263,7 @@ def _on_device(cuda: Cuda, tensors: Any, inputs: Arrays) -> dict[str, Any]:
     placed: dict[str, Any] = dict(inputs)
     stream = cuda.stream()
     for tensor in tensors:
-        name = passthrough.given_as(tensor.name, inputs)
+        name = passthrough.entry_name(tensor.name, inputs)
         array = inputs.get(name)
         if array is None or tensor.on_host:
             continue

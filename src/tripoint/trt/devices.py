@@ -23,13 +23,13 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:  # noqa: ARG001 
         cudart = cuda.runtime()
     except MissingDependencyError as error:
         return {"devices": [], "reason": error.fact, "driver": None}
-    found_driver = driver(cudart)
+    cuda_driver = driver(cudart)
     status, count = cudart.cudaGetDeviceCount()
     if int(status) != 0 or not count:
         what = cudart.cudaGetErrorString(status)[1].decode() if int(status) else "no device"
-        return {"devices": [], "reason": f"CUDA finds no GPU: {what}", "driver": found_driver}
+        return {"devices": [], "reason": f"CUDA finds no GPU: {what}", "driver": cuda_driver}
     devices = [describe(cudart, index) for index in range(count)]
-    return {"devices": devices, "reason": None, "driver": found_driver}
+    return {"devices": devices, "reason": None, "driver": cuda_driver}
 
 
 def describe(cudart: Any, index: int) -> dict[str, Any]:

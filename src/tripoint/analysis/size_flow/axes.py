@@ -87,11 +87,11 @@ def _squeeze(at: Site) -> Places:
     return _without(at, _axes(at))
 
 
-def _without(at: Site, gone: Sequence[int] | None) -> Places:
+def _without(at: Site, axes: Sequence[int] | None) -> Places:
     rank = at.rank(0)
-    if rank is None or gone is None:
+    if rank is None or axes is None:
         return None
-    removed = {positive(each, rank) for each in gone}
+    removed = {positive(each, rank) for each in axes}
     kept = [each for each in range(rank) if each not in removed]
     return at.axis_of(0, kept[at.index]) if at.index < len(kept) else None
 

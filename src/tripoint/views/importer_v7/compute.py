@@ -190,10 +190,10 @@ def reduce(node: Node) -> ViewShape:
                 f"silently ignores the axes input of {node.op}, which it reads from an "
                 "attribute, and reduces all axes"
             )
-    gone = {node.axis(axis, rank) for axis in axes}
+    reduced_axes = {node.axis(axis, rank) for axis in axes}
     if node.attribute_int("keepdims", 1):
-        return tuple(1 if axis in gone else dim for axis, dim in enumerate(node.shape(0)))
-    return tuple(dim for axis, dim in enumerate(node.shape(0)) if axis not in gone)
+        return tuple(1 if axis in reduced_axes else dim for axis, dim in enumerate(node.shape(0)))
+    return tuple(dim for axis, dim in enumerate(node.shape(0)) if axis not in reduced_axes)
 
 
 def softmax(node: Node) -> ViewShape:

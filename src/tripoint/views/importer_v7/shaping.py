@@ -150,10 +150,10 @@ def squeeze_71(node: Node) -> ViewShape:
         if node.has(1) or true is None or len(true) != len(dims):
             raise RefusedError("does not know which dims Squeeze takes away")
         axes = tuple(axis for axis, dim in enumerate(true) if dim == 1)
-    gone = {node.axis(axis, len(dims)) for axis in axes}
-    if any(dims[axis] not in (1, UNKNOWN) for axis in gone):
-        raise RefusedError(f"cannot squeeze the axes {sorted(gone)} of {core.printed(dims)}")
-    rest = tuple(dim for axis, dim in enumerate(dims) if axis not in gone)
+    removed = {node.axis(axis, len(dims)) for axis in axes}
+    if any(dims[axis] not in (1, UNKNOWN) for axis in removed):
+        raise RefusedError(f"cannot squeeze the axes {sorted(removed)} of {core.printed(dims)}")
+    rest = tuple(dim for axis, dim in enumerate(dims) if axis not in removed)
     return rest if core.is_known(rest) else node.contaminated(0, len(rest))
 
 

@@ -308,16 +308,18 @@ def reduce_sum_86(node: Node) -> Dims:
 
 def _reduce(node: Node, axes: tuple[int, ...] | None) -> Dims:
     dims = node.dims(0)
-    gone = {node.axis(axis, len(dims)) for axis in (range(len(dims)) if axes is None else axes)}
+    reduced_axes = {
+        node.axis(axis, len(dims)) for axis in (range(len(dims)) if axes is None else axes)
+    }
     keep = bool(node.attribute_int("keepdims", 1))
     values = node.values(0)
     if values is not None:
-        result = folding.reduce(node, values, gone, keep=keep)
+        result = folding.reduce(node, values, reduced_axes, keep=keep)
         if result is not None:
             node.results[0] = result
     if keep:
-        return tuple(1 if axis in gone else dim for axis, dim in enumerate(dims))
-    return tuple(dim for axis, dim in enumerate(dims) if axis not in gone)
+        return tuple(1 if axis in reduced_axes else dim for axis, dim in enumerate(dims))
+    return tuple(dim for axis, dim in enumerate(dims) if axis not in reduced_axes)
 
 
 def softmax(node: Node) -> Dims:

@@ -120,11 +120,11 @@ def squeeze(node: Node) -> Dims:
                 f"cannot infer the axes of Squeeze from the dynamic shape {node.printed(dims)}"
             )
         axes = tuple(axis for axis, dim in enumerate(dims) if dim == 1)
-    gone = {node.axis(axis, len(dims)) for axis in axes}
-    wide = any(isinstance(dims[axis], int) and dims[axis] != 1 for axis in gone)
+    removed = {node.axis(axis, len(dims)) for axis in axes}
+    wide = any(isinstance(dims[axis], int) and dims[axis] != 1 for axis in removed)
     if wide and not any(isinstance(dim, Expression) for dim in dims):
-        raise RefusedError(f"cannot squeeze the axes {sorted(gone)} of {node.printed(dims)}")
-    rest = tuple(dim for axis, dim in enumerate(dims) if axis not in gone)
+        raise RefusedError(f"cannot squeeze the axes {sorted(removed)} of {node.printed(dims)}")
+    rest = tuple(dim for axis, dim in enumerate(dims) if axis not in removed)
     folding.reorder(node, rest, lambda values, sizes: values.reshape(sizes))
     return layers.resized(node.algebra, dims, rest)
 

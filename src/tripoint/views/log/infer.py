@@ -207,8 +207,8 @@ def _squeeze(call: Call) -> Iterable[Guess]:
     if shape is None or len(call.printed) > len(shape):
         return
     ones = [axis for axis, dim in enumerate(shape) if dim == 1 or isinstance(dim, str)]
-    for gone in itertools.combinations(ones, len(shape) - len(call.printed)):
-        yield tuple(dim for axis, dim in enumerate(shape) if axis not in gone)
+    for removed in itertools.combinations(ones, len(shape) - len(call.printed)):
+        yield tuple(dim for axis, dim in enumerate(shape) if axis not in removed)
 
 
 def _unsqueeze(call: Call) -> Iterable[Guess]:
