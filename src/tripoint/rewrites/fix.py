@@ -265,7 +265,7 @@ class _Run:
     def _try(self, rewrite: Rewrite, node: ir.Node, site: Site) -> tuple[str, ...] | None:
         """Make a rewrite at a node if it fits; the names of the nodes that are gone."""
         place = (rewrite.name, node_name(node))
-        replacement = _look(rewrite, node, site)
+        replacement = _find(rewrite, node, site)
         if replacement is None:
             self.state.refused.pop(place, None)
             return None
@@ -317,7 +317,7 @@ class _Run:
         )
 
 
-def _look(rewrite: Rewrite, node: ir.Node, site: Site) -> Replacement | str | None:
+def _find(rewrite: Rewrite, node: ir.Node, site: Site) -> Replacement | str | None:
     try:
         return rewrite.find(node, site) if rewrite.find is not None else None
     except _UNREADABLE as error:

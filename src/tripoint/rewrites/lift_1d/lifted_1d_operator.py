@@ -53,7 +53,7 @@ def _is_1d(node: ir.Node) -> bool:
     return shape is not None and len(shape) == RANK and not all(isinstance(d, int) for d in shape)
 
 
-def _look(node: ir.Node, site: Site) -> Replacement | str | None:
+def _find(node: ir.Node, site: Site) -> Replacement | str | None:
     if _CHANNELS not in site.lost(node.outputs[0]) or site.opset < _RESHAPE_OPSET:
         return None
     reason = refusal(node)
@@ -75,5 +75,5 @@ REWRITE = Rewrite(
     name="lifted-1d-operator",
     title="Write out the fourth axis that TensorRT gives a 1-D operator",
     may_match=_is_1d,
-    find=_look,
+    find=_find,
 )

@@ -21,7 +21,7 @@ from tripoint.rewrites.base import Replacement, Rewrite, Site
 _FURTHER = POINTWISE | ELEMENTWISE
 
 
-def _look(node: ir.Node, site: Site) -> Replacement | None:
+def _find(node: ir.Node, site: Site) -> Replacement | None:
     wide = node.inputs[0]
     expand = wide.producer() if wide is not None else None
     if wide is None or expand is None or expand.op_type != "Expand" or expand.domain != "":
@@ -43,5 +43,5 @@ REWRITE = Rewrite(
     name="late-expand",
     title="Expand after an operator that works element by element, not before",
     may_match=lambda node: node.op_type in POINTWISE and node.domain == "" and bool(node.inputs),
-    find=_look,
+    find=_find,
 )

@@ -29,7 +29,7 @@ _RESHAPE_OPSET = 5
 """Since when Reshape reads its sizes from an input."""
 
 
-def _look(node: ir.Node, site: Site) -> Replacement | str | None:
+def _find(node: ir.Node, site: Site) -> Replacement | str | None:
     matrix, weight = (shape_of(value) for value in node.inputs[:2] if value is not None)
     if _COLUMNS not in site.lost(node.outputs[0]) or site.opset < _RESHAPE_OPSET:
         return None
@@ -77,6 +77,6 @@ REWRITE = Rewrite(
         and len(node.outputs) == 1
         and None not in node.inputs[:2]
     ),
-    find=_look,
+    find=_find,
     when="lost",
 )
