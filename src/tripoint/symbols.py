@@ -82,7 +82,7 @@ def _expression(dim: Dim, zero: frozenset[str]) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def bare_expression(dim: Dim) -> Any:
-    """As :func:`expression`, over symbols of which nothing is known: they may be 0.
+    """Return :func:`expression` over symbols of which nothing is known: they may be 0.
 
     Raises:
         ValueError: As :func:`expression`.

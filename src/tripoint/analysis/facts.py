@@ -129,7 +129,7 @@ class Facts:
 
     @cached_property
     def _refusals(self) -> tuple[Refusal, ...]:
-        """Those of the view; of a real parser, which says nothing of it, also what it misreads."""
+        """Return the view's refusals, and of a real parser also what it misreads without a word."""
         told = self.view.refusals
         if told:
             from tripoint.views import quantized

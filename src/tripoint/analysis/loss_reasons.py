@@ -91,7 +91,7 @@ class Mechanisms:
     _elements: dict[SizeRef, _Made] = field(default_factory=dict)
 
     def reason(self, axis: Axis) -> str:
-        """One sentence about a lost axis whose loss starts there."""
+        """Return one sentence about a lost axis whose loss starts there."""
         node = axis.value.producer()
         if node is None:
             return f"{self.version} takes the size of this input for one that varies"

@@ -1,4 +1,4 @@
-"""From which lost dimension each lost dimension takes its loss over, and which start one."""
+"""Lost dimensions from which others inherit their loss, and those at which a loss starts."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Losses:
         return next((axis for axis in axes if self.leads.get(axis) is None), None)
 
     def path(self, place: SizeRef) -> list[SizeRef]:
-        """From a lost axis to the one at which its loss starts."""
+        """Return the path from a lost axis to the one at which its loss starts."""
         places = [place]
         while (following := self.leads.get(places[-1])) is not None:
             places.append(following)

@@ -58,7 +58,7 @@ class Explainer:
     frozen: tuple[Frozen, ...] = ()
 
     def chains(self) -> tuple[Chain, ...]:
-        """One chain for each origin, in graph order."""
+        """Return one chain for each origin, in graph order."""
         return tuple(
             self._lost_chain(value, start)
             for value, lost in self._lost.items()
@@ -98,7 +98,7 @@ class Explainer:
 
     @cached_property
     def _misread(self) -> dict[ir.Value, ir.Value | None]:
-        """For each tensor of an untrue shape an input of its node that has one; None at a start."""
+        """Return by tensor of an untrue shape its node's input that has one; None at a start."""
         untrue = {value for value, facts in self._facts.items() if facts.differs}
         sources: dict[ir.Value, ir.Value | None] = {}
         for value in untrue:
@@ -204,7 +204,7 @@ class Explainer:
         return f"axis {place.index} takes over the unknown axis {following.index} of `{name}`"
 
     def _behind(self, start: SizeRef) -> Iterator[Step]:
-        """From the size operand of an origin back to the tensor whose size was read."""
+        """Yield steps from an origin's size operand back to the tensor whose size was read."""
         node = start.value.producer()
         operand = size_operand(node) if node is not None else None
         if operand is None:
@@ -292,7 +292,7 @@ class Explainer:
         return f"is not reached, {first.op} `{first.node}` stopped the parser: {first.reason}"
 
     def _followed(self, place: SizeRef, dim: int | str, symbol: str) -> Iterator[Step]:
-        """From an axis back to the input or the node that its symbol comes from.
+        """Yield steps from an axis back to the input or node that its symbol comes from.
 
         Tensors that only pass the size on are left out.
         """

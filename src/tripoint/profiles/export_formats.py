@@ -5,7 +5,7 @@ trtexec             ``--minShapes=x:1x3,y:1x8``; odd names in single quotes; ``-
                     front of each of several
 Polygraphy          ``--trt-min-shapes x:[1,3] y:[1,8]``, repeated for several
 ONNX Runtime        ``trt_profile_min_shapes`` of the TensorRT execution provider and
-                    ``nv_profile_min_shapes`` of the one for TensorRT-RTX; several one behind the
+                    ``nv_profile_min_shapes`` of the one for TensorRT-RTX; several one after the
                     other
 Torch-TensorRT      ``torch_tensorrt.Input(min_shape=..., opt_shape=..., max_shape=..., dtype=...)``
 ==================  ==============================================================================

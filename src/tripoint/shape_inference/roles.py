@@ -45,7 +45,7 @@ def infer(model: ir.Model) -> dict[str, Role]:
 
 
 def forced(model: ir.Model) -> dict[ir.Value, Consumer]:
-    """For each shape tensor the nearest node that needs it as a size."""
+    """Return by shape tensor the nearest node that needs it as a size."""
     consumers: dict[ir.Value, Consumer] = {}
     for node in model.graph.all_nodes():
         for position, value in enumerate(node.inputs):
@@ -98,7 +98,7 @@ def _feeding(value: ir.Value, outer: Mapping[ir.Value, ir.Value]) -> list[ir.Val
 
 
 def _given_to_bodies(model: ir.Model) -> dict[ir.Value, ir.Value]:
-    """For each input of the subgraph of a Loop or Scan what the node was given for it."""
+    """Return by input of the subgraph of a Loop or Scan the node's input that is passed to it."""
     return {
         inner: outer
         for node in model.graph.all_nodes()

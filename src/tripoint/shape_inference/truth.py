@@ -65,7 +65,7 @@ def infer(model: ir.Model) -> Truth:
 
 
 def annotate(model: ir.Model, *, named: bool = False) -> Truth:
-    """As :func:`infer`, and leave the shapes on the values of ``model``.
+    """Return the result of :func:`infer`, and leave the shapes on the values of ``model``.
 
     Declared shapes of inputs are kept, all others are computed anew: exporters write sizes of
     the example into them. A declared shape is used only where nothing could be computed.

@@ -1,4 +1,4 @@
-"""From a PyTorch module to an ONNX file, with either of PyTorch's exporters."""
+"""Export of a PyTorch module to an ONNX file, with either of PyTorch's exporters."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
 
 
 def layers(network: Any) -> Iterator[list[Any]]:
-    """Per layer its name, the names of its inputs and outputs, and what TensorRT notes of it."""
+    """Yield each layer's name, the names of its inputs and outputs, and TensorRT's note of it."""
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         inputs = (layer.get_input(position) for position in range(layer.num_inputs))

@@ -60,7 +60,7 @@ def summarize(samples: Sequence[float]) -> Summary:
 
 
 def order(count: int, round_number: int) -> list[int]:
-    """In which order legs take their turns in a round: each round another begins."""
+    """Return the order in which legs take turns in a round: each round another begins."""
     first = round_number % count if count else 0
     return [(first + place) % count for place in range(count)]
 

@@ -33,7 +33,7 @@ WALL = "wall clock"
 
 
 class Leg(Protocol):
-    """Something that can be timed."""
+    """Object that can be timed."""
 
     facts: Mapping[str, Any]
     """``version``, ``device``, ``clock``, ``tf32`` and ``how``, a few words on how it runs."""

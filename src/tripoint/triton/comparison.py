@@ -168,7 +168,7 @@ class Comparison:
         )
 
     def check_axis(self, axis: int, configured: int, size: int, expected: Sequence[int]) -> None:
-        """One axis."""
+        """Compare one axis."""
         name, write = self.called, _dims(expected, batched=self.batched)
         source = self.interface.source
         if size != -1 and configured != size:

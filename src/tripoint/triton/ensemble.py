@@ -155,7 +155,7 @@ class _Ensemble:
                 )
 
     def check_step(self, index: int, step: Any) -> None:
-        """One step beside its model."""
+        """Compare one step with its model."""
         place = (_STEPS, 0, "step", index)
         called = f"step {index}"
         for key in ("model_name", "input_map", "output_map"):

@@ -36,7 +36,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Unchecked:
-    """Something that was not compared.
+    """Part that was not compared.
 
     Args:
         model: Folder of the model.

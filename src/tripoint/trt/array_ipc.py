@@ -35,7 +35,7 @@ def load(path: Path) -> dict[str, Array]:
 
 
 def taken(path: Path) -> dict[str, Array]:
-    """As :func:`load`; the file is removed."""
+    """Return the result of :func:`load`; the file is removed."""
     tensors = load(path)
     path.unlink()
     return tensors

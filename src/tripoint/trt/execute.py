@@ -53,7 +53,7 @@ def execute_each(
     environment: Environment | None = None,
     timeout: float | None = None,
 ) -> Generator[dict[str, Array], None, None]:
-    """As :func:`execute`, but the results come one after the other.
+    """Yield the results of :func:`execute` one after the other.
 
     All runs are over before the first result comes; the others wait in a temporary folder. A
     result is read when it is asked for, and its file is removed by then. The folder goes with the

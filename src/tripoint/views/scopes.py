@@ -127,7 +127,7 @@ Pairs = list[tuple[Scope, ir.Node]]
 
 
 def _main_graph(joined: Joined, root: Scope, graph: ir.Graph) -> Iterator[tuple[Scope, ir.Node]]:
-    """By the names of the outputs, which are unique in a graph; inlined calls by their order."""
+    """Yield pairs by the names of outputs, unique in a graph; inlined calls by their order."""
     nodes = list(graph)
     index_of = {node: index for index, node in enumerate(nodes)}
     values = {value.name: value for node in nodes for value in node.outputs if value.name}

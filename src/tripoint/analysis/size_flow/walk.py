@@ -1,4 +1,4 @@
-"""The graph behind the rules: asks the rule of a node where a place gets its size from."""
+"""Walk of the graph that asks the rule of a node where a place gets its size from."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Sizes:
 
     @classmethod
     def of(cls, graph: ir.Graph, shapes: Mapping[ir.Value, Shape | None]) -> Sizes:
-        """For all tensors of a graph and of the graphs inside it."""
+        """Return the sizes of all tensors of a graph and of the graphs inside it."""
         bodies = {
             value: (node, position)
             for node in graph.all_nodes()

@@ -1,4 +1,4 @@
-"""One name for sizes that differ: dims that a person gives other ranges, and nothing ties."""
+"""Dims of one name that a person gives different ranges, and that nothing ties together."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Equation:
 
     @property
     def meant(self) -> str:
-        """As :attr:`text`, without the 1 that sizes that broadcast may be."""
+        """Return :attr:`text` without the 1 that sizes that broadcast may be."""
         if self.kind == "broadcast":
             return f"{self.left} == {self.right}"
         return f"{self.right} == {self.left}" if self.kind == "expands" else self.text
@@ -347,7 +347,7 @@ def _cut(part: Element, whole: Element) -> tuple[Element, int] | None:
 
 
 def _shifted(product: Any, whole: Any) -> int | None:
-    """As :func:`_whole_part_of`, where an integer was taken out of the floor."""
+    """Return the result of :func:`_whole_part_of` where an integer was taken out of the floor."""
     coefficients = {term.as_coeff_Mul()[0] for term in product.args if not term.is_number}
     if len(coefficients) != 1:
         return None

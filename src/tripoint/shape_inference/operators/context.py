@@ -241,7 +241,7 @@ class Context(ShapeInferenceContext):  # type: ignore[misc]
         return ir.SymbolicDim(symbols.symbol(name))
 
     def new_symbolic_dim(self) -> ir.SymbolicDim:
-        """As :meth:`fresh`, for the functions of the library."""
+        """Return the symbol of :meth:`fresh`, for the functions of the library."""
         return self.fresh()
 
     def is_by_data(self, element: Element) -> bool:

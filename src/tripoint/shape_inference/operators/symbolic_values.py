@@ -315,7 +315,7 @@ def truncate(a: Element) -> Any:
 @_arithmetic
 @_in_cases
 def round_even(a: Element) -> Any:
-    """To the nearest integer, halves to the even one."""
+    """Return the nearest integer, of halves the even one."""
     return round(a) if isinstance(a, int | Fraction) else symbolic_functions.Round(_near(a))
 
 

@@ -10,7 +10,7 @@ from tripoint.views.importer_v7.context import Node
 
 
 def if_(node: Node) -> list[ViewShape | None]:
-    """One branch where the condition is a constant, else refused."""
+    """Return one branch where the condition is a constant, else refused."""
     condition = node.ints(0)
     if condition is None or len(condition) != 1:
         raise RefusedError("takes the condition of If only as a constant, so it stops here")

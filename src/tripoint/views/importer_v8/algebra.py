@@ -42,7 +42,7 @@ _LONGEST_OPERAND = 24
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Atom:
-    """Something that is not broken down further: a dim, a minimum, a division.
+    """Expression that is not broken down further: a dim, a minimum, a division.
 
     Args:
         rank: Place in the order of all atoms of one algebra.
@@ -133,7 +133,7 @@ class Algebra:
         return self._apply(operator, operands, -math.inf, math.inf)
 
     def size(self, operator: str, *operands: Value) -> Expression:
-        """As :meth:`unknown`, for a result that is a size."""
+        """Return the symbol of :meth:`unknown`, for a result that is a size."""
         return self._apply(operator, operands, 0, MOST)
 
     def add(self, a: Dim, b: Dim) -> Dim:
@@ -389,7 +389,7 @@ class Algebra:
         return 1, (self._atom("sum", (value,), value.low, value.high, f"({value})"),)
 
     def _primitive(self, value: Dim) -> tuple[int, Product]:
-        """As :meth:`_factors`, with the integer that divides a sum taken out."""
+        """Return the result of :meth:`_factors`, with the integer that divides a sum taken out."""
         if isinstance(value, int):
             return self._factors(value)
         common = math.gcd(value.constant, *(factor for _, factor in value.terms))

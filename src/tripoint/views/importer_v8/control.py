@@ -16,7 +16,7 @@ _NO_TRIP_COUNT = 1024
 
 
 def if_(node: Node) -> list[Dims | None]:
-    """One branch where the condition is a constant, else a conditional."""
+    """Return one branch where the condition is a constant, else a conditional."""
     taken = _taken(node)
     if taken is not None:
         return _only(node, taken)
@@ -28,7 +28,7 @@ def if_(node: Node) -> list[Dims | None]:
 
 
 def if_80(node: Node) -> list[Dims | None]:
-    """One branch where the condition is a constant, else both and a Select layer."""
+    """Return one branch where the condition is a constant, else both and a Select layer."""
     taken = _taken(node)
     if taken is not None:
         return _only(node, taken)

@@ -71,7 +71,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Recording, ...]:
 
 
 def read_stdin() -> tuple[Recording, ...]:
-    """As :func:`read`, from stdin.
+    """Return the result of :func:`read`, from stdin.
 
     Raises:
         InputError: As :func:`read`.
@@ -83,7 +83,7 @@ def read_stdin() -> tuple[Recording, ...]:
 
 
 def read_stream(stream: BinaryIO, name: str) -> tuple[Recording, ...]:
-    """As :func:`read`, from an open file that allows to seek.
+    """Return the result of :func:`read`, from an open file that allows to seek.
 
     Args:
         stream: The log.

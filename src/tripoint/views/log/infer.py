@@ -1,4 +1,4 @@
-"""True sizes behind a printed -1, as far as a log without attributes and weights decides them.
+"""True sizes of a printed -1, as far as a log without attributes and weights decides them.
 
 For one operator all settings of its attributes that agree with the sizes that were printed are
 looked at. A size is decided if it is the same in each of them. The rules are those of the ONNX

@@ -1,4 +1,4 @@
-"""From a file to the lines that a parser wrote, whatever loggers, terminals and posts added.
+"""Lines that a parser wrote, read from a file whatever loggers, terminals and posts added.
 
 A line of the log may be wrapped over several lines of the file. What does not begin a line of a
 logger, and holds none of the parser's words, is taken as a rest of the line before; the lines are

@@ -1,4 +1,4 @@
-"""From what a log says of a model to a graph, a view and true shapes."""
+"""Graph, view and true shapes reconstructed from what a log says of a model."""
 
 from __future__ import annotations
 
