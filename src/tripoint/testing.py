@@ -70,7 +70,9 @@ def assert_equivalent(
         inputs=inputs,
         **options,
     )
-    left_out = {name for name, given in ((PYTORCH, module), (TENSORRT, engine)) if given is None}
+    left_out = {
+        name for name, argument in ((PYTORCH, module), (TENSORRT, engine)) if argument is None
+    }
     missing = [leg for leg in result.legs if leg.status != "ran" and leg.name not in left_out]
     empty = any(not entry.equal for point in result.points for entry in point.outputs)
     if result.verdict == "different" or ((missing or empty) and not allow_unproven):
