@@ -88,7 +88,7 @@ def test_public_names_are_as_recorded() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(each, marks=needs_tensorrt if each in ("build", "run") else ())
+        pytest.param(each, marks=needs_tensorrt if each in ("build", "run", "doctor") else ())
         for each in COMMANDS
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import zipfile
 from pathlib import Path
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 import tripoint
 from tripoint import api
 from tripoint.cli import app
-from tripoint.errors import InputError, UsageError
+from tripoint.errors import ExternalStepError, InputError, UsageError
 from tripoint.model import Model, save
 from tripoint.numeric import npz
 from tripoint.numeric.ort import Session
@@ -53,7 +54,23 @@ def dtype_of(name: str) -> np.dtype[Any]:
 
 
 def text(graph: str) -> Model:
+    if not runs_the_newest():
+        pytest.skip("this ONNX Runtime is older than IR version 13 and opset 25")
+    return parsed(graph)
+
+
+def parsed(graph: str) -> Model:
     return Model(ir.from_proto(onnx.parser.parse_model(HEADER + graph.replace(";", "\n"))))
+
+
+@functools.cache
+def runs_the_newest() -> bool:
+    """Whether ONNX Runtime reads models like these; for Python 3.10 there is none that does."""
+    try:
+        Session(parsed("g (float[1] x) => (float[1] y) { y = Relu(x) }"))
+    except ExternalStepError:
+        return False
+    return True
 
 
 def identical(found: Array, expected: Array) -> bool:
