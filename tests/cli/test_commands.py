@@ -275,6 +275,7 @@ class Net(torch.nn.Module):
 """
 
 
+@pytest.mark.needs_torch
 @pytest.mark.parametrize(
     ("reference", "inputs", "texts"),
     [
@@ -500,6 +501,7 @@ def test_a_bug_is_one_message(
 # --- the main job ----------------------------------------------------------------------------
 
 
+@pytest.mark.needs_torch
 @needs_tensorrt
 def test_run_writes_everything_and_says_what_was_not_run(
     cli: Callable[..., Result], tmp_path: Path, examples: Path
@@ -554,6 +556,7 @@ def test_run_on_a_file_with_external_data(cli: Callable[..., Result], tmp_path: 
     refused(cli(*call, "-q"), 2, "model.onnx exists")
 
 
+@pytest.mark.needs_torch
 def test_verify_names_a_swap_and_a_missing_output(
     cli: Callable[..., Result], tmp_path: Path, examples: Path
 ) -> None:

@@ -182,6 +182,7 @@ def test_onnx_runtime_takes_and_gives_them(name: str, shape: tuple[int, ...]) ->
     assert identical(v, np.asarray(-w))
 
 
+@pytest.mark.needs_torch
 @pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
 def test_pytorch_takes_and_gives_them(name: str) -> None:
     for array in arrays_of(dtype_of(name)).values():
@@ -189,6 +190,7 @@ def test_pytorch_takes_and_gives_them(name: str) -> None:
         assert identical(to_array(to_tensor(array)), array)
 
 
+@pytest.mark.needs_torch
 def test_pytorch_refuses_what_it_does_not_have() -> None:
     with pytest.raises(InputError, match="PyTorch has no tensors of int4"):
         to_tensor(np.ones(3, ml_dtypes.int4))

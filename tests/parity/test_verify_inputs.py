@@ -210,6 +210,7 @@ def loader(tmp_path: Path) -> Path:
     return tmp_path / "load.py"
 
 
+@pytest.mark.needs_torch
 def test_a_function_gives_points(model: Model, loader: Path) -> None:
     found = api.read_inputs(f"{loader}:points", model)
     assert [len(point["x"]) for point in found] == [1, 2]

@@ -141,6 +141,7 @@ def test_a_hostile_record_is_left_out(text: str) -> None:
     assert ranges.recorded(model, ["N"]) == {}
 
 
+@pytest.mark.needs_torch
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 def test_an_export_records_its_ranges(tmp_path: Path, examples: Path, exporter: str) -> None:
     exported = api.export(

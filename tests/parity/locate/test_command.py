@@ -120,6 +120,7 @@ def test_a_repro_is_not_replaced_without_force(folder: Path) -> None:
     run(*arguments, "--force", code=1)
 
 
+@pytest.mark.needs_torch
 def test_the_command_of_a_repro_shows_the_difference(folder: Path) -> None:
     repro = folder / "repro"
     run(folder / "good.onnx", "--against", folder / "bad.onnx", *SIZE, "-o", repro, code=1)
@@ -154,6 +155,7 @@ def test_hostile_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
     assert "\n# h" not in readme
 
 
+@pytest.mark.needs_torch
 def test_code_is_exported_and_compared_with_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
