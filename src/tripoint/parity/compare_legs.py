@@ -227,10 +227,13 @@ def _compare_at(point: Point, runs: Runs, findings: _Findings, failing: FailingC
                     held[against], point.sizes, against, name, inputs=point.inputs
                 )
                 entries = compare_outputs(held[against], outputs, allowed, pair=pair)
-            own = outputs if name == ONNX_RUNTIME else held.get(ONNX_RUNTIME)
-            if own is not None and any(map(close, entries)):
+            if any(map(close, entries)) and ONNX_RUNTIME in (name, *held):
                 allowed = runs.sharpened(
-                    allowed, own, point.sizes, against, name, inputs=point.inputs
+                    allowed,
+                    outputs if name == ONNX_RUNTIME else held[ONNX_RUNTIME],
+                    point.sizes,
+                    *(against, name),
+                    inputs=point.inputs,
                 )
                 entries = compare_outputs(held[against], outputs, allowed, pair=pair)
             if differing := [entry.name for entry in entries if entry.wrong]:
