@@ -76,6 +76,7 @@ def workplace(tmp_path: Path) -> Path:
 
 @needs_tensorrt
 @without_gpu
+@pytest.mark.needs_torch
 @pytest.mark.parametrize("chain", chains(), ids=lambda chain: name(chain[0]))
 def test_console_blocks_do_what_they_show(chain: list[Path], workplace: Path) -> None:
     environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
@@ -99,6 +100,7 @@ def test_console_blocks_do_what_they_show(chain: list[Path], workplace: Path) ->
 
 
 @needs_tensorrt
+@pytest.mark.needs_torch
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
 def test_python_blocks_run(
     page: Path,
