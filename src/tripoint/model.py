@@ -184,10 +184,10 @@ def _check_structure(model: ir.Model) -> None:
     for node in model.graph.all_nodes():
         for value in node.inputs:
             if value is not None and _made_by_nothing(value):
-                raise InputError(f"{_described(node)} reads {value.name!r}, which nothing makes")
+                raise InputError(f"{_described(node)} reads {value.name!r}, which nothing produces")
     for value in model.graph.outputs:
         if _made_by_nothing(value):
-            raise InputError(f"nothing makes the graph output {value.name!r}")
+            raise InputError(f"nothing produces the graph output {value.name!r}")
     _check_functions(model)
 
 

@@ -337,7 +337,7 @@ def test_chain_goes_from_the_tensor_to_what_was_measured() -> None:
     ]
     assert chain.origin == "r"
     assert set(chain.reaches) == {"y", "z"}
-    assert chain.back[0].reason == "takes over the unknown dims of `a`"
+    assert chain.back[0].reason == "inherits the unknown dims of `a`"
     assert "`c`" in chain.back[2].reason
     assert chain.back[-1].reason == "reads the sizes of `x` (2, 3)"
 

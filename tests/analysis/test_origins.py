@@ -218,7 +218,7 @@ def test_chain_names_each_element_on_the_way() -> None:
     chain = known.chain("z")
     assert chain.origin == "e"
     assert [(step.tensor, step.reason) for step in chain.back[:-1]] == [
-        ("z", "takes over the unknown dims of `y`"),
+        ("z", "inherits the unknown dims of `y`"),
         ("y", "axis 0 has the size in element 0 of `g`"),
         ("g", "element 0 comes from element 1 of `s`"),
         ("s", "reads axis 1 of `e`, which is unknown"),

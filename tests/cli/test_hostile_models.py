@@ -301,11 +301,11 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     ),
     "an input that nothing makes": (
         lambda: simple([node("Add", ["x", "nowhere"], ["y"])]),
-        "'nowhere', which nothing makes",
+        "'nowhere', which nothing produces",
     ),
     "an output that nothing makes": (
         lambda: simple([node("Relu", ["x"], ["a"])]),
-        "nothing makes the graph output 'y'",
+        "nothing produces the graph output 'y'",
     ),
     "no outputs": (lambda: model([], [], []), "no outputs"),
     "no opset": (without_opset, "imports no operator set"),

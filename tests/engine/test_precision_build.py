@@ -64,7 +64,7 @@ def test_build_in_a_lower_precision(path, precision):
     assert found["network"]["strongly_typed"] is True
     assert found["network"]["counts"] == {precision: 2, "fp32": 1}
     assert found["conversion"]["nodes_kept"] == [
-        {"node": "y", "op": "Softmax", "reason": "it adds up exponentials"}
+        {"node": "y", "op": "Softmax", "reason": "it reduces over exponentials"}
     ]
     points = found["error"]["points"]
     assert [point["sizes"] for point in points] == [{"N": 1}, {"N": 2}, {"N": 4}]

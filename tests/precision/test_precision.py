@@ -107,7 +107,7 @@ def test_names_of_nodes_stay():
     found = checked(lower(model, "fp16"))
     own = [node.name for node in found.model.graph if node.op_type != "Cast"]
     assert sorted(name or "" for name in own) == ["", "same", "same"]
-    assert reasons(found) == {"same": "it adds up exponentials"}
+    assert reasons(found) == {"same": "it reduces over exponentials"}
 
 
 def test_weights_stay_in_their_file_until_they_are_written(tmp_path):

@@ -146,7 +146,7 @@ def test_what_a_loop_needs_that_may_end_is_not_decided(tmp_path: Path) -> None:
     ir.save(IN_LOOP_THAT_MAY_END.ir, path)
     result = CliRunner().invoke(app, ["profile", str(path), "--dim", "N=1", "--dim", "T=4"])
     assert result.exit_code == 0
-    assert "T <= K: it lies in a branch or loop that may not run" in result.stdout
+    assert "T <= K: it is located in a branch or loop that may not run" in result.stdout
 
 
 def test_json_says_it_in_words_as_well(tmp_path: Path) -> None:

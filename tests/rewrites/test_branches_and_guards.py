@@ -1,4 +1,4 @@
-"""The live branch of a decided If, and the guard against NaN behind a Softmax."""
+"""The live branch of a decided If, and the guard against NaN downstream of a Softmax."""
 
 from __future__ import annotations
 

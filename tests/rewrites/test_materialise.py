@@ -53,7 +53,7 @@ def test_a_loss_that_nothing_takes_over_is_only_named() -> None:
     result = fixed(model, SIZES, [NAME])
     assert result.applied == ()
     (remaining,) = result.remaining
-    assert "nothing behind it loses a dim through it" in remaining.reason
+    assert "nothing downstream of it loses a dim through it" in remaining.reason
 
 
 def test_a_size_of_zero_is_refused() -> None:

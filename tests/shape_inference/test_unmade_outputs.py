@@ -244,7 +244,7 @@ def test_locate_names_a_constant_that_differs(tmp_path: Path):
     paths = [str(tmp_path / "a.onnx"), "--against", str(tmp_path / "b.onnx")]
     result = RUNNER.invoke(app, ["locate", *paths, "--dim", "N=1..2..4", "-q"])
     assert result.exit_code == 1, result.output
-    assert "no node makes output w: the file gives out an initializer as it is" in result.output
+    assert "no node produces output w: the file gives out an initializer as it is" in result.output
     assert "an engine built for the search" not in result.output
 
 

@@ -77,13 +77,15 @@ MISTAKES = {
     "not read": ("all", 'key: "x" value: "mid"', 'key: "x" value: "RAW"', 8,
                  "nothing reads 'mid', which step 0 makes"),
     "output that nobody makes": (
-        "all", '"y" value: "OUT"', '"y" value: "other"', 4, "no step makes the ensemble's output",
+        "all", '"y" value: "OUT"', '"y" value: "other"', 4,
+        "no step produces the ensemble's output",
     ),
     "two producers": ("all", '"y" value: "OUT"', '"y" value: "mid"', 11,
-                      "'mid' is made by step 0 and by step 1"),
+                      "'mid' is produced by step 0 and by step 1"),
     "circle of steps": ("all", '"raw" value: "RAW"', '"raw" value: "OUT"', 7, "can never run"),
     "input that nobody reads": (
-        "all", '"raw" value: "RAW"', '"raw" value: "OUT"', 3, "no step reads the ensemble's input",
+        "all", '"raw" value: "RAW"', '"raw" value: "OUT"', 3,
+        "no step consumes the ensemble's input",
     ),
     "circle of ensembles": ("all", '"net"', '"all"', 5, "the ensemble contains itself: all -> all"),
     "input left out": ("all", 'input_map { key: "x" value: "mid" }', "", 9, "net no input 'x'"),

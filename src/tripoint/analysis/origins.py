@@ -200,8 +200,8 @@ class Explainer:
         if isinstance(following, Element):
             return f"axis {place.index} has the size in element {following.index} of `{name}`"
         if place.index == following.index:
-            return f"takes over the unknown dims of `{name}`"
-        return f"axis {place.index} takes over the unknown axis {following.index} of `{name}`"
+            return f"inherits the unknown dims of `{name}`"
+        return f"axis {place.index} inherits the unknown axis {following.index} of `{name}`"
 
     def _behind(self, start: SizeRef) -> Iterator[Step]:
         """Yield steps from an origin's size operand back to the tensor whose size was read."""

@@ -126,7 +126,7 @@ def _source(model: Model, options: Any) -> str | bytes:
         return str(model.path)
     folders = {os.fspath(tensor.base_dir) for tensor in external_tensors(model.ir)}
     if len(folders) > 1:
-        raise ExternalStepError(f"the weights lie in several folders: {', '.join(folders)}")
+        raise ExternalStepError(f"the weights are located in several folders: {', '.join(folders)}")
     for folder in folders:
         options.add_session_config_entry(_WEIGHTS_FOLDER, folder or os.curdir)
     serialized: bytes = ir.to_proto(model.ir).SerializeToString()

@@ -16,8 +16,8 @@ from tripoint.parity.compare import OutputComparison
 from tripoint.parity.results import PointReport
 
 NEXT = (
-    "to compare what lies behind random numbers, make these an input of the model, or export it "
-    "without them (dropout in evaluation mode, noise left out)"
+    "to compare what is downstream of random numbers, make these an input of the model, or export "
+    "it without them (dropout in evaluation mode, noise left out)"
 )
 _NAMED = 3
 

@@ -18,12 +18,12 @@ from tripoint.graph.ops import ACCUMULATING, NORMALIZATIONS, RESHAPING
 FRAGILE = {
     **dict.fromkeys(
         NORMALIZATIONS - {"BatchNormalization"},  # whose mean and variance are constants
-        "it adds up squares",
+        "it reduces over squares",
     ),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), "it adds up exponentials"),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), "it reduces over exponentials"),
     **dict.fromkeys(
         ("ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd"),
-        "it adds up squares, exponentials or products",
+        "it reduces over squares, exponentials or products",
     ),
     **dict.fromkeys(ACCUMULATING, "each element adds to the error of the one before"),
     **dict.fromkeys(("Exp", "Pow"), "its results leave the range soon"),
@@ -125,7 +125,7 @@ def kept(model: ir.Model, low: ir.DataType, patterns: Sequence[str]) -> dict[ir.
         elif node in exact:
             reasons[node] = exact[node]
         elif node in variances:
-            reasons[node] = "it is part of a variance, which adds up squares"
+            reasons[node] = "it is part of a variance, which reduces over squares"
         elif (constant := _beyond(node, low)) is not None:
             reasons[node] = f"its constant {constant!r} is beyond the range of {name_of(low)}"
     _surround(nodes, reasons)
@@ -282,5 +282,7 @@ def _surround(nodes: Sequence[ir.Node], reasons: dict[ir.Node, str]) -> None:
             after = [user for value in node.outputs for user, _ in value.uses()]
             real = [each for each in before if each is not None]
             if real and after and all(each in reasons for each in (*real, *after)):
-                reasons[node] = "it passes on what nodes before and behind it have in float32"
+                reasons[node] = (
+                    "it passes on what nodes upstream and downstream of it have in float32"
+                )
                 changed = True

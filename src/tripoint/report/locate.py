@@ -101,7 +101,7 @@ def _culprit(value: Culprit) -> Iterator[str]:
 def _growth(value: Growth) -> Iterator[str]:
     at = f", {value.source}" if value.source else ""
     yield clean(
-        f"no node alone makes the error; it grows the most at {value.node} ({value.op}){at}"
+        f"no node alone produces the error; it grows the most at {value.node} ({value.op}){at}"
     )
     before, after = _number(value.error_before), _number(value.error_after)
     yield clean(f"  {value.tensor}: from {before} to {after} of a typical element")

@@ -137,7 +137,7 @@ def refusals(table: TensorTable) -> list[str]:
         what = "region" if first.node.startswith("{ForeignNode[") else "model"
         where = f"node {first.node}{more}{source}" if first.op else f"{what} {first.node}"
         lines.append(f"  {clean(reason)} ({clean(where)})")
-    lines.append("  the table goes on behind such a node as if it were understood")
+    lines.append("  the table goes on downstream of such a node as if it were understood")
     return [*lines, *(f"  next: {clean(step)}" for step in hints(table.refusals))]
 
 

@@ -164,7 +164,7 @@ class _Ensemble:
         for tensor in step.output_map.values():
             if tensor in self.flow.produced:
                 self.error(
-                    f"{tensor!r} is made by step {self.flow.produced[tensor]} and by {called}",
+                    f"{tensor!r} is produced by step {self.flow.produced[tensor]} and by {called}",
                     "another name in one of the output_maps",
                     *place, "output_map",
                 )  # fmt: skip
@@ -250,7 +250,7 @@ class _Ensemble:
         outputs = [each.name for each in self.config.output]
         for index, name in enumerate(inputs):
             if name not in self.flow.consumed:
-                self.error(f"no step reads the ensemble's input {name!r}", None, "input", index)
+                self.error(f"no step consumes the ensemble's input {name!r}", None, "input", index)
             if name in self.flow.produced:
                 self.error(
                     f"step {self.flow.produced[name]} makes {name!r}, an input of the ensemble",
@@ -261,7 +261,7 @@ class _Ensemble:
         for index, name in enumerate(outputs):
             if name not in self.flow.produced and name not in inputs:
                 self.error(
-                    f"no step makes the ensemble's output {name!r}",
+                    f"no step produces the ensemble's output {name!r}",
                     _close(name, self.flow.produced),
                     "output",
                     index,

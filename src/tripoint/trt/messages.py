@@ -90,8 +90,8 @@ MEANINGS = (
         r"has no runners that implement it",
     ),
     _message(
-        "an operator whose values decide its size (NonZero, NMS) lies in a branch or a loop, and "
-        "TensorRT takes it in the main graph only",
+        "an operator whose values decide its size (NonZero, NMS) is located in a branch or a loop, "
+        "and TensorRT takes it in the main graph only",
         "move it out of the branch, or leave it outside of the engine",
         r"Data-dependent shapes are only allowed in the top-level scope",
     ),
@@ -116,8 +116,8 @@ MEANINGS = (
         r"Could not find any implementation for node",
     ),
     _message(
-        "TensorRT-RTX has no convolution in int8, which a Conv behind DequantizeLinear is; it has "
-        "int8 products (MatMul, Gemm)",
+        "TensorRT-RTX has no convolution in int8, which a Conv downstream of DequantizeLinear is; "
+        "it has int8 products (MatMul, Gemm)",
         "quantize products only, as with op_types_to_quantize=['MatMul', 'Gemm'] of ONNX Runtime's "
         "quantize_static, or build with TensorRT itself",
         INT8_CONVOLUTION.pattern,

@@ -128,7 +128,7 @@ def test_an_error_that_adds_up_in_a_branch_belongs_to_the_if() -> None:
 
     found = culprit(against(steps(1.0), steps(1.0000005)))
     assert (found.node, found.within) == ("b", ())
-    assert found.note == "If with 45 nodes in its bodies; no node inside makes the error alone"
+    assert found.note == "If with 45 nodes in its bodies; no node inside produces the error alone"
 
 
 def test_a_loop_is_named_as_a_whole() -> None:

@@ -43,6 +43,6 @@ def told(node: ir.Node, graphs: Graphs, legs: Sequence[str]) -> str:
     # A session of ONNX Runtime begins with the same numbers, but parts run alone draw others.
     who = f"{' and '.join(legs)} {verb}, since " if legs else ""
     return (
-        f"{who}{node_name(node)}{at} draws new numbers; what lies behind it cannot be compared, "
-        "and is not searched"
+        f"{who}{node_name(node)}{at} draws new numbers; what is downstream of it cannot be "
+        "compared, and is not searched"
     )

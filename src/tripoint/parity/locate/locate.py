@@ -357,7 +357,7 @@ def _why_unmade(graph: Graph, name: str) -> str:
     """Return the origin of an output that no node produces."""
     what = "an initializer" if name in graph.constants else "an input"
     return (
-        f"no node makes output {name}: the file gives out {what} as it is, so export the module "
+        f"no node produces output {name}: the file gives out {what} as it is, so export the module "
         "again if that is not what it returns"
     )
 

@@ -31,7 +31,7 @@ from tripoint.tolerance.derivation import products_of
 from tripoint.words import number_of
 
 NOT_INSIDE = "the search does not go inside"
-NONE_ALONE = "no node inside makes the error alone"
+NONE_ALONE = "no node inside produces the error alone"
 
 
 @dataclass(frozen=True)

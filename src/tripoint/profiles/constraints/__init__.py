@@ -83,7 +83,9 @@ def _finding(
     if not equation.decided:
         inside = equation.symbols <= ranges.keys()
         why = (
-            "it lies in a branch or loop that may not run" if inside else "tensor values decide it"
+            "it is located in a branch or loop that may not run"
+            if inside
+            else "tensor values decide it"
         )
         return Finding(equation, "undecided", why_undecided=why)
     if missing := sorted(equation.symbols - ranges.keys()):

@@ -52,7 +52,7 @@ def _behind(node: ir.Node, output: ir.Value, site: Site) -> Replacement | str:
         behind = users[0].outputs[0].name
         return f"{node.op_type} loses it here; a Reshape makes it known from `{behind}` on"
     if not output.is_graph_output() and not any(_loses(user, site) for user in users):
-        return f"{node.op_type} loses it here, and nothing behind it loses a dim through it"
+        return f"{node.op_type} loses it here, and nothing downstream of it loses a dim through it"
     if 0 in shape:
         return f"a dim of `{output.name}` is 0, which a Reshape takes for a copy"
     if not isinstance(output.type, ir.TensorType) or output.dtype == ir.DataType.STRING:

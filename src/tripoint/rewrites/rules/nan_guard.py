@@ -35,7 +35,7 @@ def _find(node: ir.Node, site: Site) -> Replacement | None:  # noqa: ARG001
 
 REWRITE = Rewrite(
     name="nan-guard",
-    title="Remove the guard against NaN behind a Softmax",
+    title="Remove the guard against NaN downstream of a Softmax",
     find=_find,
     may_match=lambda node: node.op_type == "Where" and not node.domain,
     safety="unsafe",

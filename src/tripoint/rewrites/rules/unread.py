@@ -39,7 +39,7 @@ def _serves(node: ir.Node, dead: Mapping[ir.Node, None]) -> bool:
 
 REWRITE = Rewrite(
     name="unread",
-    title="Remove what nothing reads",
+    title="Remove what nothing consumes",
     find=_find,
     clean_up=True,
     initializers=True,

@@ -292,7 +292,7 @@ class Node(NodeContext):
         version = str(network.version)
         for other in names:
             if network.lost(other):
-                text = f"takes over the unknown dims of `{other}`"
+                text = f"inherits the unknown dims of `{other}`"
                 self.reasons[index] = Reason(text, (other,))
                 return
         if any(map(network.lost, self._roots())):
