@@ -209,7 +209,8 @@ def test_cause_is_preferred_to_its_consequence():
 def test_next_steps_name_commands_and_options_that_exist():
     import typer.main
 
-    commands = typer.main.get_group(app).commands
+    group, context = typer.main.get_group(app), None
+    commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
     build_options = {option for p in commands["build"].params for option in p.opts}
     build_options |= {option for p in commands["build"].params for option in p.secondary_opts}
     for known in messages.MEANINGS:
