@@ -21,7 +21,8 @@ SCHEMAS = {
 def test_no_operator_is_in_two_families() -> None:
     counts = Counter(op for family in ops.FAMILIES for op in family)
     assert {op for op, count in counts.items() if count > 1} == set()
-    assert set(counts) - set(SCHEMAS) <= {"Scatter", "Upsample"}  # deprecated
+    if onnx.defs.onnx_opset_version() >= 28:  # an older onnx lacks some that the families have
+        assert set(counts) - set(SCHEMAS) <= {"Scatter", "Upsample"}  # deprecated
 
 
 @pytest.mark.parametrize("op", sorted(set(SCHEMAS) - {"StringConcat"}))
