@@ -149,7 +149,7 @@ def _bare(name: str) -> Any:
 
 
 def floor(value: Any) -> Any:
-    """The largest integer that is not more, in one form for one meaning.
+    """The largest integer that is not more, in canonical form.
 
     Equal sizes then read the same: with integers m and n, ``floor((floor(x) + m)/n)`` is
     ``floor((x + m)/n)``, an integer inside of a floor stands outside, and ``floor(-x/n)`` is

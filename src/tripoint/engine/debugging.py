@@ -41,7 +41,7 @@ class Settings:
 class DebugRun:
     """One engine, built and run; its tensors stay in files until they are read.
 
-    Use it in a ``with`` block, at whose end the files are gone.
+    Use it in a ``with`` block, at whose end the files are removed.
 
     Args:
         model: The model to build.

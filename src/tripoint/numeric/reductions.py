@@ -18,7 +18,7 @@ Bindings = Mapping[str, int]
 
 
 def longest_reduction(model: ir.Model, bindings: Bindings) -> int:
-    """Terms of the longest sum in a graph; 0 if nothing is added up.
+    """Terms of the longest sum in a graph; 0 if nothing is reduced.
 
     Args:
         model: Its values carry their true shapes.
@@ -28,12 +28,12 @@ def longest_reduction(model: ir.Model, bindings: Bindings) -> int:
 
 
 def reduces(node: ir.Node) -> bool:
-    """Return whether a node adds up terms."""
+    """Return whether a node reduces over terms."""
     return node.op_type in _COUNTERS
 
 
 def terms(node: ir.Node, bindings: Bindings) -> int:
-    """Terms that each output element of a node adds up; 0 for operators that add none up.
+    """Terms that each output element of a node reduces over; 0 for operators that reduce none.
 
     Follows the ONNX operator specification: C/group · kernel for Conv and ConvTranspose, K for
     MatMul and Gemm, the reduced sizes for Reduce and pooling operators, the normalized sizes for

@@ -24,7 +24,7 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 
 
 def behind(node: ir.Node, position: int, way: Way) -> Way | None:
-    """The way behind a node; None if it ends there."""
+    """The way downstream of a node; None if it ends there."""
     op = node.op_type
     if op == "Where" and position:
         return replace(way, branches=(*way.branches, (node, position)))
@@ -92,7 +92,7 @@ def _arithmetic(node: ir.Node, position: int, way: Way) -> Way | None:
 
 
 def _compared(node: ir.Node, position: int, way: Way) -> Way | None:
-    """The way behind a comparison with one number, as of a mask of 0 and 1."""
+    """The way downstream of a comparison with one number, as of a mask of 0 and 1."""
     other = constant(node.inputs[1 - position])
     ends = way.ends
     if other is None or other.size != 1 or ends is None:
@@ -122,7 +122,7 @@ def clip_limits(node: ir.Node) -> Interval:
 
 
 def _cast(node: ir.Node, way: Way) -> Way:
-    """The way behind a Cast, which is one of values of 0 and 1 where it makes booleans."""
+    """The way downstream of a Cast, which is one of values of 0 and 1 where it makes booleans."""
     to = ir.DataType(node.attributes.get_int("to", 1))
     if to == ir.DataType.BOOL:
         return replace(way, logical=True) if way.ends == (0.0, 1.0) else way.behind(_any)

@@ -44,11 +44,11 @@ class Way:
         return low, high
 
     def behind(self, inverse: Inverse, **changes: Any) -> Way:
-        """The way behind one more operator."""
+        """The way downstream of one more operator."""
         return replace(self, back=(*self.back, inverse), **{"scale": None, **changes})
 
     def affine(self, factor: float, shift: float, *, exact: bool = True) -> Way:
-        """The way behind numbers that become factor * number + shift; the factor is not 0."""
+        """The way downstream of numbers that become factor * number + shift, factor not 0."""
 
         def inverse(interval: Interval) -> Interval:
             ends = sorted((end - shift) / factor for end in interval)
@@ -62,7 +62,7 @@ class Way:
         )
 
     def divided(self, by: float) -> Way:
-        """The way behind a division of integers, which drops what is left over."""
+        """The way downstream of a division of integers, which drops what is left over."""
         exact = self.affine(1.0 / by, 0.0)
 
         def inverse(interval: Interval) -> Interval:
@@ -72,7 +72,7 @@ class Way:
         return self.behind(inverse, scale=exact.scale, offset=exact.offset)
 
     def clipped(self, low: float, high: float) -> Way:
-        """The way behind a clamp: limits that it keeps are none of the input."""
+        """The way downstream of a clamp: limits that it keeps are none of the input."""
 
         def inverse(interval: Interval) -> Interval:
             first = -math.inf if interval[0] <= low else interval[0]
@@ -82,7 +82,7 @@ class Way:
         return self.behind(inverse)
 
     def raised(self, to: float) -> Way:
-        """The way behind an even power."""
+        """The way downstream of an even power."""
 
         def inverse(interval: Interval) -> Interval:
             low, high = (max(end, 0.0) ** (1.0 / to) for end in interval)
@@ -93,7 +93,7 @@ class Way:
         return self.behind(inverse, scale=scale, power=self.power * to)
 
     def folded(self) -> Way:
-        """The way behind the size of numbers."""
+        """The way downstream of the size of numbers."""
         return self.behind(
             lambda interval: (interval[0] if interval[0] > 0 else -interval[1], interval[1])
         )

@@ -23,7 +23,7 @@ _NAMED = 3
 
 
 def draws(node: ir.Node) -> bool:
-    """Return whether a node, or one in its bodies, draws random numbers whenever it runs."""
+    """Return whether a node, or one in its subgraphs, draws random numbers whenever it runs."""
     return any(each.op_type in RANDOM or _drops(each) for each in (node, *_inner(node)))
 
 
@@ -67,7 +67,7 @@ def excused(
 
 
 def repeated(before: Arrays, after: Arrays, drawn: Collection[str]) -> frozenset[str]:
-    """The outputs behind random numbers that a leg gives twice."""
+    """The outputs downstream of random numbers that a leg gives twice."""
     return frozenset(
         name
         for name in drawn

@@ -30,7 +30,7 @@ class Split:
         head: What comes before; None if that is nothing but inputs.
         tail: What is behind.
         nodes: How many nodes that has.
-        reach: Names of the outputs behind each decision.
+        reach: Names of the outputs downstream of each decision.
         given_out: By decision the output that it is, its elements in the same order.
     """
 

@@ -263,7 +263,7 @@ class _Run:
         return more and place not in self.banned and place not in self.excluded
 
     def _try(self, rewrite: Rewrite, node: ir.Node, site: Site) -> tuple[str, ...] | None:
-        """Make a rewrite at a node if it fits; the names of the nodes that are gone."""
+        """Make a rewrite at a node if it fits; the names of the removed nodes."""
         place = (rewrite.name, node_name(node))
         replacement = _find(rewrite, node, site)
         if replacement is None:

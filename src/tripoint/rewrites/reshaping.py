@@ -52,7 +52,7 @@ def reshaped(x: ir.Value, output: ir.Value, nodes: list[ir.Node]) -> Replacement
     Args:
         x: What the nodes reshape.
         output: What they make of it.
-        nodes: The nodes, the one that makes ``output`` last.
+        nodes: The nodes, the one that produces ``output`` last.
 
     Returns:
         The replacement, or why there is none.

@@ -24,7 +24,7 @@ class State:
         pool: Its small constants.
         applied: What is reported of the rewrites that were made.
         refused: Where one nearly fits, and why it does not.
-        renamed: New node name by the name of each node that is gone.
+        renamed: New node name by the name of each removed node.
         places: Where rewrites were made, in order.
         not_one: Dims of which a rewrite assumes that they are not 1.
     """

@@ -27,7 +27,7 @@ class Names:
     Args:
         values: Names of tensors.
         nodes: Names of nodes.
-        gone: Names of tensors that are gone. Another tensor may have such a name by now.
+        gone: Names of removed tensors. Another tensor may have such a name by now.
     """
 
     values: set[str]
@@ -45,7 +45,7 @@ class Names:
         return cls(values, nodes)
 
     def forget(self, node: ir.Node) -> None:
-        """Give the names free of a node that is gone, and of the graphs inside it."""
+        """Free the names of a removed node, and of the graphs inside it."""
         self.nodes.discard(node_name(node))
         self.release(node.outputs)
         for graph in graphs_of(node):
@@ -54,7 +54,7 @@ class Names:
                 self.forget(inner)
 
     def release(self, values: Iterable[ir.Value]) -> None:
-        """Give the names of tensors free that are gone."""
+        """Free the names of removed tensors."""
         for value in values:
             self.values.discard(value.name or "")
             self.gone.add(value.name or "")
@@ -104,7 +104,7 @@ def commit(
         rewrite: Name of the rewrite, noted in the metadata of the new nodes.
 
     Returns:
-        New node name by the name of each node that is gone.
+        New node name by the name of each removed node.
     """
     nodes, new_nodes = replacement.nodes, replacement.new_nodes
     root = nodes[-1]
@@ -236,7 +236,7 @@ def remove_unread(graph: ir.Graph, names: Names, nodes: Iterable[ir.Node]) -> li
         nodes: Where to begin; those that something reads stay.
 
     Returns:
-        Names of the nodes that are gone.
+        Names of the removed nodes.
     """
     gone = []
     pending = deque(nodes)
@@ -268,7 +268,7 @@ def forgo(replacement: Replacement) -> None:
 
 
 def _detach(node: ir.Node) -> None:
-    """Let the graphs inside a node that is gone read nothing any more."""
+    """Let the graphs inside a removed node read nothing any more."""
     for graph in graphs_of(node):
         for inner in graph.all_nodes():
             for index in range(len(inner.inputs)):

@@ -232,7 +232,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The operators behind a tensor that round the most.
+    """The operators upstream of a tensor that round the most.
 
     Args:
         variance: Sum of ``c · eps²`` and ``p``, as the module explains.
@@ -360,7 +360,7 @@ class Budget:
 def chains(
     graph: ir.Model, bindings: Mapping[str, int], *, products: Products = Products.ROUNDED
 ) -> dict[str, Chain]:
-    """The chain behind each graph output.
+    """The chain upstream of each graph output.
 
     Args:
         graph: Its values carry their true shapes.
@@ -523,7 +523,7 @@ def override(
 
 
 def adds_up(node: ir.Node) -> bool:
-    """Return whether a node adds up terms, as products, reductions and normalizations do."""
+    """Return whether a node reduces over terms, as products, reductions and normalizations do."""
     return node.op_type in RECURRENT or reduces(node)
 
 
@@ -650,7 +650,7 @@ def _sizes(value: ir.Value | None, bindings: Mapping[str, int]) -> list[int]:
 
 
 def _inner(node: ir.Node) -> list[ir.Node]:
-    """The nodes in the bodies of a node."""
+    """The nodes in the subgraphs of a node."""
     return [inner for graph in _subgraphs(node) for inner in graph]
 
 

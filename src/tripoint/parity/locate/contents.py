@@ -107,7 +107,7 @@ def _plain(node: ir.Node) -> Mapping[str, ir.Attr]:
 
 
 def _bodies(own: ir.Graph, other: ir.Graph) -> Iterator[str]:
-    """Differences of the nodes of two bodies that have the same operators."""
+    """Differences of the nodes of two subgraphs that have the same operators."""
     nodes, twins = list(own), list(other)
     if [each.op_type for each in nodes] != [each.op_type for each in twins]:
         ops = [", ".join(each.op_type for each in group[:_SHOWN]) for group in (nodes, twins)]

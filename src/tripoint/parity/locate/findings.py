@@ -42,7 +42,7 @@ class Graphs:
     again: bool = False
 
     def node_of(self, tensor: str) -> ir.Node | None:
-        """The node that makes a tensor, as the user knows it."""
+        """The node that produces a tensor, as the user knows it."""
         if self.reference is None or self.again:
             return self.suspect.node_of(tensor)
         return self.reference.node_of(tensor) or self.suspect.node_of(tensor)

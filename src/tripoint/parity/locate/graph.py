@@ -66,7 +66,7 @@ class Graph:
             for value in graph.outputs
             if value.name and value.is_initializer() and value.const_value is not None
         }
-        """The outputs that no node makes, for all that is fed."""
+        """The outputs that no node produces, for all that is fed."""
         self.users: dict[ir.Value, list[ir.Node]] = {}
         for node in self.nodes:
             for value in read_by([node]):
@@ -98,7 +98,7 @@ class Graph:
         return any(value in self._fed for value in node.outputs)
 
     def node_of(self, tensor: str) -> ir.Node | None:
-        """The node that makes a tensor."""
+        """The node that produces a tensor."""
         value = self.values.get(tensor)
         return value.producer() if value is not None else None
 

@@ -20,7 +20,7 @@ class Shelf:
     Args:
         limit: How many, at least one.
 
-    Use it in a ``with`` block, at whose end the files are gone.
+    Use it in a ``with`` block, at whose end the files are removed.
     """
 
     def __init__(self, limit: int) -> None:

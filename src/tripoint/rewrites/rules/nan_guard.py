@@ -1,4 +1,4 @@
-"""Unsafe: the guard that replaces NaN behind a Softmax is gone.
+"""Unsafe: the guard that replaces NaN downstream of a Softmax is removed.
 
     Where(IsNaN(Softmax(x)), 0, Softmax(x)) = Softmax(x)
 

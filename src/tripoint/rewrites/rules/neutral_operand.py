@@ -1,4 +1,4 @@
-"""Adding 0 and multiplying by 1 is gone.
+"""Adding 0 and multiplying by 1 is removed.
 
     x + 0 = x        x - 0 = x        x * 1 = x        x / 1 = x
 

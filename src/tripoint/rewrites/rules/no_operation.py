@@ -1,4 +1,4 @@
-"""An operator that gives its input back is gone.
+"""An operator that gives its input back is removed.
 
     Identity(x) = x        Cast(x) = x  to the same type        Transpose(x) = x  in the same order
     Reshape, Expand, Squeeze, Unsqueeze, Flatten, Tile (x) = x  of the same shape

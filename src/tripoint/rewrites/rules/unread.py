@@ -1,4 +1,4 @@
-"""A node that nothing reads is gone, and so is an initializer.
+"""A node that nothing consumes is removed, and so is an initializer.
 
 Holds for every node none of whose outputs a node, a nested graph or the caller reads. Graph inputs
 stay.
