@@ -15,10 +15,9 @@ from typing import Any
 from tripoint.errors import TripointError
 from tripoint.trt.protocol import Emit
 
-TASKS = (
-    *("parse", "describe", "build", "inspect_plan"),
-    *("execute", "bench", "debug_tensors", "devices"),
-)
+_HERE = ("parse", "describe", "build", "inspect_plan", "execute", "bench", "debug_tensors")
+TASKS = {name: f"tripoint.tasks.{name}" for name in _HERE} | {"devices": "tripoint.trt.devices"}
+"""Module of each task, whose ``run`` does it."""
 
 
 def main(load: str | None) -> None:
@@ -32,7 +31,7 @@ def main(load: str | None) -> None:
     if load:
         # What goes wrong here goes wrong again, and is reported, when the task loads it.
         with contextlib.suppress(Exception):
-            importlib.import_module("tripoint.tasks.parse")
+            importlib.import_module(TASKS["parse"])
             importlib.import_module("tripoint.trt.bindings").load(load)
     line = sys.stdin.buffer.readline()
     if not line:
@@ -45,7 +44,7 @@ def main(load: str | None) -> None:
         _set_environment(request.get("environment") or {})
         if request["task"] not in TASKS:
             raise ValueError(f"no such task: {request['task']!r}")
-        task = importlib.import_module(f"tripoint.tasks.{request['task']}")
+        task = importlib.import_module(TASKS[request["task"]])
         emit({"result": task.run(request, emit)})
     except TripointError as error:
         emit({"error": {"type": type(error).__name__, "fact": error.fact, "hint": error.hint}})
