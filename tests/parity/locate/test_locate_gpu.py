@@ -43,7 +43,7 @@ def searched(fault: str | None, settings: Settings, folder: Path | None = None) 
     suspect = TensorRT(Graph(net(FAULTS[fault] if fault else None)), settings)
     reference = OnnxRuntime(graph, name="ONNX Runtime", limit=64)
     feed = generate(graph.specs, {"N": 2}, 0)
-    pair = Pair(reference, suspect, graph, Options("engine", ("--no-tf32",)))
+    pair = Pair(reference, suspect, graph, Options("engine", {"tf32": False}))
     target = Target(folder) if folder is not None else None
     return locate([pair], graph.specs, [Point(feed, 0)], folder=target)
 
