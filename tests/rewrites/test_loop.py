@@ -41,7 +41,7 @@ def test_a_block_of_attention_has_no_shape_arithmetic_left() -> None:
     assert {each.rewrite for each in result.applied} >= {"constant-sizes"}
     # Softmax of 7.1 flattens its input, and what reads it does not need the size that it loses.
     assert [each.tensor for each in result.remaining] == ["p"]
-    assert "nothing behind it loses" in result.remaining[0].reason
+    assert "nothing downstream of it loses" in result.remaining[0].reason
     modern = tripoint.fix(attention(), target="8.6")
     assert (modern.after.lost_dims, modern.remaining) == (0, ())
 

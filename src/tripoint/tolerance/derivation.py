@@ -61,8 +61,8 @@ _ROUNDINGS = 2.0
 """What an output of a short type may differ by whatever was measured, in its epsilon."""
 _LEAST = 1 / 16
 """Share of what was derived that is allowed whatever float64 says: half a deviation."""
-_LEAST_MEASURED = 1 / 4
-"""The same of what was measured: three quarters of what noise moves."""
+_LEAST_MEASURED = 1 / 2
+"""The same of what was measured: one and a half times what noise moves."""
 _BLUNT = 0.5
 _SHARP = 0.25
 _PER_SUM = 8.0
