@@ -9,6 +9,7 @@ Loop and Scan are not watched.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -46,7 +47,7 @@ _CLAMPS: Mapping[str, Callable[[ir.Node], Range]] = {
 }
 
 
-class _Watched:
+class _Watched(ABC):
     """Something that inputs may exercise or not.
 
     Args:
@@ -65,13 +66,13 @@ class _Watched:
         self.name = node.name or node.outputs[0].name or node.op_type
         self.op = node.op_type
 
+    @abstractmethod
     def see(self, results: Sequence[Sequence[Array]]) -> None:
         """Take in the numbers of one point: for each value its elements, or both ends."""
-        raise NotImplementedError
 
+    @abstractmethod
     def missing(self) -> Iterator[str]:
         """Describe the parts that were not exercised; nothing if all were."""
-        raise NotImplementedError
 
     def entries(self) -> Iterator[Unexercised]:
         """The same for a report."""
